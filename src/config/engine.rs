@@ -1,0 +1,74 @@
+//! How windows are cut, how long things are kept, and who the feeds are.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Topic;
+use crate::time::Span;
+
+/// The checked settings of the engine. Every bound of the engine is named here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EngineConfig {
+    /// The sources of facts, in the order of their [`crate::ids::FeedId`].
+    pub feeds: Vec<Feed>,
+    /// A window closes every so long after admission; `None` for none.
+    pub every: Option<Span>,
+    /// Windows at these ages of the stay, always.
+    pub landmarks: Vec<Span>,
+    /// Whether a film that arrives closes a window at once.
+    pub on_film: bool,
+    /// Facts up to this long before admission belong to the stay.
+    pub lookback: Span,
+    /// Facts observed up to this long after discharge still belong to it.
+    pub grace: Span,
+    /// Windows stop this long after admission.
+    pub max_stay: Span,
+    /// Windows stop after so long without a fact.
+    pub silent_after: Span,
+    /// How many of the newest sealed windows a correction revises.
+    pub revise_windows: usize,
+    /// What becomes of a fact that its own feed's marks had already passed.
+    pub late: LatePolicy,
+    /// Facts of one stay that may wait for the watermark or for an admission.
+    pub max_waiting: usize,
+    /// How long observations are kept behind the newest window.
+    pub keep: Span,
+    /// A record available so long after it was appended is rejected.
+    pub max_future: Span,
+}
+
+/// One source of facts in one topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feed {
+    pub name: String,
+    pub topic: Topic,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LatePolicy {
+    /// It counts as available from the mark that passed it, and serves later windows.
+    Keep,
+    /// It is counted and forgotten.
+    Drop,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        let feed = |topic: Topic| Feed { name: topic.name().to_owned(), topic };
+        EngineConfig {
+            feeds: Topic::ALL.into_iter().map(feed).collect(),
+            every: Some(Span::HOUR),
+            landmarks: vec![Span::hours(48)],
+            on_film: true,
+            lookback: Span::hours(24),
+            grace: Span::hours(24),
+            max_stay: Span::hours(24 * 90),
+            silent_after: Span::hours(24),
+            revise_windows: 1,
+            late: LatePolicy::Keep,
+            max_waiting: 20_000,
+            keep: Span::hours(96),
+            max_future: Span::minutes(5),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The risk event's payload: a function of input, journal, config and model, and of nothing else.
+//! What differs between two runs (clock, positions, node) belongs to the envelope.
+
+use serde::{Deserialize, Serialize};
+
+use super::ViewPosition;
+use crate::ids::{Digest, EventId, StayId};
+use crate::time::{EventTime, Span};
+
+/// The number of phenotypes (`reference/ddl-cxr.md` 1.7).
+pub const N_PHENOTYPES: usize = 25;
+
+/// A number in 0..=1; never NaN.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct Probability(f32);
+
+/// What a model says of one window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// In-hospital death.
+    pub mortality: Probability,
+    /// In the order of the phenotype list.
+    pub phenotypes: [Probability; N_PHENOTYPES],
+    /// The same fusion with the last film's own latent instead of the generated one.
+    pub carry_forward: Option<Probability>,
+    /// The prediction without any film.
+    pub ehr_only: Option<Probability>,
+    /// How the latent was generated; `None` without a film.
+    pub generation: Option<Generation>,
+}
+
+/// How an updated latent CXR came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Network evaluations of the sampler.
+    pub evaluations: u32,
+    /// Seed of whatever noise the sampler drew.
+    pub seed: u64,
+    /// Root mean square of the latent.
+    pub latent_rms: f32,
+}
+
+/// One sealed answer to a window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RiskEvent {
+    pub id: EventId,
+    pub stay: StayId,
+    /// The window's end: the risk is as of this moment.
+    pub t: EventTime,
+    /// Nothing available after this was used.
+    pub known_at: EventTime,
+    pub revision: u32,
+    pub supersedes: Option<EventId>,
+    pub triggers: Triggers,
+    pub status: Status,
+    /// `None` when unscored or retracted.
+    pub scores: Option<Scores>,
+    pub series: SeriesUsed,
+    pub film: Option<FilmUsed>,
+    pub validity: Vec<Doubt>,
+    /// Feeds whose marks had stopped when the window was sealed.
+    pub feed_missing: Vec<String>,
+    /// Set on the last event of a stay.
+    pub stay_end: Option<StayEnd>,
+    pub input_digest: Digest,
+    pub model: ModelName,
+    pub config_digest: Digest,
+    pub mode: Mode,
+}
+
+/// The set of reasons why the window was due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Triggers {
+    pub hour: bool,
+    pub landmark: bool,
+    pub film: bool,
+    pub request: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    Scored,
+    /// Scored by less than the whole method; the reason says what was left out.
+    Degraded {
+        reason: String,
+    },
+    Unscored {
+        reason: String,
+    },
+    /// A fact that was used never held. The event it supersedes must not be shown any more.
+    Retracted,
+}
+
+/// The EHR that the model saw.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesUsed {
+    pub start: EventTime,
+    pub n_facts: u32,
+    pub last_observed_at: Option<EventTime>,
+    /// Share of (hour, variable) cells of the grid without an observation, 0..=1.
+    pub imputed: f32,
+}
+
+/// The film that the model saw.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FilmUsed {
+    pub digest: Digest,
+    pub view: ViewPosition,
+    pub acquired_at: EventTime,
+    pub available_at: EventTime,
+}
+
+/// The paper's strata of film age δ = t − acquisition (`reference/clinical.md` 0.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FilmAge {
+    Under12h,
+    From12h,
+    From24h,
+    From36h,
+}
+
+/// One reason why this prediction lies outside what the model has been validated for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Doubt {
+    /// No clinical validation exists for this model at all.
+    NotValidated,
+    /// Trained on synthetic patients.
+    SyntheticTraining,
+    /// The method is defined at 48 h after admission only.
+    NotAtLandmark,
+    NoFilm,
+    /// The film is younger than 12 h: generation conditions on EHR from before it.
+    GeneratedAtFloor,
+    /// The film is older than any pair the model was trained on.
+    FilmTooOld,
+    FewVariables,
+    FeedMissing,
+    /// Scored without the generated latent, or not at all.
+    Degraded,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StayEnd {
+    Discharged,
+    Died,
+    MaxStay,
+    Silent,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelName {
+    pub name: String,
+    pub version: String,
+    /// Covers weights, noise, normalisers and calibration.
+    pub digest: Digest,
+}
+
+/// Whether anyone may be disturbed by the output. `Silent` until a site decides otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    #[default]
+    Silent,
+    Passive,
+    Interruptive,
+}
+
+impl Probability {
+    /// `None` if NaN or outside 0..=1.
+    pub fn new(p: f32) -> Option<Self> {
+        (0.0..=1.0).contains(&p).then_some(Probability(p))
+    }
+
+    pub fn get(self) -> f32 {
+        self.0
+    }
+}
+
+impl FilmAge {
+    pub fn of(age: Span) -> Self {
+        match age.as_hours() {
+            h if h < 12.0 => FilmAge::Under12h,
+            h if h < 24.0 => FilmAge::From12h,
+            h if h < 36.0 => FilmAge::From24h,
+            _ => FilmAge::From36h,
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            FilmAge::Under12h => "<12h",
+            FilmAge::From12h => "12-24h",
+            FilmAge::From24h => "24-36h",
+            FilmAge::From36h => ">=36h",
+        }
+    }
+}
+
+impl Doubt {
+    pub const fn code(self) -> &'static str {
+        match self {
+            Doubt::NotValidated => "not_clinically_validated",
+            Doubt::SyntheticTraining => "trained_on_synthetic_patients",
+            Doubt::NotAtLandmark => "not_at_48h",
+            Doubt::NoFilm => "no_film",
+            Doubt::GeneratedAtFloor => "generated_at_floor",
+            Doubt::FilmTooOld => "film_too_old",
+            Doubt::FewVariables => "few_variables",
+            Doubt::FeedMissing => "feed_missing",
+            Doubt::Degraded => "degraded",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probability_is_never_nan() {
+        assert!(Probability::new(f32::NAN).is_none());
+        assert!(Probability::new(1.0001).is_none());
+        assert!(Probability::new(-0.0).is_some());
+    }
+
+    #[test]
+    fn film_age_strata_are_half_open() {
+        assert_eq!(FilmAge::of(Span::hours(12) - Span::from_millis(1)), FilmAge::Under12h);
+        assert_eq!(FilmAge::of(Span::hours(12)), FilmAge::From12h);
+        assert_eq!(FilmAge::of(Span::hours(36)), FilmAge::From36h);
+    }
+}

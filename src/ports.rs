@@ -1,0 +1,191 @@
+//! What the one loop (`drive`) needs from outside, as small synchronous traits. The loop knows these
+//! and no implementation of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::event::PreparedFilm;
+use crate::event::risk::Scores;
+use crate::ids::{Digest, Origin, Position, StayId, Ticket};
+use crate::series::{Row, StaticFacts};
+use crate::time::{EventTime, WallTime};
+
+/// Why something outside failed, split by what the loop does about it.
+#[derive(Debug, Error)]
+pub enum PortError {
+    /// Try again: nothing was changed.
+    #[error("{0}; trying again")]
+    Retry(String),
+    /// The outcome is unknown or the state is damaged: reopen the task and recover.
+    #[error("{0}")]
+    Reopen(String),
+    /// A person must act; the message says how.
+    #[error("{0}")]
+    Stop(String),
+}
+
+/// One record as it stands in an input topic.
+#[derive(Clone, Debug)]
+pub struct SourceRecord {
+    pub origin: Origin,
+    /// The stay id in decimal; marks have none.
+    pub key: Option<Bytes>,
+    /// Confluent-framed Avro.
+    pub value: Bytes,
+    /// When the log or broker appended it.
+    pub appended_at: Option<WallTime>,
+}
+
+/// An input: records in log order within each partition.
+pub trait Source {
+    /// Appends up to `max` records to `into`, waiting up to `wait` for the first.
+    fn fetch(
+        &mut self,
+        max: usize,
+        wait: Duration,
+        into: &mut Vec<SourceRecord>,
+    ) -> Result<(), PortError>;
+
+    /// Reads on from `positions`; partitions that are not named start at their first record.
+    fn seek(&mut self, positions: &[Position]) -> Result<(), PortError>;
+}
+
+/// Everything that one step batch changes, atomic in the store.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Commit {
+    /// One more than the commit before; the first is 1.
+    pub number: u64,
+    /// Whole values by store key.
+    pub puts: Vec<(Vec<u8>, Vec<u8>)>,
+    pub deletes: Vec<Vec<u8>>,
+    pub positions: Vec<Position>,
+    /// What must leave. The local transport keeps it until the outlet has it durably.
+    pub outputs: Vec<Output>,
+    /// What entered `step` and came from no input topic.
+    pub journal: Vec<JournalRecord>,
+}
+
+/// One record that leaves the engine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// Counts the outputs of a task from 1; the outlet drops numbers it already has.
+    pub number: u64,
+    pub kind: OutputKind,
+    pub stay: Option<StayId>,
+    /// Confluent-framed Avro of the payload; equal in every run.
+    pub payload: Vec<u8>,
+    /// JSON of what differs between runs: computed_at, positions, latency.
+    pub envelope: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OutputKind {
+    Risk,
+    Alert,
+    DeadLetter,
+    View,
+}
+
+/// A journalled input and the positions after which it was stepped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JournalRecord {
+    pub after: Vec<Position>,
+    /// Confluent-framed Avro of schema `journal`.
+    pub input: Vec<u8>,
+}
+
+/// What a store knew when it was opened.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Opened {
+    /// Number of the last commit; 0 for a new store.
+    pub commit: u64,
+    pub positions: Vec<Position>,
+    /// Outputs that may not have left yet, in order.
+    pub outbox: Vec<Output>,
+    /// Digest of the config under which the state was made; `None` for a new store.
+    pub config_digest: Option<Digest>,
+}
+
+/// Durable keyed values, one directory a task.
+pub trait StateStore {
+    fn opened(&self) -> &Opened;
+
+    /// Calls `visit(key, value)` for every value, in key order.
+    fn scan(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), PortError>;
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, PortError>;
+
+    /// Applies `commit` whole or not at all. Durable only after [`StateStore::flush`].
+    fn commit(&mut self, commit: &Commit) -> Result<(), PortError>;
+
+    fn flush(&mut self) -> Result<(), PortError>;
+
+    /// Forgets outbox records up to and including `number` with the next commit.
+    fn sent(&mut self, number: u64);
+}
+
+/// Where outputs go.
+pub trait Outlet {
+    /// The highest output number that this outlet holds durably; 0 if none.
+    fn last_number(&self) -> u64;
+
+    /// Appends the outputs and makes them durable. Numbers up to `last_number` are skipped.
+    fn send(&mut self, outputs: &[Output]) -> Result<(), PortError>;
+}
+
+/// The task's journal.
+pub trait Journal {
+    fn append(&mut self, records: &[JournalRecord]) -> Result<(), PortError>;
+
+    /// Reads the whole journal from its start.
+    fn read(&mut self, visit: &mut dyn FnMut(JournalRecord)) -> Result<(), PortError>;
+}
+
+/// A sealed window, as the model needs it. Derived from state, so it can be asked for again.
+#[derive(Clone, Debug)]
+pub struct PredictionRequest {
+    pub ticket: Ticket,
+    /// Answers carry it back; those of another epoch are dropped.
+    pub epoch: u64,
+    /// Of (stay, t, revision, model).
+    pub seed: u64,
+    pub admitted_at: EventTime,
+    /// Start of the generation's EHR: min(t − 12 h, film time), capped.
+    pub generation_start: EventTime,
+    /// All rows in [admission or t − cap, t], in order of observation, from the earlier of what
+    /// generation and fusion need.
+    pub rows: Arc<[Row]>,
+    pub static_facts: StaticFacts,
+    pub film: Option<PreparedFilm>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub ticket: Ticket,
+    pub epoch: u64,
+    pub outcome: Outcome,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    Scored(Scores),
+    /// Scored by less than the whole method; says what was left out.
+    Degraded(Scores, String),
+    Unscored(String),
+}
+
+/// Answers requests, off the engine's thread, batched across stays.
+pub trait Predictor {
+    /// Takes the request, or gives it back when the queue is full.
+    fn submit(&mut self, request: PredictionRequest) -> Result<(), Box<PredictionRequest>>;
+
+    /// The next answer, waiting up to `wait`.
+    fn poll(&mut self, wait: Duration) -> Option<Answer>;
+
+    /// Requests taken and not yet answered.
+    fn pending(&self) -> usize;
+}

@@ -1,0 +1,24 @@
+//! The irregular series of a stay and the 79-column hourly grid made from it. Pure: no clock, no
+//! file, no randomness.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Sex;
+use crate::ids::VariableId;
+use crate::time::EventTime;
+
+/// One observation inside a series, in the order of observation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    pub at: EventTime,
+    pub variable: VariableId,
+    /// Canonical unit, or category index.
+    pub value: f64,
+}
+
+/// What does not change during a stay.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StaticFacts {
+    pub age_years: u8,
+    pub sex: Sex,
+}
