@@ -63,7 +63,7 @@ impl VaeConfig {
         let levels = self.ch_mult.len();
         faults.need((1..=6).contains(&levels), "vae.ch_mult has 1 to 6 levels");
         faults.rate("vae.dropout", self.dropout);
-        let fold = self.stem.max(1) << levels.clamp(1, 6) - 1;
+        let fold = self.stem.max(1) << (levels.clamp(1, 6) - 1);
         faults.divides(fold, self.resolution, "vae.resolution divides down to the latent");
         for mult in &self.ch_mult {
             faults.need((1..=64).contains(mult), "vae.ch_mult is in 1..=64");
