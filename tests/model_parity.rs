@@ -283,12 +283,12 @@ fn our_names_are_the_names_of_the_checkpoints() {
             .as_object()
             .expect("names")
             .keys()
-            .filter_map(|name| name.strip_prefix(prefix))
             .filter(|name| !never_used(name))
+            .filter_map(|name| name.strip_prefix(prefix))
             .collect();
         let ours: BTreeSet<&str> = ours.keys().map(String::as_str).collect();
-        let only = |a: &BTreeSet<&str>, b: &BTreeSet<&str>| format!("{:?}", a.difference(b));
-        assert!(ours == theirs, "{} against {}", only(&ours, &theirs), only(&theirs, &ours));
+        let off: Vec<&&str> = ours.symmetric_difference(&theirs).collect();
+        assert!(off.is_empty(), "{checkpoint} {prefix}: not in both: {off:?}");
         assert!(!ours.is_empty());
     };
     let unet = Unet::new(&config.unet, &mut init);

@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `config.json` | the sizes, [`DdlCxrConfig`] |
-//! | `weights.safetensors` | all networks, under `vae.`, `unet.`, `ehr.`, `fusion_mortality.`, `fusion_phenotype.` |
+//! | `weights.safetensors` | all networks, under the field names of [`Networks`] |
 //! | `noise.safetensors` | `x_T`, the noise that every sample starts from |
 //! | `normalisers.json` | the LDM's and the prediction's |
 //! | `calibration.json` | a recalibration for each output |

@@ -1,0 +1,204 @@
+//! The pipeline on a model with random weights.
+
+use std::process::Command;
+
+use super::*;
+use crate::event::{FILM_SIDE, Sex};
+use crate::ids::{StayId, Ticket, VariableId};
+use crate::model::artifact::tests::random;
+use crate::model::weights::{tensors_of, with_tensors};
+use crate::series::{Row, StaticFacts};
+use crate::time::{EventTime, Span};
+
+/// A window `hours` after admission, with a heart rate every 20 minutes.
+fn window(hours: i64, film: Option<u8>) -> PredictionRequest {
+    let admitted_at = EventTime::from_millis(1_000_000_000);
+    let t = admitted_at + Span::hours(hours);
+    let row = |i: i64| Row {
+        at: admitted_at + Span::minutes(20 * i),
+        variable: VariableId(7),
+        value: 80.0 + (i % 11) as f64,
+    };
+    let pixels = |seed: u8| {
+        let pixel = |i: usize| ((i / 3 + i / 224 * 7) as u8).wrapping_mul(seed);
+        PreparedFilm::new((0..FILM_SIDE * FILM_SIDE).map(pixel).collect()).expect("film")
+    };
+    PredictionRequest {
+        ticket: Ticket { stay: StayId(1), t, revision: 0 },
+        epoch: 1,
+        seed: 5,
+        admitted_at,
+        generation_start: t - Span::hours(12),
+        rows: (0..hours * 3).map(row).collect(),
+        static_facts: StaticFacts { age_years: 70, sex: Sex::Female },
+        film: film.map(pixels),
+    }
+}
+
+fn pipeline(model: Artifact) -> Pipeline {
+    Pipeline::new(model, Device::flex(), 1 << 20).expect("pipeline")
+}
+
+#[test]
+fn a_window_with_a_film_is_scored_three_ways() {
+    let mut pipeline = pipeline(random(3));
+    let Outcome::Scored(scores) = pipeline.score(&window(48, Some(1))) else {
+        panic!("not scored");
+    };
+    let generation = scores.generation.expect("generated");
+    assert_eq!(generation.evaluations as usize, pipeline.sampler.evaluations());
+    assert!(generation.latent_rms > 0.0);
+    let variants = [Some(scores.mortality), scores.carry_forward, scores.ehr_only];
+    let variants: Vec<f32> = variants.into_iter().flatten().map(Probability::get).collect();
+    assert_eq!(variants.len(), 3);
+    assert!(variants[0] != variants[1] && variants[1] != variants[2], "{variants:?}");
+    assert_eq!(pipeline.cache().len(), 1);
+}
+
+#[test]
+fn without_a_film_the_ehr_alone_is_scored_and_said_so() {
+    let mut pipeline = pipeline(random(3));
+    for hours in [1, 20, 48, 100] {
+        let outcome = pipeline.score(&window(hours, None));
+        let Outcome::Degraded(scores, reason) = outcome else { panic!("{outcome:?}") };
+        assert!(reason.contains("no film"));
+        assert_eq!(scores.ehr_only, Some(scores.mortality));
+        assert!(scores.carry_forward.is_none() && scores.generation.is_none());
+    }
+}
+
+#[test]
+fn the_ehr_alone_does_not_see_the_film() {
+    let mut pipeline = pipeline(random(3));
+    let ehr_only = |outcome| match outcome {
+        Outcome::Scored(scores) | Outcome::Degraded(scores, _) => {
+            scores.ehr_only.expect("ehr only").get()
+        }
+        Outcome::Unscored(reason) => panic!("{reason}"),
+    };
+    let with = ehr_only(pipeline.score(&window(30, Some(3))));
+    let without = ehr_only(pipeline.score(&window(30, None)));
+    assert!((with - without).abs() < 1e-5, "{with} {without}");
+}
+
+/// Same bits in any order, from the cache or not, in a new pipeline or an old one.
+#[test]
+fn an_outcome_does_not_depend_on_what_was_scored_before() {
+    let windows = [window(48, Some(1)), window(7, Some(2)), window(100, Some(1))];
+    let fresh: Vec<Outcome> =
+        windows.iter().map(|window| pipeline(random(3)).score(window)).collect();
+    let mut shared = pipeline(random(3));
+    for _ in 0..2 {
+        for (window, want) in windows.iter().zip(&fresh).rev() {
+            assert_eq!(&shared.score(window), want);
+        }
+    }
+}
+
+/// Prints an outcome's bits; run as a process of its own below.
+#[test]
+fn print_an_outcome() {
+    println!("outcome {:?}", pipeline(random(3)).score(&window(48, Some(1))));
+}
+
+#[test]
+fn an_outcome_does_not_depend_on_the_number_of_threads() {
+    let run = |threads: &str| {
+        let out = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "predict::pipeline::tests::print_an_outcome", "--nocapture"])
+            .env("RAYON_NUM_THREADS", threads)
+            .output()
+            .expect("child");
+        let text = String::from_utf8(out.stdout).expect("text");
+        let start = text.find("outcome ").expect("an outcome");
+        text[start..].lines().next().map(str::to_owned)
+    };
+    let one = run("1");
+    assert!(one.as_ref().is_some_and(|line| line.contains("Scored")), "{one:?}");
+    assert_eq!(one, run("4"));
+}
+
+#[test]
+fn a_latent_that_is_no_number_does_not_silence_the_rest() {
+    let mut model = random(3);
+    let mut tensors = tensors_of(&model.networks);
+    let bias = tensors.get_mut("unet.out.2.bias").expect("the last bias");
+    bias.values.fill(f32::MAX);
+    model.networks = with_tensors(model.networks, &tensors).expect("fits");
+    let outcome = pipeline(model).score(&window(48, Some(1)));
+    let Outcome::Degraded(scores, reason) = outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains("latent"), "{reason}");
+    assert_eq!(Some(scores.mortality), scores.carry_forward);
+    assert!(scores.generation.is_none());
+}
+
+#[test]
+fn latents_decode_to_pictures() {
+    let mut pipeline = pipeline(random(3));
+    assert!(pipeline.generate(&window(48, None)).is_none());
+    let latents = pipeline.generate(&window(48, Some(1))).expect("film");
+    let image = pipeline.decode(latents.now);
+    assert_eq!((image.side, image.pixels.len()), (112, 112 * 112));
+}
+
+/// Milliseconds on a CPU that this process has used, all threads together: unlike the clock's,
+/// they mean something on a busy machine. Linux only.
+fn cpu_ms() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanoseconds = tasks.filter_map(|task| {
+        let line = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        line.split(' ').next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1e6
+}
+
+/// CPU milliseconds of each stage:
+/// `cargo test --release --lib stages -- --ignored --nocapture`.
+#[test]
+#[ignore = "prints times, checks nothing"]
+fn stages() {
+    let mut pipeline = pipeline(random(3));
+    let window = window(48, Some(1));
+    let best = |name: &str, run: &mut dyn FnMut()| {
+        let time = |run: &mut dyn FnMut()| {
+            let start = cpu_ms();
+            run();
+            cpu_ms() - start
+        };
+        let best = (0..20).map(|_| time(run)).fold(f64::MAX, f64::min);
+        println!("{name}: {best:.2} CPU ms");
+    };
+    let film = window.film.clone().expect("film");
+    best("film: encode, two image branches", &mut || {
+        pipeline.cache.clear();
+        let features = pipeline.film_features(&film).expect("features");
+        features.latent.into_data();
+    });
+    let features = pipeline.film_features(&film).expect("features");
+    best("generate", &mut || {
+        pipeline.generate_from(&features, &window).now.into_data();
+    });
+    let latents = pipeline.generate_from(&features, &window);
+    best("grid", &mut || {
+        pipeline.fusion_ehr(&window);
+    });
+    let ehr = pipeline.fusion_ehr(&window);
+    best("two fusions, three variants", &mut || {
+        pipeline.with_film(&ehr, &features, &latents);
+    });
+    best("whole window, film cached", &mut || {
+        pipeline.score(&window);
+    });
+    best("decode", &mut || {
+        pipeline.decode(latents.now.clone());
+    });
+    for name in ["vae.", "unet.", "ehr.", "fusion_mortality.", "fusion_phenotype.", ""] {
+        let tensors = tensors_of(&pipeline.model.networks);
+        let count: usize = tensors
+            .iter()
+            .filter(|(key, _)| key.starts_with(name))
+            .map(|(_, tensor)| tensor.values.len())
+            .sum();
+        println!("{name}* {count} numbers");
+    }
+}
