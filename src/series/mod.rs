@@ -1,6 +1,10 @@
 //! The irregular series of a stay and the 79-column hourly grid made from it. Pure: no clock, no
 //! file, no randomness.
 
+mod history;
+
+pub use history::History;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::Sex;
