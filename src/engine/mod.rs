@@ -34,6 +34,6 @@ pub use identity::Identity;
 pub use input::Input;
 pub use request::{Answer, Outcome, PredictionRequest};
 pub use stay::{GENERATION_BINS_MAX, GENERATION_FLOOR, PREDICTION_BINS};
-pub use stay::{Stay, Window, WindowState};
+pub use stay::{Kind, Stay, Window, WindowState};
 pub use task::Task;
 pub use watermark::Watermark;

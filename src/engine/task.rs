@@ -79,6 +79,8 @@ impl Task {
                 stay.deadline(ticket, context, effects);
             }),
         }
+        // An answer can be what a stay's expiry waited for.
+        self.fire(self.watermark.time(), effects);
     }
 
     /// The question for a sealed window, without the film's pixels; `None` if it needs no answer.
@@ -132,7 +134,6 @@ impl Task {
         let now = self.watermark.time();
         if now > before {
             effects.push(Effect::Advanced(now));
-            self.fire(now, effects);
         }
     }
 

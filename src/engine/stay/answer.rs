@@ -1,9 +1,10 @@
 //! From answers to risk events. A stay's answers take effect in the order of sealing.
 
+use super::seal::Kind;
 use super::{Context, Stay, Window, WindowState};
 use crate::engine::effect::Effect;
 use crate::engine::request::{Answer, Outcome};
-use crate::event::risk::{Doubt, FilmAge, RiskEvent, Scores, Status, StayEnd};
+use crate::event::risk::{Doubt, FilmAge, RiskEvent, Scores, Status};
 use crate::ids::Ticket;
 use crate::time::{EventTime, Span};
 
@@ -32,7 +33,7 @@ impl Stay {
                 self.emit_ready(context, effects);
             }
             WindowState::Overdue => self.answer_late(index, answer.outcome, context, effects),
-            WindowState::Held(_) | WindowState::Answered | WindowState::Closed => {
+            WindowState::Held(_) | WindowState::Answered => {
                 effects.push(Effect::Unasked(ticket));
             }
         }
@@ -61,11 +62,11 @@ impl Stay {
                 WindowState::Held(outcome) => {
                     let outcome = outcome.clone();
                     let overdue = outcome == Outcome::Unscored(DEADLINE_PASSED.to_owned());
-                    self.emit(&self.windows[index], outcome, None, context, effects);
+                    self.emit(&self.windows[index], outcome, context, effects);
                     self.windows[index].state =
                         if overdue { WindowState::Overdue } else { WindowState::Answered };
                 }
-                WindowState::Answered | WindowState::Overdue | WindowState::Closed => {}
+                WindowState::Answered | WindowState::Overdue => {}
             }
         }
     }
@@ -86,52 +87,45 @@ impl Stay {
             return;
         }
         window.revision += 1;
-        self.emit(&window, outcome, None, context, effects);
+        self.emit(&window, outcome, context, effects);
         self.windows.push(window);
     }
 
-    /// The last event of a stay: it holds no prediction, and says why the windows stop.
-    pub(super) fn emit_closing(
-        &self,
-        window: &Window,
-        how: StayEnd,
+    /// Adds a revision that asks the model nothing; its event leaves when its turn comes.
+    pub(super) fn push_unasked(
+        &mut self,
+        window: Window,
+        kind: Kind,
         context: Context<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        let outcome = Outcome::Unscored("stay_ended".to_owned());
-        self.emit(window, outcome, Some(how), context, effects);
+        let reason = match kind {
+            Kind::Prediction => return,
+            Kind::Closing(_) => "stay_ended",
+            Kind::Retraction => "retracted",
+        };
+        let state = WindowState::Held(Outcome::Unscored(reason.to_owned()));
+        self.windows.push(Window { kind, state, ..window });
+        self.emit_ready(context, effects);
     }
 
     /// Takes back what was said of a window, as its next revision.
-    pub(super) fn emit_retraction(
+    pub(super) fn take_back(
         &mut self,
         window: &Window,
         known_at: EventTime,
         context: Context<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        let mut retracted = window.clone();
-        retracted.revision += 1;
-        retracted.known_at = known_at;
-        retracted.seq_below = self.next_seq;
-        retracted.state = WindowState::Closed;
-        if let Some(index) = self.index_of(self.ticket_of(window))
-            && self.windows[index].state == WindowState::Open
-        {
-            self.windows[index].state = WindowState::Closed;
-        }
-        let mut event = self.event(&retracted, context);
-        event.status = Status::Retracted;
-        effects.push(Effect::Risk(Box::new(event)));
-        self.windows.push(retracted);
-        self.emit_ready(context, effects);
+        let revision = window.revision + 1;
+        let retraction = Window { revision, known_at, seq_below: self.next_seq, ..window.clone() };
+        self.push_unasked(retraction, Kind::Retraction, context, effects);
     }
 
     fn emit(
         &self,
         window: &Window,
         outcome: Outcome,
-        stay_end: Option<StayEnd>,
         context: Context<'_>,
         effects: &mut Vec<Effect>,
     ) {
@@ -142,12 +136,15 @@ impl Stay {
             Outcome::Unscored(reason) => (Status::Unscored { reason }, None),
         };
         event.validity = doubts(window, &status, scores.as_ref(), context);
-        event.status = status;
+        event.status = if window.kind == Kind::Retraction { Status::Retracted } else { status };
         event.scores = scores;
-        event.stay_end = stay_end;
+        if let Kind::Closing(how) = window.kind {
+            event.stay_end = Some(how);
+        }
         effects.push(Effect::Risk(Box::new(event)));
     }
 
+    /// The event of a window, but for what the model said.
     fn event(&self, window: &Window, context: Context<'_>) -> RiskEvent {
         let identity = context.identity;
         let ticket = self.ticket_of(window);
@@ -165,7 +162,7 @@ impl Stay {
             supersedes: superseded
                 .map(|revision| identity.event_id(Ticket { revision, ..ticket }, "risk")),
             triggers: window.triggers,
-            status: Status::Retracted,
+            status: Status::Unscored { reason: String::new() },
             scores: None,
             series: window.series,
             film: window.film,

@@ -27,7 +27,7 @@ use crate::series::{History, StaticFacts};
 use crate::time::EventTime;
 
 pub use seal::{GENERATION_BINS_MAX, GENERATION_FLOOR, PREDICTION_BINS};
-pub use seal::{Window, WindowState};
+pub use seal::{Kind, Window, WindowState};
 pub use waiting::{Order, Waiting};
 
 /// What every step is given besides the stay: nothing here changes during a step.
@@ -193,6 +193,8 @@ impl Stay {
                 .map(|(order, _)| (order.effective + config.lookback, Due::GiveUpOrphan)),
             Phase::Open(admitted) => self.due_while_open(admitted, config),
             Phase::Silent(_) => None,
+            // A question that is still open is answered first: nothing sealed is ever lost.
+            Phase::Ended { .. } if self.unanswered().next().is_some() => None,
             Phase::Ended { known_at, .. } => Some((known_at + config.keep, Due::Expire)),
         };
         match (apply, course) {

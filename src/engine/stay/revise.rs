@@ -1,8 +1,10 @@
 //! When a fact that was used turns out wrong: corrections seal a new revision, retractions take
 //! back every event that used the fact.
 
-use super::seal::Cut;
-use super::{Context, Stay, Window, WindowState};
+use std::collections::BTreeMap;
+
+use super::seal::{Cut, Kind};
+use super::{Context, Stay, Window};
 use crate::engine::effect::Effect;
 use crate::ids::{Digest, FactId, Ticket};
 use crate::time::EventTime;
@@ -51,7 +53,7 @@ impl Stay {
         }
         let newest = stale.remove(0);
         for window in stale.into_iter().rev() {
-            self.emit_retraction(&window, known_at, context, effects);
+            self.take_back(&window, known_at, context, effects);
         }
         self.seal_again(&newest, known_at, context, effects);
     }
@@ -81,18 +83,14 @@ impl Stay {
             .or_else(|| self.history.find(key).map(|(at, _)| Touched::Row(at)))
     }
 
-    /// The newest revision of each window that used the fact, newest window first.
+    /// The windows whose newest revision used the fact, newest window first.
     fn newest_that_used(&self, touched: Touched, seq: u32, most: usize) -> Vec<Window> {
-        let mut newest: Vec<Window> = Vec::new();
-        for window in self.windows.iter().rev() {
-            let superseded = newest.iter().any(|seen| seen.t == window.t);
-            if !superseded && window.state != WindowState::Closed && window.used(touched, seq) {
-                newest.push(window.clone());
-            }
+        let mut last_words: BTreeMap<EventTime, &Window> = BTreeMap::new();
+        for window in &self.windows {
+            last_words.insert(window.t, window);
         }
-        newest.sort_by_key(|window| std::cmp::Reverse(window.t));
-        newest.truncate(most);
-        newest
+        let used = |window: &&Window| window.kind == Kind::Prediction && window.used(touched, seq);
+        last_words.into_values().rev().filter(used).take(most).cloned().collect()
     }
 
     pub(super) fn ticket_of(&self, window: &Window) -> Ticket {

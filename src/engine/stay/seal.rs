@@ -40,7 +40,19 @@ pub struct Window {
     pub n_variables_seen: u32,
     pub input_digest: Digest,
     pub feed_missing: Vec<FeedId>,
+    pub kind: Kind,
     pub state: WindowState,
+}
+
+/// What a sealed revision is there to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// A prediction, asked of the model.
+    Prediction,
+    /// That the stay's windows stop here. Asks nothing.
+    Closing(StayEnd),
+    /// That what was said of this window must not be shown any more. Asks nothing.
+    Retraction,
 }
 
 /// How far a sealed window has come.
@@ -53,8 +65,6 @@ pub enum WindowState {
     Answered,
     /// Left unscored at its deadline; an answer that still comes makes the next revision.
     Overdue,
-    /// Closed without a question: the end of the stay, or a retraction.
-    Closed,
 }
 
 impl Stay {
@@ -94,12 +104,10 @@ impl Stay {
         }
         let triggers = Triggers::default();
         let cut = Cut { t: known_at, revision: 0, known_at, triggers, admitted };
-        let mut window = self.window(&cut, context);
-        window.state = WindowState::Closed;
         self.sealed_to = known_at;
         self.films_due.clear();
-        self.emit_closing(&window, how, context, effects);
-        self.windows.push(window);
+        let window = self.window(&cut, context);
+        self.push_unasked(window, Kind::Closing(how), context, effects);
     }
 
     pub(super) fn seal(&mut self, cut: Cut, context: Context<'_>, effects: &mut Vec<Effect>) {
@@ -138,6 +146,7 @@ impl Stay {
             n_variables_seen: n_variables(&rows),
             input_digest: input_digest(cut, generation_start, &rows, film.as_ref()),
             feed_missing: context.watermark.missing().collect(),
+            kind: Kind::Prediction,
             state: WindowState::Open,
         }
     }
