@@ -114,6 +114,11 @@ impl Codec {
     }
 }
 
+/// A record that reads well and says what cannot be.
+pub(super) fn does_not_hold(detail: String) -> Rejection {
+    undecodable(detail)
+}
+
 fn undecodable(detail: String) -> Rejection {
     Rejection::new(Reason::Undecodable, detail)
 }

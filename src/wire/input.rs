@@ -232,8 +232,17 @@ impl Codec {
         }))
     }
 
+    /// The configured feed of this name, for records that belong to no topic of their own.
+    pub(super) fn feed_named(&self, name: &str) -> Result<FeedId, Rejection> {
+        let found = (0u8..).zip(&self.feeds).find(|(_, feed)| feed.name == name);
+        let detail = "the feed of a journalled mark is no longer configured; see [feeds]";
+        found
+            .map(|(index, _)| FeedId(index))
+            .ok_or_else(|| Rejection::new(Reason::UnknownFeed, detail))
+    }
+
     /// The configured feed of this name in this topic.
-    pub(super) fn feed(&self, topic: Topic, name: &str) -> Result<FeedId, Rejection> {
+    fn feed(&self, topic: Topic, name: &str) -> Result<FeedId, Rejection> {
         let found = (0u8..).zip(&self.feeds).find(|(_, f)| f.topic == topic && f.name == name);
         found.map(|(index, _)| FeedId(index)).ok_or_else(|| {
             let name: String = name.chars().take(40).collect();
