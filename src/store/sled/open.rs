@@ -145,5 +145,6 @@ fn too_long(timeout: Duration) -> Failure {
 /// What a panic said.
 pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("sled gave up ({})", text.unwrap_or("it did not say why"))
 }
