@@ -104,6 +104,9 @@ pub struct Opened {
     pub outbox: Vec<Output>,
     /// Digest of the config under which the state was made; `None` for a new store.
     pub config_digest: Option<Digest>,
+    /// Journal records that the commits so far have carried. Those that the journal holds beyond
+    /// this number were appended before a crash and are stepped again.
+    pub journal: u64,
 }
 
 /// Durable keyed values, one directory a task.
