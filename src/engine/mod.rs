@@ -33,7 +33,7 @@ pub use effect::{Effect, Fate};
 pub use identity::Identity;
 pub use input::Input;
 pub use request::{Answer, Outcome, PredictionRequest};
+pub use stay::{Changes, Kind, Stay, Window, WindowState};
 pub use stay::{GENERATION_BINS_MAX, GENERATION_FLOOR, PREDICTION_BINS};
-pub use stay::{Kind, Stay, Window, WindowState};
 pub use task::Task;
 pub use watermark::Watermark;

@@ -9,7 +9,7 @@ use super::request::PredictionRequest;
 use super::stay::{Context, Stay};
 use super::watermark::Watermark;
 use crate::config::EngineConfig;
-use crate::ids::{StayId, Ticket};
+use crate::ids::{Digest, StayId, Ticket};
 use crate::time::EventTime;
 
 /// The engine of one partition. `step` is total and reads nothing but its arguments and this state.
@@ -86,6 +86,17 @@ impl Task {
     /// The question for a sealed window, without the film's pixels; `None` if it needs no answer.
     pub fn request(&self, ticket: Ticket) -> Option<PredictionRequest> {
         self.stays.get(&ticket.stay)?.request(ticket, self.context())
+    }
+
+    /// The film that a sealed window was cut with.
+    pub fn film_of(&self, ticket: Ticket) -> Option<Digest> {
+        let window = self.stays.get(&ticket.stay)?.window_of(ticket)?;
+        window.film.map(|film| film.digest)
+    }
+
+    /// Whether anything changed since [`Task::take_dirty`].
+    pub fn has_changes(&self) -> bool {
+        !self.dirty.is_empty() || !self.expired.is_empty()
     }
 
     /// Every sealed window without an answer: what to ask for after a restart.
@@ -183,7 +194,6 @@ impl Task {
             self.expired.insert(id);
         } else if let Some(at) = stay.next_due(&self.config) {
             self.due.insert((at, id));
-            self.expired.remove(&id);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 mod history;
 
-pub use history::History;
+pub use history::{Chunk, History};
 
 use serde::{Deserialize, Serialize};
 

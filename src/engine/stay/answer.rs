@@ -29,7 +29,7 @@ impl Stay {
         };
         match self.windows[index].state {
             WindowState::Open => {
-                self.windows[index].state = WindowState::Held(answer.outcome);
+                self.set_state(index, WindowState::Held(answer.outcome));
                 self.emit_ready(context, effects);
             }
             WindowState::Overdue => self.answer_late(index, answer.outcome, context, effects),
@@ -46,7 +46,7 @@ impl Stay {
             return;
         }
         let outcome = Outcome::Unscored(DEADLINE_PASSED.to_owned());
-        self.windows[index].state = WindowState::Held(outcome);
+        self.set_state(index, WindowState::Held(outcome));
         self.emit_ready(context, effects);
     }
 
@@ -63,8 +63,8 @@ impl Stay {
                     let outcome = outcome.clone();
                     let overdue = outcome == Outcome::Unscored(DEADLINE_PASSED.to_owned());
                     self.emit(&self.windows[index], outcome, context, effects);
-                    self.windows[index].state =
-                        if overdue { WindowState::Overdue } else { WindowState::Answered };
+                    let state = if overdue { WindowState::Overdue } else { WindowState::Answered };
+                    self.set_state(index, state);
                 }
                 WindowState::Answered | WindowState::Overdue => {}
             }
@@ -79,7 +79,7 @@ impl Stay {
         context: Context<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        self.windows[index].state = WindowState::Answered;
+        self.set_state(index, WindowState::Answered);
         let mut window = self.windows[index].clone();
         let newest = self.windows.iter().filter(|w| w.t == window.t).map(|w| w.revision).max();
         if newest != Some(window.revision) {
@@ -88,7 +88,7 @@ impl Stay {
         }
         window.revision += 1;
         self.emit(&window, outcome, context, effects);
-        self.windows.push(window);
+        self.push_window(window);
     }
 
     /// Adds a revision that asks the model nothing; its event leaves when its turn comes.
@@ -105,7 +105,7 @@ impl Stay {
             Kind::Retraction => "retracted",
         };
         let state = WindowState::Held(Outcome::Unscored(reason.to_owned()));
-        self.windows.push(Window { kind, state, ..window });
+        self.push_window(Window { kind, state, ..window });
         self.emit_ready(context, effects);
     }
 

@@ -28,7 +28,7 @@ use crate::time::EventTime;
 
 pub use seal::{GENERATION_BINS_MAX, GENERATION_FLOOR, PREDICTION_BINS};
 pub use seal::{Kind, Window, WindowState};
-pub use waiting::{Order, Waiting};
+use waiting::{Order, Waiting};
 
 /// What every step is given besides the stay: nothing here changes during a step.
 #[derive(Clone, Copy)]
@@ -59,11 +59,23 @@ pub struct Stay {
     /// No window at or before this time will be sealed any more, except as a revision.
     sealed_to: EventTime,
     last_fact_at: EventTime,
-    /// Every sealed window in the order of sealing.
-    windows: Vec<Window>,
-    /// Stored apart, by hour.
+    /// Every sealed window in the order of sealing. Stored apart, one value each.
     #[serde(skip)]
-    pub history: History,
+    windows: Vec<Window>,
+    /// Places in `windows` that changed since the last commit.
+    #[serde(skip)]
+    windows_changed: BTreeSet<usize>,
+    /// Stored apart, one value an hour.
+    #[serde(skip)]
+    history: History,
+}
+
+/// What of a stay must be stored again, besides its head.
+pub struct Changes<'a> {
+    pub windows: Vec<&'a Window>,
+    /// Hours whose chunk changed; one that the history has no more was forgotten.
+    pub hours: BTreeSet<i64>,
+    pub history: &'a History,
 }
 
 /// Where the stay is in its course.
@@ -124,8 +136,25 @@ impl Stay {
             sealed_to: EventTime::MIN,
             last_fact_at: EventTime::MIN,
             windows: Vec::new(),
+            windows_changed: BTreeSet::new(),
             history: History::default(),
         }
+    }
+
+    /// Puts a stay together from its stored parts. The windows may come in any order.
+    pub fn restore(mut self, mut windows: Vec<Window>, history: History) -> Self {
+        windows.sort_by_key(|window| window.number);
+        self.windows = windows;
+        self.history = history;
+        self
+    }
+
+    /// What changed since this was last asked.
+    pub fn take_changes(&mut self) -> Changes<'_> {
+        let changed = std::mem::take(&mut self.windows_changed);
+        let hours = self.history.take_dirty_hours();
+        let windows = changed.into_iter().filter_map(|index| self.windows.get(index)).collect();
+        Changes { windows, hours, history: &self.history }
     }
 
     /// When time will next change this stay, if the watermark gets there.
@@ -155,6 +184,25 @@ impl Stay {
     /// Windows that were sealed and have no answer, oldest first: what to ask for after a restart.
     pub fn unanswered(&self) -> impl Iterator<Item = &Window> {
         self.windows.iter().filter(|window| window.state == WindowState::Open)
+    }
+
+    /// Adds a sealed window at the end of the order of sealing.
+    fn push_window(&mut self, window: Window) {
+        let index = self.windows.len();
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        self.windows.push(Window { number, ..window });
+        self.windows_changed.insert(index);
+    }
+
+    fn set_state(&mut self, index: usize, state: WindowState) {
+        if let Some(window) = self.windows.get_mut(index) {
+            window.state = state;
+            self.windows_changed.insert(index);
+        }
+    }
+
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     pub fn windows(&self) -> &[Window] {

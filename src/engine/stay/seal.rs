@@ -24,6 +24,8 @@ pub const PREDICTION_BINS: i64 = 48;
 /// One revision of a window, as sealed. Only `state` changes afterwards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Window {
+    /// Place in the stay's order of sealing.
+    pub number: u32,
     pub t: EventTime,
     pub revision: u32,
     /// Nothing available after this was used. Equal to `t` for the first revision.
@@ -117,9 +119,10 @@ impl Stay {
             triggers: cut.triggers,
             input_digest: window.input_digest,
         });
-        self.windows.push(window);
+        self.push_window(window);
     }
 
+    /// A window over what is known now; its number is given when it is pushed.
     fn window(&self, cut: &Cut, context: Context<'_>) -> Window {
         let seq_below = self.next_seq;
         let film = self.film_as_of(cut.t, seq_below);
@@ -133,6 +136,7 @@ impl Stay {
             available_at: held.available_at,
         });
         Window {
+            number: 0,
             t: cut.t,
             revision: cut.revision,
             known_at: cut.known_at,

@@ -11,7 +11,7 @@ use crate::time::{EventTime, Span};
 /// The order in which facts are applied. Two facts that differ in nothing above `tie` are the same
 /// fact sent twice; `tie` and `origin` only make the order total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Order {
+pub(super) struct Order {
     pub effective: EventTime,
     topic: Topic,
     id: FactId,
@@ -21,7 +21,7 @@ pub struct Order {
 
 /// A fact whose turn has not come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Waiting {
+pub(super) struct Waiting {
     pub fact: Fact,
     pub origin: Origin,
     /// Its own feed's mark, if that had already passed `available_at` when the fact was read.
