@@ -56,7 +56,7 @@ impl Findings {
         let cloud = 0.75 + 0.45 * anatomy.clouds.at(x * 26.0 + 3.0, y * 26.0);
         let ground = 0.26 * smoothstep(0.15, 1.0, s);
         let low = 0.16 * self.severity.low_volume * smoothstep(-0.22, 0.0, y - point.diaphragm);
-        (s * wing * cloud * 0.95 + ground + low).clamp(0.0, 0.95)
+        (s * wing * cloud * 1.15 + ground + low).clamp(0.0, 0.95)
     }
 
     /// Consolidation: patches with ragged borders, and plates of collapse above the domes.
