@@ -18,15 +18,15 @@ pub use films::FilmCache;
 pub use outputs::Counts;
 
 use crate::engine::{Effect, Input, Task};
-use crate::event::Rejection;
+use crate::event::{Fact, FactBody, Film, Reason, Rejection, ViewPosition};
 use crate::film;
 use crate::ids::{Origin, Position, Ticket, Topic};
 use crate::ports::{
     Answer, Commit, Journal, Outlet, PortError, Predictor, Source, SourceRecord, StateStore,
 };
 use crate::store::values;
-use crate::time::WallTime;
-use crate::wire::{Codec, Decoded, JournalInput, WireError};
+use crate::time::{EventTime, WallTime};
+use crate::wire::{Codec, Decoded, FilmMeta, JournalInput, Picture, WireError};
 
 /// Records taken from the source at once.
 const FETCH_MAX: usize = 4_096;
@@ -254,7 +254,7 @@ where
         match input {
             Ok(Input::Fact { fact, .. }) if self.is_future(record, fact.available_at) => {
                 let detail = format!("available at {}, after it was appended", fact.available_at);
-                let rejection = Rejection::new(crate::event::Reason::Future, detail);
+                let rejection = Rejection::new(Reason::Future, detail);
                 Input::Malformed { origin, rejection }
             }
             Ok(input) => input,
@@ -262,7 +262,7 @@ where
         }
     }
 
-    fn is_future(&self, record: &SourceRecord, available_at: crate::time::EventTime) -> bool {
+    fn is_future(&self, record: &SourceRecord, available_at: EventTime) -> bool {
         record.appended_at.is_some_and(|at| {
             let latest = at.as_millis().saturating_add(self.task.config().max_future.as_millis());
             available_at.as_millis() > latest
@@ -272,21 +272,23 @@ where
     fn film_input(
         &mut self,
         origin: Origin,
-        meta: crate::wire::FilmMeta,
-        picture: &crate::wire::Picture,
+        meta: FilmMeta,
+        picture: &Picture,
     ) -> Result<Input, Rejection> {
         let bytes = films::bytes_of(picture)?;
-        let prepared = film::prepare(&bytes, &film::Declared::of_view(meta.view))?;
-        let film = crate::event::Film { digest: prepared.film.digest(), view: prepared.view };
+        let view = Some(meta.view).filter(|view| *view != ViewPosition::Unknown);
+        let declared = film::Declared { view, ..film::Declared::default() };
+        let prepared = film::prepare(&bytes, declared)?;
+        let film = Film { digest: prepared.film.digest(), view: prepared.view };
         values::put_film(meta.stay, &prepared.film, &mut self.pending);
         self.films.put(prepared.film);
-        let fact = crate::event::Fact {
+        let fact = Fact {
             id: meta.id,
             stay: meta.stay,
             feed: meta.feed,
             observed_at: meta.observed_at,
             available_at: meta.available_at,
-            body: crate::event::FactBody::Filmed(film),
+            body: FactBody::Filmed(film),
         };
         Ok(Input::Fact { fact, origin })
     }
