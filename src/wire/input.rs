@@ -11,7 +11,7 @@ use crate::event::{
     Admission, Fact, FactBody, Mark, Observation, RawValue, Reason, Rejection, StayEvent,
     ViewPosition,
 };
-use crate::ids::{Digest, FactId, FeedId, StayId, Topic, VariableId};
+use crate::ids::{Digest, FactId, FeedId, StayId, Topic};
 use crate::time::EventTime;
 
 /// 1990-01-01: no record of an intensive care unit in use is older.
@@ -22,6 +22,9 @@ pub const LATEST: EventTime = EventTime::from_millis(7_636_723_200_000);
 
 /// No human has been older.
 const MAX_AGE_YEARS: i32 = 130;
+
+/// Characters of a sender's own words that a rejection may repeat.
+const MAX_QUOTED: usize = 40;
 
 /// Words by which senders name a specimen of blood, in lower case: text, HL7 v2 table 0487 and
 /// MIMIC's specimen types.
@@ -155,7 +158,6 @@ impl Codec {
         if measured.status == ObservationStatus::EnteredInError {
             return retraction(measured.replaces);
         }
-        let variable = self.variable(measured.code)?;
         if let (Profile::Clinical, Some(specimen)) = (self.dictionary.profile, measured.specimen)
             && !is_blood(specimen)
         {
@@ -168,23 +170,30 @@ impl Codec {
             RecordedValue::Text(text) => RawValue::Text(text),
             RecordedValue::Missing => return Err(not_a_number("there is no value")),
         };
-        let observation = self.dictionary.observe(variable, &raw, measured.unit)?;
+        let observation = self.observe(measured.code, &raw, measured.unit)?;
         body_of(observation, measured.status, measured.replaces)
     }
 
-    fn variable(&self, code: &Code) -> Result<VariableId, Rejection> {
+    fn observe(
+        &self,
+        code: &Code,
+        raw: &RawValue,
+        unit: Option<&str>,
+    ) -> Result<Observation, Rejection> {
+        let dictionary = &self.dictionary;
         let found = match code.system {
-            CodeSystem::Loinc => self.dictionary.by_loinc(&code.code),
             CodeSystem::MimicItem => {
-                code.code.parse().ok().and_then(|item| self.dictionary.by_mimic_item(item))
+                let item = code.code.parse().map_err(|_| unmapped(code))?;
+                return dictionary.observe_item(item, raw, unit);
             }
-            CodeSystem::Local => None,
+            CodeSystem::Loinc if dictionary.refused_loinc(&code.code).is_some() => {
+                let detail = format!("LOINC {} is of a specimen that is not used", code.code);
+                return Err(Rejection::new(Reason::WrongSpecimen, detail));
+            }
+            CodeSystem::Loinc => dictionary.by_loinc(&code.code),
+            CodeSystem::Local => dictionary.by_code(&code.code),
         };
-        found.ok_or_else(|| {
-            let code: String = code.code.chars().take(40).collect();
-            let detail = format!("code {code:?} is not in schemas/variables.toml");
-            Rejection::new(Reason::UnmappedCode, detail)
-        })
+        dictionary.observe(found.ok_or_else(|| unmapped(code))?, raw, unit)
     }
 
     fn imaging(&self, key: Option<&[u8]>, record: ImagingEvent) -> Result<Decoded, Rejection> {
@@ -245,7 +254,7 @@ impl Codec {
     fn feed(&self, topic: Topic, name: &str) -> Result<FeedId, Rejection> {
         let found = (0u8..).zip(&self.feeds).find(|(_, f)| f.topic == topic && f.name == name);
         found.map(|(index, _)| FeedId(index)).ok_or_else(|| {
-            let name: String = name.chars().take(40).collect();
+            let name: String = name.chars().take(MAX_QUOTED).collect();
             let topic = topic.name();
             let detail = format!("feed {name:?} is not configured for topic {topic}; see [feeds]");
             Rejection::new(Reason::UnknownFeed, detail)
@@ -316,6 +325,12 @@ fn picture(field: PictureField) -> Result<Picture, Rejection> {
 fn is_blood(specimen: &str) -> bool {
     let is_word = |word: &str| BLOOD.iter().any(|blood| blood.eq_ignore_ascii_case(word));
     specimen.split(|c: char| !c.is_ascii_alphanumeric()).any(is_word)
+}
+
+fn unmapped(code: &Code) -> Rejection {
+    let code: String = code.code.chars().take(MAX_QUOTED).collect();
+    let detail = format!("code {code:?} is not in schemas/variables.toml");
+    Rejection::new(Reason::UnmappedCode, detail)
 }
 
 fn not_a_number(detail: &str) -> Rejection {

@@ -23,7 +23,7 @@ pub enum CodeSystem {
     Loinc,
     /// An `itemid` of MIMIC's `d_items` or `d_labitems`.
     MimicItem,
-    /// A site's own code; it must be mapped before it can be used.
+    /// A code of `schemas/variables.toml`.
     Local,
 }
 
