@@ -130,6 +130,12 @@ fn a_task_that_does_not_fetch_holds_up_no_memory_and_loses_nothing() {
     let records = fetch(&mut source, n as usize);
     let offsets: Vec<u64> = records.iter().map(|r| r.origin.offset).collect();
     assert_eq!(offsets, (0..u64::from(n)).collect::<Vec<_>>());
+    // A seek in the middle of such a pause starts reading again.
+    source.seek(&[]).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    let next = u64::from(n) - 3;
+    source.seek(&[Position { topic: Topic::Vital, partition: 0, next }]).unwrap();
+    assert_eq!(fetch(&mut source, 3)[0].origin.offset, next);
 }
 
 #[test]

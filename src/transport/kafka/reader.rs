@@ -158,8 +158,10 @@ impl Pump {
                 }
             }
         }
+        // A pause of ours outlives an assignment, so whoever has sought is let go on by name.
         let done = filled
             .and_then(|()| self.consumer.assign(&places))
+            .and_then(|()| if places.count() > 0 { self.consumer.resume(&places) } else { Ok(()) })
             .and_then(|()| if full.count() > 0 { self.consumer.pause(&full) } else { Ok(()) });
         if let Err(error) = done {
             self.report("taking positions in kafka", &error);
