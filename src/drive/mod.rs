@@ -311,6 +311,7 @@ where
         let mut wait = if waiting { self.options.idle_wait } else { Duration::ZERO };
         while let Some(answer) = self.ports.predictor.poll(wait) {
             self.answer(answer)?;
+            self.counts.answered += 1;
             n_answers += 1;
             wait = Duration::ZERO;
         }

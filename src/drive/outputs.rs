@@ -29,6 +29,10 @@ pub struct Counts {
     /// By status.
     pub events: BTreeMap<&'static str, u64>,
     pub ended: u64,
+    /// Stays whose state was forgotten after their end.
+    pub expired: u64,
+    /// Answers taken.
+    pub answered: u64,
     /// From sealing a window to the commit of its risk event.
     pub latencies: Vec<Duration>,
 }
@@ -97,7 +101,11 @@ where
                 self.counts.ended += 1;
                 Ok(())
             }
-            Effect::Advanced(_) | Effect::Unasked(_) | Effect::Expired(_) => Ok(()),
+            Effect::Expired(_) => {
+                self.counts.expired += 1;
+                Ok(())
+            }
+            Effect::Advanced(_) | Effect::Unasked(_) => Ok(()),
         }
     }
 
