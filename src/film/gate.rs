@@ -2,8 +2,10 @@
 //!
 //! The second gate judges statistics of the 224 × 224 pixels. It is meant to stop what is plainly
 //! wrong (a blank plate, noise, a negative) and to let every real film through: a film refused
-//! wrongly is information lost, while the last good film stays current. `tests/film.rs` measures
-//! the share of real films that it refuses.
+//! wrongly is information lost, while the last good film stays current. Measured by `tests/film`:
+//! of the 243 Hannover films and of the 305 made from them none is refused and 4 % and 6 % are
+//! doubted; of the 243 negatives 231 are refused and the others doubted. The extremes of the real
+//! films were a spread of 16, 18 % black, 0 % white and a smoothness of 0.87.
 
 use super::{Declared, Note};
 use crate::event::{FILM_SIDE, Reason, Rejection, ViewPosition};
@@ -15,18 +17,18 @@ pub const MAX_ASPECT: usize = 2;
 pub const MIN_SIDE: usize = 128;
 
 /// Least standard deviation of the grey values, 0..=127: below it the picture is flat.
-const MIN_SPREAD: f64 = 12.0;
+const MIN_SPREAD: f64 = 10.0;
 
 /// Share of the pixels that may be 255 (burnt out), and that may be 0.
 const MAX_WHITE: f64 = 0.30;
 const MAX_BLACK: f64 = 0.60;
 
 /// Least correlation of a pixel with its right neighbour: anatomy is smooth, noise is not.
-const MIN_SMOOTHNESS: f64 = 0.80;
+const MIN_SMOOTHNESS: f64 = 0.70;
 
-/// Polarity below which a film is taken for a negative, and below which it is doubted.
-const NEGATIVE_BELOW: f64 = -0.25;
-const DOUBTFUL_BELOW: f64 = 0.0;
+/// Polarity below which both measures must lie before a film is taken for a negative; one of them
+/// below zero raises a doubt.
+const NEGATIVE_BELOW: f64 = -0.1;
 
 /// Range of grey values inside a row or column that is padding rather than picture.
 const PADDING_RANGE: u8 = 8;
@@ -50,9 +52,11 @@ pub struct Statistics {
     pub white: f64,
     /// Correlation of horizontal neighbours, -1..=1.
     pub smoothness: f64,
-    /// How much brighter bone and belly are than lung and air, in standard deviations. The
-    /// negative of a film has the negative of its polarity.
-    pub polarity: f64,
+    /// How much brighter the mediastinum is than the lungs, in standard deviations. The negative
+    /// of a film has the negative of its polarity.
+    pub bone_over_lung: f64,
+    /// The same of mediastinum and belly over lungs and the air above the shoulders.
+    pub body_over_air: f64,
 }
 
 /// Decides on the view from what the record declares and what the file says.
@@ -84,7 +88,8 @@ pub(super) fn shape(width: usize, height: usize) -> Result<(), Rejection> {
 
 /// Refuses what is plainly no chest film; notes what is doubtful.
 pub(super) fn pixels(statistics: &Statistics) -> Result<Option<Note>, Rejection> {
-    let Statistics { spread, black, white, smoothness, polarity } = *statistics;
+    let Statistics { spread, black, white, smoothness, bone_over_lung, body_over_air } =
+        *statistics;
     if spread < MIN_SPREAD {
         return not_chest(format!("flat: the grey values spread by {spread:.1}"));
     }
@@ -95,10 +100,13 @@ pub(super) fn pixels(statistics: &Statistics) -> Result<Option<Note>, Rejection>
     if smoothness < MIN_SMOOTHNESS {
         return not_chest(format!("noise: neighbours correlate by {smoothness:.2}"));
     }
-    if polarity < NEGATIVE_BELOW {
-        return not_chest(format!("inverted: bone is dark, polarity {polarity:.2}"));
+    // A collimated film has a black belly, a burnt-out lung a bright one: only if both measures
+    // agree is it a negative.
+    if bone_over_lung.max(body_over_air) < NEGATIVE_BELOW {
+        let detail = format!("inverted: bone is dark, {bone_over_lung:.2} and {body_over_air:.2}");
+        return not_chest(detail);
     }
-    Ok((polarity < DOUBTFUL_BELOW).then_some(Note::PolarityDoubtful))
+    Ok((bone_over_lung.min(body_over_air) < 0.0).then_some(Note::PolarityDoubtful))
 }
 
 fn not_chest<T>(detail: String) -> Result<T, Rejection> {
@@ -113,12 +121,14 @@ impl Statistics {
         let square = |p: &u8| (f64::from(*p) - mean).powi(2);
         let spread = (pixels.iter().map(square).sum::<f64>() / count).sqrt();
         let share = |value: u8| pixels.iter().filter(|&&p| p == value).count() as f64 / count;
+        let [bone_over_lung, body_over_air] = polarity(pixels).map(|grey| grey / spread.max(1.0));
         Statistics {
             spread,
             black: share(0),
             white: share(255),
             smoothness: smoothness(pixels, mean, spread),
-            polarity: polarity(pixels) / spread.max(1.0),
+            bone_over_lung,
+            body_over_air,
         }
     }
 }
@@ -132,8 +142,9 @@ fn smoothness(pixels: &[u8], mean: f64, spread: f64) -> f64 {
     sum / (count.max(1) as f64) / spread.powi(2).max(1e-9)
 }
 
-/// Mean grey of bone and belly less mean grey of lung and air, -255..=255.
-fn polarity(pixels: &[u8]) -> f64 {
+/// Mean grey of the mediastinum less that of the lungs, and the same with belly and air taken in,
+/// each -255..=255.
+fn polarity(pixels: &[u8]) -> [f64; 2] {
     let column = |x: usize| pixels.iter().skip(x).step_by(FILM_SIDE).copied();
     let row = |y: usize| pixels.iter().skip(y * FILM_SIDE).take(FILM_SIDE).copied();
     let (left, right) = picture(|x| range(column(x)));
@@ -150,7 +161,7 @@ fn polarity(pixels: &[u8]) -> f64 {
     let belly = mean([0.25, 0.75, 0.88, 1.0]);
     let lungs = (mean([0.18, 0.36, 0.25, 0.6]) + mean([0.64, 0.82, 0.25, 0.6])) / 2.0;
     let air = (mean([0.0, 0.1, 0.0, 0.12]) + mean([0.9, 1.0, 0.0, 0.12])) / 2.0;
-    (mediastinum + belly - lungs - air) / 2.0
+    [mediastinum - lungs, (mediastinum + belly - lungs - air) / 2.0]
 }
 
 /// First and last line that is not padding, given each line's range of grey values.
@@ -224,7 +235,9 @@ mod tests {
         let at = |i: usize| ((i % FILM_SIDE) as f64 / 71.0).sin().mul_add(90.0, 120.0) as u8;
         let film: Vec<u8> = (0..FILM_SIDE * FILM_SIDE).map(at).collect();
         let negative: Vec<u8> = film.iter().map(|p| 255 - p).collect();
-        let sum = Statistics::of(&film).polarity + Statistics::of(&negative).polarity;
-        assert!(sum.abs() < 1e-9, "{sum}");
+        let (film, negative) = (Statistics::of(&film), Statistics::of(&negative));
+        assert!((film.bone_over_lung + negative.bone_over_lung).abs() < 1e-9);
+        assert!((film.body_over_air + negative.body_over_air).abs() < 1e-9);
+        assert!(film.bone_over_lung.abs() > 0.1 && film.body_over_air.abs() > 0.1);
     }
 }
