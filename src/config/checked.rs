@@ -102,8 +102,6 @@ pub enum LogFormat {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AlertConfig {
     pub mode: Mode,
-    /// Probability of death in hospital.
-    pub threshold: f64,
 }
 
 pub fn profile(reader: &mut Reader) -> Profile {
@@ -280,8 +278,5 @@ pub fn http(reader: &mut Reader) -> Option<SocketAddr> {
 }
 
 pub fn alerts(reader: &mut Reader) -> AlertConfig {
-    AlertConfig {
-        mode: reader.choice("alerts.mode", Mode::Silent),
-        threshold: reader.probability("alerts.threshold"),
-    }
+    AlertConfig { mode: reader.choice("alerts.mode", Mode::Silent) }
 }

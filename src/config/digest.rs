@@ -39,7 +39,6 @@ impl Config {
         let landmarks: Vec<String> = landmarks.into_iter().map(show).collect();
         vec![
             format!("alerts.mode={}", mode(self.alerts.mode)),
-            format!("alerts.threshold={}", self.alerts.threshold),
             format!("engine.every={}", every.map_or("off".to_owned(), show)),
             format!("engine.grace={}", show(*grace)),
             format!("engine.keep={}", show(*keep)),

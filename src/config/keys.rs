@@ -38,7 +38,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 41] = [
+pub const KEYS: [Key; 40] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -190,11 +190,6 @@ pub const KEYS: [Key; 41] = [
         "alerts.mode",
         r#""silent""#,
         "`silent` until a site has decided otherwise; `passive` shows, `interruptive` disturbs.",
-    ),
-    key(
-        "alerts.threshold",
-        "0.3",
-        "Probability of death above which an alert is raised. Take it from your own site's policy simulation.",
     ),
 ];
 

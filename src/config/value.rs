@@ -74,15 +74,6 @@ impl Reader {
         })
     }
 
-    pub fn probability(&mut self, path: &str) -> f64 {
-        self.read(path, 0.0, |value| {
-            let number = value.as_float().or_else(|| value.as_integer().map(|n| n as f64));
-            number
-                .filter(|p| (0.0..=1.0).contains(p))
-                .ok_or_else(|| "is not a number from 0 to 1".to_owned())
-        })
-    }
-
     /// Bytes within `low..=high`.
     pub fn size(&mut self, path: &str, low: u64, high: u64) -> u64 {
         self.read(path, low, |value| {
