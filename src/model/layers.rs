@@ -383,7 +383,7 @@ mod tests {
     #[test]
     fn a_masked_key_has_no_influence() {
         let device = Device::flex();
-        let tensor = |seed, n| {
+        let tensor = |seed, n: usize| {
             Tensor::<4>::from_data(TensorData::new(gaussian(seed, n * 4), [1, 1, n, 4]), &device)
         };
         let (q, k, v) = (tensor(1, 2), tensor(2, 3), tensor(3, 3));
