@@ -385,7 +385,7 @@ impl DdlCxrConfig {
                 model_channels: 32,
                 attention_resolutions: vec![2],
                 num_res_blocks: 1,
-                channel_mult: vec![1, 3],
+                channel_mult: vec![1, 2],
                 num_head_channels: 32,
                 transformer_depth: 1,
                 context_dim: 64,

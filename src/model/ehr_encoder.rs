@@ -12,8 +12,8 @@ use super::layers::{BatchNorm, Init, Linear, attend, dropout, join_heads, split_
 /// Multi-head self-attention with the projections of q, k and v in one matrix, PyTorch's layout.
 #[derive(Module, Debug)]
 pub struct SelfAttention {
-    /// Rows of q, then k, then v: `[3 d, d]`.
-    pub in_proj_weight: Param<Tensor<2>>,
+    /// Columns of q, then k, then v: `[d, 3 d]`; the reference's `in_proj_weight` transposed.
+    pub in_proj_kernel: Param<Tensor<2>>,
     pub in_proj_bias: Param<Tensor<1>>,
     pub out_proj: Linear,
     heads: usize,
@@ -75,7 +75,7 @@ impl SelfAttention {
         let mut out_proj = Linear::new(d, d, init);
         out_proj.bias = Some(init.constant(0.0, [d]));
         SelfAttention {
-            in_proj_weight: init.uniform(bound, [3 * d, d]),
+            in_proj_kernel: init.uniform(bound, [d, 3 * d]),
             in_proj_bias: init.constant(0.0, [3 * d]),
             out_proj,
             heads: config.n_heads,
@@ -85,8 +85,8 @@ impl SelfAttention {
 
     fn forward(&self, x: Tensor<3>, keep: Option<Tensor<2>>) -> Tensor<3> {
         let d = x.dims()[2];
-        let weight = self.in_proj_weight.val().transpose();
-        let qkv = burn::tensor::module::linear(x, weight, Some(self.in_proj_bias.val()));
+        let kernel = self.in_proj_kernel.val();
+        let qkv = burn::tensor::module::linear(x, kernel, Some(self.in_proj_bias.val()));
         let part = |n: usize| split_heads(qkv.clone().narrow(2, n * d, d), self.heads);
         let out = attend(part(0), part(1), part(2), keep, Some(&self.dropout));
         self.out_proj.forward(join_heads(out))

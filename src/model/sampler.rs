@@ -148,8 +148,12 @@ mod tests {
     fn more_steps_come_closer_and_the_second_order_solver_closer_still() {
         let coarse = walk(SamplerKind::Ddim, 10);
         assert!(walk(SamplerKind::Ddim, 50) < coarse / 3.0);
-        assert!(walk(SamplerKind::DpmSolver2m, 10) < coarse / 2.0);
-        assert!(walk(SamplerKind::DpmSolver2m, 50) < 1e-2);
+        for steps in [10, 20, 50] {
+            let (ddim, dpm) =
+                (walk(SamplerKind::Ddim, steps), walk(SamplerKind::DpmSolver2m, steps));
+            println!("{steps} steps: ddim {ddim:.2e}, dpm {dpm:.2e}");
+            assert!(dpm < ddim, "{steps} steps: {dpm} {ddim}");
+        }
     }
 
     #[test]

@@ -16,6 +16,16 @@ pub struct NamedTensor {
     pub values: Vec<f32>,
 }
 
+impl NamedTensor {
+    /// A matrix with rows and columns changed over; anything else unchanged.
+    fn transposed(&self) -> NamedTensor {
+        let &[rows, columns] = self.shape.as_slice() else { return self.clone() };
+        let value = |i: usize| self.values.get(i % rows * columns + i / rows).copied();
+        let values = (0..self.values.len()).filter_map(value).collect();
+        NamedTensor { shape: vec![columns, rows], values }
+    }
+}
+
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, NamedTensor>;
 
@@ -39,7 +49,7 @@ pub enum WeightsError {
 }
 
 /// Parts of our field names that the reference writes otherwise. Each is used in one place only.
-const SEGMENTS: [(&str, &str); 16] = [
+const SEGMENTS: [(&str, &str); 18] = [
     ("in_norm", "in_layers.0"),
     ("in_conv", "in_layers.2"),
     ("emb_proj", "emb_layers.1"),
@@ -55,29 +65,36 @@ const SEGMENTS: [(&str, &str); 16] = [
     ("findings_head", "label_head.0"),
     ("head_in", "mlp_head.0"),
     ("head_out", "mlp_head.2"),
+    ("kernel", "weight"),
+    ("in_proj_kernel", "in_proj_weight"),
     // The reference's own spelling.
     ("patch_embedding", "cxr_embdedding.projection.1"),
 ];
 
 /// The path from the root of a network to the parameter being visited.
 #[derive(Default)]
-struct Path(Vec<String>);
+struct Path {
+    names: Vec<String>,
+    /// Whether the innermost field holds the transpose of what the file holds.
+    transposed: bool,
+}
 
 impl Path {
     fn enter(&mut self, name: &str, container: &str) {
         // A variant of an enum is no part of a name.
         let variant = container.starts_with("Enum:");
         let renamed = SEGMENTS.iter().find(|(ours, _)| *ours == name).map(|(_, theirs)| *theirs);
-        self.0.push(if variant { "" } else { renamed.unwrap_or(name) }.to_owned());
+        self.transposed = name.ends_with("kernel");
+        self.names.push(if variant { "" } else { renamed.unwrap_or(name) }.to_owned());
     }
 
     fn exit(&mut self) {
-        self.0.pop();
+        self.names.pop();
     }
 
     fn name(&self) -> String {
         let parts: Vec<&str> =
-            self.0.iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
+            self.names.iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
         parts.join(".")
     }
 }
@@ -103,7 +120,9 @@ pub fn tensors_of<M: Module>(module: &M) -> Tensors {
             let shape = data.shape().to_vec();
             // Parameters are made as f32 and nothing here casts them.
             let values = data.convert::<f32>().try_into_vec().unwrap_or_default();
-            self.tensors.insert(self.path.name(), NamedTensor { shape, values });
+            let tensor = NamedTensor { shape, values };
+            let tensor = if self.path.transposed { tensor.transposed() } else { tensor };
+            self.tensors.insert(self.path.name(), tensor);
         }
     }
 
@@ -189,7 +208,11 @@ impl ModuleMapper for Loader<'_> {
             self.missing.push(name);
             return param;
         };
-        let wanted = param.lazy_shape().to_vec();
+        let shape = param.lazy_shape().to_vec();
+        let mut wanted = shape.clone();
+        if self.path.transposed {
+            wanted.reverse();
+        }
         self.used.insert(name.clone());
         if tensor.shape != wanted {
             let found = tensor.shape.clone();
@@ -202,7 +225,11 @@ impl ModuleMapper for Loader<'_> {
         }
         let device = param.lazy_device();
         let active = param.is_require_grad();
-        let data = TensorData::new(tensor.values.clone(), wanted);
+        let values = match self.path.transposed {
+            true => tensor.transposed().values,
+            false => tensor.values.clone(),
+        };
+        let data = TensorData::new(values, shape);
         param.map(|_| Tensor::from_data(data, &device).set_require_grad(active))
     }
 }
