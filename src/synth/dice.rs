@@ -19,6 +19,7 @@ pub enum Purpose {
     Codes = 9,
     RowOrder = 10,
     Arrivals = 11,
+    Labels = 12,
 }
 
 /// One named stream of draws.

@@ -3,8 +3,10 @@
 use super::dice::{Dice, Purpose};
 use super::patient::{Illness, Patient};
 use super::physiology::Course;
-use super::radiograph::{Devices, Severity};
+use super::radiograph::{self, Anatomy, Devices, Severity};
 use crate::event::ViewPosition;
+use image::codecs::jpeg::JpegEncoder;
+use image::{ExtendedColorType, ImageEncoder, ImageError};
 
 /// One image of one study.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +49,48 @@ pub const LABELS: [&str; 14] = [
     "Pneumothorax",
     "Support Devices",
 ];
+
+/// A film as its file holds it.
+pub struct EncodedFilm {
+    pub rows: usize,
+    pub columns: usize,
+    pub jpeg: Vec<u8>,
+}
+
+/// Draws the planned film, `rows` pixels high, with its fault if it has one.
+pub fn render(
+    plan: &FilmPlan,
+    anatomy: &Anatomy,
+    rows: usize,
+    dice: &mut Dice,
+) -> Result<EncodedFilm, ImageError> {
+    let mut film = radiograph::draw(anatomy, &plan.severity, &plan.devices, plan.view, rows, dice);
+    if plan.fault == Some(FilmFault::Inverted) {
+        film.pixels.iter_mut().for_each(|p| *p = 255 - *p);
+    }
+    let (width, height) = (film.columns as u32, film.rows as u32);
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, 92).write_image(
+        &film.pixels,
+        width,
+        height,
+        ExtendedColorType::L8,
+    )?;
+    Ok(EncodedFilm { rows: film.rows, columns: film.columns, jpeg })
+}
+
+/// The anatomy of a patient, the same on all of his films.
+pub fn anatomy(seed: u64, patient: &Patient) -> Anatomy {
+    let mut dice = Dice::new(seed, Purpose::Anatomy, patient.number);
+    Anatomy::new(patient.sex, f64::from(patient.age), patient.bulk(), &mut dice)
+}
+
+/// The streams of chance of one film and of one study's labels.
+pub fn streams(seed: u64, patient: &Patient, index: usize, study: u32) -> (Dice, Dice) {
+    let base = patient.number * 1_000;
+    let film = Dice::new(seed, Purpose::Film, base + index as u64);
+    (film, Dice::new(seed, Purpose::Labels, base + u64::from(study)))
+}
 
 /// All films of one stay, in order of time.
 pub fn films(seed: u64, patient: &Patient, course: &Course, hour_of_day: f64) -> Vec<FilmPlan> {

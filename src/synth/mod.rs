@@ -16,6 +16,7 @@ mod outcome;
 mod patient;
 mod physiology;
 mod radiograph;
+mod record;
 mod tables;
 mod vitals;
 mod ward;
@@ -24,6 +25,8 @@ use std::path::Path;
 
 use thiserror::Error;
 
+pub use films::LABELS;
+pub use record::{RecordedFilm, RecordedValue, StayRecord, stay};
 pub use ward::write_ward;
 
 /// Most patients that one ward may have: ids leave their blocks beyond it.

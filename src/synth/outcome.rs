@@ -3,6 +3,7 @@
 use super::dice::{Dice, Purpose};
 use super::patient::{History, Illness, Patient};
 use super::physiology::{Course, Latent};
+use crate::event::risk::N_PHENOTYPES;
 
 /// The end of a stay, in hours after ICU admission.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,54 @@ impl Ending {
         Ending { out, discharge, died, codes }
     }
 }
+
+/// The published phenotypes (`reference/ddl-cxr.md` 1.7) that these codes stand for. It knows the
+/// codes that this ward writes; real code tables are the replay's business.
+pub fn phenotypes(codes: &[&str]) -> [bool; N_PHENOTYPES] {
+    let mut groups = [false; N_PHENOTYPES];
+    for code in codes {
+        if let Some((_, group)) = GROUPS.iter().find(|(known, _)| known == code) {
+            groups[*group] = true;
+        }
+    }
+    groups
+}
+
+/// Which phenotype each code belongs to, counted from 0 in the order of the published list.
+const GROUPS: [(&str, usize); 32] = [
+    ("N179", 0),
+    ("I6350", 1),
+    ("I214", 2),
+    ("I4891", 3),
+    ("N189", 4),
+    ("J449", 5),
+    ("T8119XA", 6),
+    ("J95851", 6),
+    ("I447", 7),
+    ("I509", 8),
+    ("I5023", 8),
+    ("I2510", 9),
+    ("E1165", 10),
+    ("E119", 11),
+    ("E785", 12),
+    ("I10", 13),
+    ("E871", 14),
+    ("E872", 14),
+    ("E875", 14),
+    ("K922", 15),
+    ("I129", 16),
+    ("K766", 17),
+    ("J984", 18),
+    ("J8489", 18),
+    ("J383", 19),
+    ("J939", 20),
+    ("J918", 20),
+    ("J189", 21),
+    ("J9600", 22),
+    ("A419", 23),
+    ("R6521", 24),
+    ("R578", 24),
+];
 
 fn codes(seed: u64, patient: &Patient, course: &Course, died: bool) -> Vec<&'static str> {
     let mut dice = Dice::new(seed, Purpose::Codes, patient.number);

@@ -4,8 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{Datelike, Duration, NaiveDate, NaiveDateTime, Timelike};
-use image::codecs::jpeg::JpegEncoder;
-use image::{ExtendedColorType, ImageEncoder};
 
 use super::charting::{self, ChartRow};
 use super::dice::{Dice, Purpose};
@@ -15,7 +13,7 @@ use super::layout::{README, TABLES, header};
 use super::outcome::Ending;
 use super::patient::Patient;
 use super::physiology::{Course, N_LATENTS};
-use super::radiograph::{self, Anatomy};
+use super::radiograph::Anatomy;
 use super::tables::Table;
 use super::{SynthError, WardOptions, WardSummary};
 use crate::event::{Sex, ViewPosition};
@@ -289,12 +287,11 @@ impl<'a> Writer<'a> {
     fn films(&mut self, stay: &Stay<'_>, plans: &[FilmPlan]) -> Result<(), SynthError> {
         let patient = stay.patient;
         let seed = self.options.seed;
-        let mut dice = Dice::new(seed, Purpose::Anatomy, patient.number);
-        let anatomy = Anatomy::new(patient.sex, f64::from(patient.age), patient.bulk(), &mut dice);
+        let anatomy = films::anatomy(seed, patient);
         let mut labelled = None;
         for (index, plan) in plans.iter().enumerate() {
             let stream = patient.number * 1_000 + index as u64;
-            let mut dice = Dice::new(seed, Purpose::Film, stream);
+            let (mut dice, mut label_dice) = films::streams(seed, patient, index, plan.study);
             let study = (95_000_000 + patient.number * 100 + u64::from(plan.study)).to_string();
             let dicom = dicom_id(seed, stream);
             let size = self.write_film(stay, plan, &anatomy, &study, &dicom, &mut dice)?;
@@ -307,7 +304,7 @@ impl<'a> Writer<'a> {
             self.split.push([&dicom, &study, &stay.subject, split])?;
             if labelled != Some(plan.study) && plan.fault != Some(FilmFault::NoLabels) {
                 labelled = Some(plan.study);
-                let l = films::labels(&plan.severity, &plan.devices, &mut dice);
+                let l = films::labels(&plan.severity, &plan.devices, &mut label_dice);
                 let mut row = [""; 16];
                 row[0] = &stay.subject;
                 row[1] = &study;
@@ -327,12 +324,6 @@ impl<'a> Writer<'a> {
         dicom: &str,
         dice: &mut Dice,
     ) -> Result<(usize, usize), SynthError> {
-        let rows = self.options.film_rows as usize;
-        let (severity, view) = (&plan.severity, plan.view);
-        let mut film = radiograph::draw(anatomy, severity, &plan.devices, view, rows, dice);
-        if plan.fault == Some(FilmFault::Inverted) {
-            film.pixels.iter_mut().for_each(|p| *p = 255 - *p);
-        }
         let dir = self
             .out
             .join("mimic-cxr-jpg/files")
@@ -341,11 +332,9 @@ impl<'a> Writer<'a> {
             .join(format!("s{study}"));
         fs::create_dir_all(&dir).map_err(|error| SynthError::write(&dir, error))?;
         let path = dir.join(format!("{dicom}.jpg"));
-        let mut bytes = Vec::new();
-        JpegEncoder::new_with_quality(&mut bytes, 92)
-            .write_image(&film.pixels, film.columns as u32, film.rows as u32, ExtendedColorType::L8)
+        let film = films::render(plan, anatomy, self.options.film_rows as usize, dice)
             .map_err(|error| SynthError::write(&path, std::io::Error::other(error)))?;
-        fs::write(&path, &bytes).map_err(|error| SynthError::write(&path, error))?;
+        fs::write(&path, &film.jpeg).map_err(|error| SynthError::write(&path, error))?;
         self.summary.films += 1;
         Ok((film.rows, film.columns))
     }
