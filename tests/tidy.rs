@@ -143,6 +143,7 @@ fn a_module_declared_for_tests_is_a_test_file() {
         ])
     };
     assert!(rules::finished(&tree("#[cfg(test)]\nmod checks;")).is_empty());
+    assert!(rules::finished(&tree("#[cfg(test)]\n#[path = \"checks.rs\"]\nmod tests;")).is_empty());
     assert_eq!(rules::finished(&tree("mod checks;")).len(), 1);
 }
 

@@ -59,9 +59,7 @@ impl FilmCache {
 pub fn bytes_of(picture: &Picture) -> Result<Cow<'_, [u8]>, Rejection> {
     match picture {
         Picture::Inline { bytes, .. } => Ok(Cow::Borrowed(bytes)),
-        Picture::Reference { uri, sha256, size } => {
-            fetch(uri, *sha256, *size).map(Cow::Owned)
-        }
+        Picture::Reference { uri, sha256, size } => fetch(uri, *sha256, *size).map(Cow::Owned),
     }
 }
 

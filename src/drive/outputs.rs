@@ -127,10 +127,7 @@ where
 
     /// Dead letters for what was rejected while `records` were stepped. A record rejected later
     /// than it was read is named by its position; its bytes stand in the input topic.
-    pub(super) fn send_dead_letters(
-        &mut self,
-        records: &[SourceRecord],
-    ) -> Result<(), DriveError> {
+    pub(super) fn send_dead_letters(&mut self, records: &[SourceRecord]) -> Result<(), DriveError> {
         if self.rejected.is_empty() {
             return Ok(());
         }

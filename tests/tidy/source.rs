@@ -48,6 +48,25 @@ impl Source {
         self.is_test.get(line - 1).copied().unwrap_or(false)
     }
 
+    /// The modules with files of their own that `#[cfg(test)] mod name;` makes tests, as
+    /// `store/checks`; also where `#[path = "checks.rs"]` names the file.
+    fn test_modules(&self) -> Vec<String> {
+        let beside = self.path.trim_start_matches("src/").rsplit_once('/').map_or("", |(d, _)| d);
+        let texts: Vec<&str> = self.text.lines().collect();
+        let mut found = Vec::new();
+        for (line, code) in self.code.lines().enumerate().filter(|(line, _)| self.is_test[*line]) {
+            let declared = code.trim().strip_prefix("mod ").and_then(|t| t.strip_suffix(';'));
+            let Some(name) = declared else { continue };
+            let before = line.checked_sub(1).map_or("", |above| texts[above].trim());
+            let given = before.strip_prefix("#[path = \"").and_then(|t| t.strip_suffix(".rs\"]"));
+            found.push(match given {
+                Some(file) => format!("{beside}/{file}"),
+                None => format!("{}/{name}", self.module().join("/")),
+            });
+        }
+        found
+    }
+
     /// `src/store/sled/open.rs` → `store`, `sled`, `open`; `mod.rs` stands for its directory.
     pub fn module(&self) -> Vec<&str> {
         let path = self.path.trim_start_matches("src/").trim_end_matches(".rs");
@@ -67,16 +86,8 @@ impl Tree {
 
     pub fn of(mut files: Vec<Source>) -> Self {
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        // `#[cfg(test)] mod name;` makes a whole file a test.
-        let mut of_tests = Vec::new();
-        for file in files.iter().filter(|file| file.in_src()) {
-            for (line, text) in file.code.lines().enumerate() {
-                let declared = text.trim().strip_prefix("mod ").and_then(|t| t.strip_suffix(';'));
-                if let Some(name) = declared.filter(|_| file.is_test[line]) {
-                    of_tests.push([file.module().join("/").as_str(), name].join("/"));
-                }
-            }
-        }
+        let of_tests: Vec<String> =
+            files.iter().filter(|file| file.in_src()).flat_map(Source::test_modules).collect();
         for file in &mut files {
             let module = file.module().join("/");
             let inside = |test: &String| module == *test || module.starts_with(&format!("{test}/"));
