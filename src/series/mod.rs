@@ -16,10 +16,6 @@ pub use grid::{Grid, GridSpan, LegacyDrop, hourly, used};
 pub use history::History;
 pub use normaliser::{NORMALISED_COLUMNS, Normaliser, NormaliserError};
 
-mod history;
-
-pub use history::{Chunk, History};
-
 use serde::{Deserialize, Serialize};
 
 use crate::event::Sex;

@@ -11,3 +11,4 @@ mod ledger;
 pub mod memory;
 mod outbox;
 pub mod sled;
+pub mod values;

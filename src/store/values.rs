@@ -10,7 +10,7 @@ use super::codec::{frame, unframe};
 use super::keys::{Key, Kind};
 use crate::engine::{Stay, Task, Watermark, Window};
 use crate::event::{Mark, PreparedFilm};
-use crate::ids::{Digest, FeedId, StayId, Topic};
+use crate::ids::{Digest, StayId};
 use crate::ports::{Commit, PortError, StateStore};
 use crate::series::{Chunk, History};
 use crate::time::EventTime;
@@ -63,10 +63,10 @@ pub fn film(
 /// The whole state of a task: what [`Task::restore`] takes.
 pub fn load(store: &impl StateStore, n_feeds: usize) -> Result<(Watermark, Vec<Stay>), PortError> {
     let heads = values::<Stay>(store, Kind::Head)?;
-    let mut chunks: BTreeMap<StayId, Vec<(i64, Chunk)>> = BTreeMap::new();
+    let mut histories: BTreeMap<StayId, History> = BTreeMap::new();
     for (key, chunk) in values::<Chunk>(store, Kind::Chunk)? {
-        if let Key::Chunk { stay, hour } = key {
-            chunks.entry(stay).or_default().push((hour, chunk));
+        if let Key::Chunk { stay, .. } = key {
+            histories.entry(stay).or_default().restore(chunk);
         }
     }
     let mut windows: BTreeMap<StayId, Vec<Window>> = BTreeMap::new();
@@ -76,7 +76,7 @@ pub fn load(store: &impl StateStore, n_feeds: usize) -> Result<(Watermark, Vec<S
         }
     }
     let stays = heads.into_iter().map(|(_, head)| {
-        let history = History::from_chunks(chunks.remove(&head.id).unwrap_or_default());
+        let history = histories.remove(&head.id).unwrap_or_default();
         let windows = windows.remove(&head.id).unwrap_or_default();
         head.restore(windows, history)
     });

@@ -12,7 +12,7 @@ use crate::time::{EventTime, Span};
 impl Stay {
     pub(super) fn apply_next(&mut self, context: Context<'_>, effects: &mut Vec<Effect>) {
         let Some((order, waiting)) = self.waiting.pop_first() else { return };
-        if self.knows(&waiting.fact) {
+        if self.knows(&waiting.fact, context) {
             self.decide(waiting.origin, Fate::Duplicate, effects);
             return;
         }
@@ -67,7 +67,7 @@ impl Stay {
         effects: &mut Vec<Effect>,
     ) {
         let Waiting { fact, origin, passed_by } = waiting;
-        if self.knows(&fact) {
+        if self.knows(&fact, context) {
             self.decide(origin, Fate::Duplicate, effects);
             return;
         }
@@ -113,6 +113,13 @@ impl Stay {
             );
             return Err(Rejection::new(Reason::BeforeLookback, detail));
         }
+        if fact.observed_at.hour() < self.horizon(context.config.keep) {
+            let detail = format!(
+                "observed {}, more than {} before the newest window",
+                fact.observed_at, context.config.keep
+            );
+            return Err(Rejection::new(Reason::BeforeLookback, detail));
+        }
         if let Phase::Ended { at, .. } = self.phase
             && fact.observed_at > at + context.config.grace
         {
@@ -123,7 +130,7 @@ impl Stay {
             return Err(Rejection::new(Reason::AfterDischarge, detail));
         }
         if let FactBody::Retracted { fact } = fact.body
-            && !self.knows_key(fact.key())
+            && !self.knows_key(fact.key(), context)
         {
             let detail = "retracts a fact that this stay does not hold (any more)";
             return Err(Rejection::new(Reason::UnknownFact, detail));
@@ -207,12 +214,18 @@ impl Stay {
     }
 
     /// Whether a fact with this id was applied before.
-    fn knows(&self, fact: &Fact) -> bool {
-        self.knows_key(fact.id.key())
+    fn knows(&self, fact: &Fact, context: Context<'_>) -> bool {
+        self.knows_key(fact.id.key(), context)
     }
 
-    pub(super) fn knows_key(&self, key: u64) -> bool {
-        self.others_seen.contains(&key) || self.history.contains(key)
+    fn knows_key(&self, key: u64, context: Context<'_>) -> bool {
+        self.others_seen.contains(&key) || self.found(key, context).is_some()
+    }
+
+    /// When the observation with this key was made, as far back as observations count.
+    pub(super) fn found(&self, key: u64, context: Context<'_>) -> Option<EventTime> {
+        let (at, _) = self.history.find(key)?;
+        (at.hour() >= self.horizon(context.config.keep)).then_some(at)
     }
 
     /// The history remembers observations; everything else is remembered here.

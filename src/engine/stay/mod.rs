@@ -74,7 +74,7 @@ pub struct Stay {
 pub struct Changes<'a> {
     pub windows: Vec<&'a Window>,
     /// Hours whose chunk changed; one that the history has no more was forgotten.
-    pub hours: BTreeSet<i64>,
+    pub hours: Vec<i64>,
     pub history: &'a History,
 }
 
@@ -152,7 +152,7 @@ impl Stay {
     /// What changed since this was last asked.
     pub fn take_changes(&mut self) -> Changes<'_> {
         let changed = std::mem::take(&mut self.windows_changed);
-        let hours = self.history.take_dirty_hours();
+        let hours = self.history.take_dirty();
         let windows = changed.into_iter().filter_map(|index| self.windows.get(index)).collect();
         Changes { windows, hours, history: &self.history }
     }

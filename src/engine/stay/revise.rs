@@ -28,7 +28,7 @@ impl Stay {
         effects: &mut Vec<Effect>,
     ) {
         // A correction whose original never came is the only value there is, and is used as such.
-        let Some(touched) = self.touched_by(replaces) else { return };
+        let Some(touched) = self.touched_by(replaces, context) else { return };
         self.retractions.push((replaces.key(), seq));
         let stale = self.newest_that_used(touched, seq, context.config.revise_windows);
         for window in stale {
@@ -45,7 +45,7 @@ impl Stay {
         context: Context<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(touched) = self.touched_by(fact) else { return };
+        let Some(touched) = self.touched_by(fact, context) else { return };
         self.retractions.push((fact.key(), seq));
         let mut stale = self.newest_that_used(touched, seq, usize::MAX);
         if stale.is_empty() {
@@ -76,11 +76,11 @@ impl Stay {
     }
 
     /// What the fact with this id put into the series; `None` for stay events and unknown ids.
-    fn touched_by(&self, fact: FactId) -> Option<Touched> {
+    fn touched_by(&self, fact: FactId, context: Context<'_>) -> Option<Touched> {
         let key = fact.key();
         let film = self.films.iter().find(|film| film.key == key);
         film.map(|film| Touched::Film(film.film.digest))
-            .or_else(|| self.history.find(key).map(|(at, _)| Touched::Row(at)))
+            .or_else(|| self.found(key, context).map(Touched::Row))
     }
 
     /// The windows whose newest revision used the fact, newest window first.

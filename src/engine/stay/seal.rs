@@ -83,7 +83,7 @@ impl Stay {
         if let Some(admitted) = self.admitted() {
             self.seal(Cut { t, revision: 0, known_at: t, triggers, admitted }, context, effects);
         }
-        self.forget_behind(t - context.config.keep);
+        self.forget(context.config.keep);
     }
 
     /// Stops the windows, and closes with an event that says why.
@@ -185,9 +185,19 @@ impl Stay {
         self.films.iter().filter(holds).max_by_key(|film| (film.acquired_at, film.key))
     }
 
-    /// Observations behind every window to come leave the state; the stay stays bounded.
-    fn forget_behind(&mut self, horizon: EventTime) {
-        self.history.evict_before(horizon.hour());
+    /// Observations that no window needs any more leave the state, so the stay stays bounded. An
+    /// unanswered window still needs what it was cut from.
+    fn forget(&mut self, keep: Span) {
+        let oldest_open = self.unanswered().map(|window| window.t).min();
+        let needed_from = oldest_open.map_or(self.sealed_to, |t| t.min(self.sealed_to));
+        self.history.evict_before((needed_from - keep).hour());
+    }
+
+    /// The first hour of observation that still counts. Older ones are rejected and never found
+    /// again, whether they have left the state yet or not: when that happens depends on how fast
+    /// the model answers, which no output may show.
+    pub(super) fn horizon(&self, keep: Span) -> i64 {
+        (self.sealed_to - keep).hour()
     }
 }
 
