@@ -294,20 +294,22 @@ fn await_owned(
     }
 }
 
+/// One stay event and one vital for each of `values`, spread over the partitions.
+fn send_to_all(sink: &mut KafkaSink, values: std::ops::Range<u32>) {
+    for i in values {
+        let key = i.to_string();
+        for topic in [Topic::Stay, Topic::Vital] {
+            sink.append(topic, Some(key.as_bytes()), &i.to_be_bytes(), None).unwrap();
+        }
+    }
+    sink.flush().unwrap();
+}
+
 #[test]
 fn a_group_shares_partitions_out_and_takes_them_over() {
     let Some(settings) = settings("group") else { return };
     let mut sink = KafkaSink::open(&settings).unwrap();
-    let mut send = |values: std::ops::Range<u32>| {
-        for i in values {
-            let key = i.to_string();
-            for topic in [Topic::Stay, Topic::Vital] {
-                sink.append(topic, Some(key.as_bytes()), &i.to_be_bytes(), None).unwrap();
-            }
-        }
-        sink.flush().unwrap();
-    };
-    send(0..100);
+    send_to_all(&mut sink, 0..100);
 
     let mut a = KafkaGroup::join(&settings).unwrap();
     let mut a_tasks = BTreeMap::new();
@@ -346,7 +348,7 @@ fn a_group_shares_partitions_out_and_takes_them_over() {
     assert!(matches!(a.source(foreign), Err(PortError::Reopen(_))));
 
     // The new owner goes on where the state that it has got stands.
-    send(100..200);
+    send_to_all(&mut sink, 100..200);
     let mut new = Vec::new();
     for (group, owned) in [(&mut a, a_owned), (&mut b, b_owned)] {
         for partition in owned {
