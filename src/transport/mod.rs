@@ -1,1 +1,3 @@
-//!
+//! Where records come from and where outputs go.
+
+pub mod local;
