@@ -143,6 +143,17 @@ fn open(dir: &Path) -> (SledStore, Recovery) {
         .expect("open")
 }
 
+/// Opens the engine beneath a store, waiting for the threads of an earlier one to end.
+fn raw(dir: &Path) -> sled::Db {
+    for _ in 0..1_000 {
+        match sled::Config::new().path(dir.join("sled")).open() {
+            Ok(db) => return db,
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(5)),
+        }
+    }
+    panic!("the engine's files are never released");
+}
+
 fn seed() -> u64 {
     let seed = std::env::var("NOWCXR_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
     println!("seed {seed} (set NOWCXR_SEED to change it)");
@@ -189,6 +200,8 @@ fn both_stores_follow_the_model() {
                     memory = memory.restart().expect("restart");
                     // A confirmation that no commit carried is forgotten.
                     model.sent = confirmed;
+                    disk.set_config_digest(config());
+                    memory.set_config_digest(config());
                     assert_eq!(disk.opened(), &model.opened(), "step {step}");
                     assert_eq!(memory.opened(), &model.opened(), "step {step}");
                 }
@@ -306,11 +319,10 @@ fn a_value_of_the_future_is_refused_and_kept() {
     let dir = tempfile::tempdir().expect("dir");
     drop(open(dir.path()));
     let key = Key::Head { stay: StayId(1) }.encode();
-    let raw = || sled::Config::new().path(dir.path().join("sled")).open().expect("sled");
-    raw().insert(&key, frame(NEWEST_VERSION + 1, b"new")).expect("insert");
+    raw(dir.path()).insert(&key, frame(NEWEST_VERSION + 1, b"new")).expect("insert");
     let refused = SledStore::open(dir.path(), &StoreOptions::default()).expect_err("future");
     assert!(matches!(refused, StoreError::FutureVersion { found: 2, .. }), "{refused}");
-    let kept = raw().get(&key).expect("get").expect("kept");
+    let kept = raw(dir.path()).get(&key).expect("get").expect("kept");
     assert_eq!(&*kept, frame(NEWEST_VERSION + 1, b"new").as_slice());
 }
 
@@ -341,9 +353,7 @@ fn a_stale_value_is_found_by_the_digest() {
         store.commit(&Commit { number, puts, ..Commit::default() }).expect("commit");
     }
     drop(store);
-    let raw = sled::Config::new().path(dir.join("sled")).open().expect("sled");
-    raw.insert(&key, frame(NEWEST_VERSION, b"old")).expect("insert");
-    drop(raw);
+    raw(&dir).insert(&key, frame(NEWEST_VERSION, b"old")).expect("insert");
     let (store, recovery) = open(&dir);
     let Recovery::MovedAside { to, why } = recovery else { panic!("not found: {recovery:?}") };
     assert!(why.contains("digest") && to.ends_with("task-0.damaged-1") && to.is_dir());

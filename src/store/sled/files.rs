@@ -13,8 +13,7 @@ use crate::store::codec::{self, CodecError, NEWEST_VERSION};
 pub(super) struct Directory {
     path: PathBuf,
     reached: File,
-    /// Held for its lock, which ends with it.
-    _lock: File,
+    lock: File,
 }
 
 impl Directory {
@@ -31,7 +30,7 @@ impl Directory {
         }
         refuse_future(path)?;
         let reached = open_file(&path.join("reached"))?;
-        Ok(Directory { path: path.to_path_buf(), reached, _lock: lock })
+        Ok(Directory { path: path.to_path_buf(), reached, lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -61,9 +60,8 @@ impl Directory {
     /// and its failure is no error.
     pub(super) fn reached(&self, commit: u64) {
         let framed = codec::frame(NEWEST_VERSION, &commit.to_le_bytes());
-        if self.reached.write_all_at(&framed, 0).is_err() {
-            // A hint that is too low only hides a lost tail from the report.
-        }
+        // A hint that is too low only hides a lost tail from the report.
+        drop(self.reached.write_all_at(&framed, 0));
     }
 
     /// The last flushed commit, 0 if not known.
@@ -99,6 +97,13 @@ impl Directory {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Directory {
+    /// Closing the file is not enough: a process being forked elsewhere holds a copy for a moment.
+    fn drop(&mut self) {
+        drop(self.lock.unlock());
     }
 }
 

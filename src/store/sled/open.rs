@@ -3,18 +3,22 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::files::{Directory, io};
 use super::{Recovery, SledStore, StoreError, StoreOptions};
 use crate::ports::Opened;
 use crate::store::codec::NEWEST_VERSION;
 use crate::store::ledger::{Audit, Fault, Ledger};
+
+/// How long an earlier instance may take to let go of its files.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An opened and verified engine.
 struct Loaded {
@@ -109,6 +113,7 @@ fn attempt(
 }
 
 fn load(engine: PathBuf, cache_bytes: u64) -> Result<Loaded, Failure> {
+    wait_for_release(&engine).map_err(Failure::Disk)?;
     let config =
         ::sled::Config::new().path(engine).cache_capacity(cache_bytes).flush_every_ms(None);
     let db = config.open().map_err(failure)?;
@@ -119,6 +124,20 @@ fn load(engine: PathBuf, cache_bytes: u64) -> Result<Loaded, Failure> {
     }
     let (ledger, opened) = audit.finish().map_err(Failure::Content)?;
     Ok(Loaded { db, ledger, opened })
+}
+
+/// Waits for an earlier instance in this process: sled's own threads keep its file, and the lock
+/// on it, a moment longer than the instance lives. Other processes are kept out by our lock.
+fn wait_for_release(engine: &Path) -> std::io::Result<()> {
+    let Ok(file) = File::open(engine.join("db")) else { return Ok(()) };
+    let began = Instant::now();
+    while let Err(error) = file.try_lock() {
+        if began.elapsed() > RELEASE_TIMEOUT {
+            return Err(error.into());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    file.unlock()
 }
 
 /// Tells a disk that refuses from data that is wrong.

@@ -27,8 +27,8 @@ impl Default for LogOptions {
 pub struct LocalLog {
     dir: PathBuf,
     options: LogOptions,
-    /// Held for its lock; `None` when opened for reading.
-    lock: Option<File>,
+    /// `None` when opened for reading.
+    lock: Option<Arc<Lock>>,
     partitions: Mutex<BTreeMap<(String, u32), Arc<Partition>>>,
     wake: Arc<Wake>,
 }
@@ -47,7 +47,7 @@ impl LocalLog {
             Err(TryLockError::WouldBlock) => return Err(LogError::Locked(dir.to_path_buf())),
             Err(TryLockError::Error(error)) => return Err(io("lock", &path)(error)),
         }
-        Ok(LocalLog::over(dir, options, Some(lock)))
+        Ok(LocalLog::over(dir, options, Some(Arc::new(Lock(lock)))))
     }
 
     /// Opens the log in `dir` for reading what it holds at this moment. Changes nothing, and
@@ -58,7 +58,7 @@ impl LocalLog {
         Ok(LocalLog::over(dir, LogOptions::default(), None))
     }
 
-    fn over(dir: &Path, options: LogOptions, lock: Option<File>) -> Arc<Self> {
+    fn over(dir: &Path, options: LogOptions, lock: Option<Arc<Lock>>) -> Arc<Self> {
         let (partitions, wake) = (Mutex::default(), Arc::new(Wake::default()));
         Arc::new(LocalLog { dir: dir.to_path_buf(), options, lock, partitions, wake })
     }
@@ -79,8 +79,8 @@ impl LocalLog {
         }
         let dir = self.dir.join(format!("{topic}-{number}"));
         let (name, wake) = (format!("{topic}/{number}"), Arc::clone(&self.wake));
-        let write = self.lock.is_some();
-        let opened = Partition::open(&dir, name, self.options.clone(), wake, write)?;
+        let (options, lock) = (self.options.clone(), self.lock.clone());
+        let opened = Partition::open(&dir, name, options, wake, lock)?;
         let opened = Arc::new(opened);
         partitions.insert(key, Arc::clone(&opened));
         Ok(opened)
@@ -103,6 +103,17 @@ impl LocalLog {
 
     pub(super) fn wake(&self) -> Arc<Wake> {
         Arc::clone(&self.wake)
+    }
+}
+
+/// The lock on the directory; every partition holds it, so that it outlives the last writer.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing the file is not enough: a process being forked elsewhere holds a copy for a moment.
+    fn drop(&mut self) {
+        drop(self.0.unlock());
     }
 }
 

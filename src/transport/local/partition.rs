@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use super::error::{LogError, io};
 use super::frame::NewRecord;
-use super::log::{LogOptions, Wake};
+use super::log::{Lock, LogOptions, Wake};
 use super::reader::LogReader;
 use super::recover::{TornTail, note_end, recover};
 use super::segment::{MAX_WRITERS, Segment, Writers};
@@ -42,6 +42,8 @@ pub struct Partition {
     wake: Arc<Wake>,
     torn: Option<TornTail>,
     end_file: Option<File>,
+    /// Held so that nobody else writes while this partition lives.
+    _lock: Option<Arc<Lock>>,
 }
 
 #[derive(Debug)]
@@ -64,8 +66,9 @@ impl Partition {
         name: String,
         options: LogOptions,
         wake: Arc<Wake>,
-        write: bool,
+        lock: Option<Arc<Lock>>,
     ) -> Result<Self, LogError> {
+        let write = lock.is_some();
         let found = recover(dir, write)?;
         let writer = Writer {
             segment: found.segments.last().filter(|_| write).map(Arc::clone),
@@ -85,6 +88,7 @@ impl Partition {
             wake,
             torn: found.torn,
             end_file: found.end_file.filter(|_| write),
+            _lock: lock,
         })
     }
 

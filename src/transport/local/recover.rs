@@ -78,9 +78,8 @@ pub(super) fn recover(dir: &Path, write: bool) -> Result<Recovered, LogError> {
 
 /// Notes an orderly close at offset `end`. It is a hint, so its failure is no error.
 pub(super) fn note_end(file: &File, end: u64) {
-    if file.write_all_at(&codec::frame(1, &end.to_le_bytes()), 0).is_err() {
-        // Without the hint, a tail lost later cannot be told from one never written.
-    }
+    // Without the hint, a tail lost later cannot be told from one never written.
+    drop(file.write_all_at(&codec::frame(1, &end.to_le_bytes()), 0));
 }
 
 fn stated_end(file: &File) -> u64 {
