@@ -264,7 +264,8 @@ fn no_flipped_bit_gives_a_wrong_record_or_loses_an_acknowledged_one() {
     let name = file.strip_prefix(whole.path()).expect("inside").to_path_buf();
     let good = std::fs::read(&file).expect("read");
     let (mut refused, mut cut) = (0, 0);
-    for bit in 0..good.len() * 8 {
+    // The frame's own tests flip every bit; here one of each byte goes through the files.
+    for bit in (0..good.len()).map(|byte| byte * 8 + byte % 8) {
         let mut bad = good.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         std::fs::write(&file, &bad).expect("write");
@@ -280,7 +281,7 @@ fn no_flipped_bit_gives_a_wrong_record_or_loses_an_acknowledged_one() {
             }
         }
     }
-    println!("refused {refused}, cut {cut} of {}", good.len() * 8);
+    println!("refused {refused}, cut {cut} of {}", good.len());
     assert!(refused > cut && cut > 0);
 }
 
@@ -573,6 +574,7 @@ fn child_that_appends() {
             assert!(matches!(PortError::from(error), PortError::Retry(_)));
             let again = lab.sync().expect_err("still full");
             assert!(matches!(again, LogError::Full { .. }), "{again:?}");
+            journal_without_space(&log);
             println!("\nfull");
             return;
         }
@@ -581,6 +583,23 @@ fn child_that_appends() {
             println!("\nsynced {}", next - 1);
         }
     }
+}
+
+/// A journal append that fails for want of space has changed nothing, so it can be tried again.
+fn journal_without_space(log: &LocalLog) {
+    let mut journal = LocalJournal::open(log, 0, clock()).expect("journal");
+    let fits = JournalRecord { after: vec![], input: vec![1; 1_000] };
+    let large = JournalRecord { after: vec![], input: vec![2; 1_000_000] };
+    journal.append(&[fits.clone()]).expect("fits");
+    for _ in 0..2 {
+        let full = journal.append(&[fits.clone(), large.clone()]).expect_err("full");
+        assert!(matches!(full, PortError::Retry(_)), "{full:?}");
+        assert_eq!(journal.len(), 1);
+    }
+    journal.append(&[fits.clone()]).expect("fits");
+    let mut back = Vec::new();
+    journal.read(&mut |record| back.push(record)).expect("read");
+    assert_eq!(back, [fits.clone(), fits]);
 }
 
 fn child(dir: &Path, limit: &str) -> std::process::Child {

@@ -360,6 +360,46 @@ fn a_stale_value_is_found_by_the_digest() {
     assert_eq!(store.opened(), &Opened::default());
 }
 
+#[test]
+fn an_open_that_hangs_counts_as_damage() {
+    let parent = tempfile::tempdir().expect("dir");
+    let dir = parent.path().join("task-0");
+    drop(open(&dir));
+    let hasty = StoreOptions { open_timeout: std::time::Duration::ZERO, ..Default::default() };
+    let (store, recovery) = SledStore::open(&dir, &hasty).expect("open");
+    let Recovery::MovedAside { to, why } = recovery else { panic!("not moved: {recovery:?}") };
+    assert!(why.contains("longer than") && to.is_dir());
+    assert_eq!(store.opened(), &Opened::default());
+}
+
+/// Run by hand: `cargo test --release --test store_model speed -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn speed() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(1);
+    let dir = tempfile::tempdir().expect("dir");
+    let (mut store, _) = open(dir.path());
+    let payload: Vec<u8> = (0..2_700).map(|_| rng.next_u32() as u8).collect();
+    let value = frame(NEWEST_VERSION, &payload);
+    let began = std::time::Instant::now();
+    for number in 1..=100u64 {
+        // An hour of 1,000 stays, rewritten ten times.
+        let hour = number as i64 / 10;
+        let key = |stay| Key::Chunk { stay: StayId(stay), hour }.encode();
+        let puts = (0..1_000).map(|stay| (key(stay), value.clone())).collect();
+        store.commit(&Commit { number, puts, ..Commit::default() }).expect("commit");
+        store.flush().expect("flush");
+    }
+    let each = began.elapsed().as_secs_f64() * 1e6 / 100_000.0;
+    println!("{each:.1} us wall a put of 2.7 kB, flushed every 1,000");
+    let health = store.health().expect("health");
+    println!("{} bytes live, {} on disk", health.live_bytes, health.disk_bytes);
+    drop(store);
+    let began = std::time::Instant::now();
+    drop(open(dir.path()));
+    println!("open and verify {:.3} s", began.elapsed().as_secs_f64());
+}
+
 /// One change to one file of a closed store.
 fn damage(rng: &mut ChaCha8Rng, bytes: &mut Vec<u8>) -> String {
     let at = below(rng, bytes.len().max(1) as u64) as usize;

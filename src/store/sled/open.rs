@@ -20,6 +20,9 @@ use crate::store::ledger::{Audit, Fault, Ledger};
 /// How long an earlier instance may take to let go of its files.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What a new, empty store is given at least.
+const EMPTY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// An opened and verified engine.
 struct Loaded {
     db: ::sled::Db,
@@ -32,6 +35,8 @@ enum Failure {
     /// The disk's fault or ours, not the data's: a person must act, and nothing is moved.
     Disk(std::io::Error),
     Content(Fault),
+    /// Nothing came within the time given. What hangs goes on hanging, so it is not tried again.
+    Slow(Duration),
 }
 
 pub(super) fn open(
@@ -39,14 +44,17 @@ pub(super) fn open(
     options: &StoreOptions,
 ) -> Result<(SledStore, Recovery), StoreError> {
     let directory = Directory::lock(dir)?;
-    let new = !directory.engine().exists();
     let flushed = directory.flushed();
-    let attempt = match attempt(&directory, options)? {
+    let new = flushed == 0 && !directory.engine().exists();
+    let mut attempted = attempt(&directory, options)?;
+    if matches!(attempted, Err(Failure::Content(Fault::Damage(_)))) {
         // A left-over or a moment's trouble may be gone at the second try.
-        Err(Failure::Content(Fault::Damage(_))) => self::attempt(&directory, options)?,
-        other => other,
-    };
-    let (loaded, recovery) = match attempt {
+        attempted = attempt(&directory, options)?;
+    }
+    if let Err(Failure::Slow(limit)) = attempted {
+        attempted = Err(damage(format!("opening took longer than {} s", limit.as_secs())));
+    }
+    let (loaded, recovery) = match attempted {
         Ok(loaded) => {
             let found = loaded.ledger.number;
             let recovery = match new {
@@ -58,7 +66,9 @@ pub(super) fn open(
         }
         Err(Failure::Content(Fault::Damage(why))) => {
             let to = directory.move_aside()?;
-            let empty = self::attempt(&directory, options)?;
+            let patient = options.open_timeout.max(EMPTY_TIMEOUT);
+            let options = StoreOptions { open_timeout: patient, ..options.clone() };
+            let empty = attempt(&directory, &options)?;
             let loaded = empty.map_err(|failure| give_up(failure, dir))?;
             (loaded, Recovery::MovedAside { to, why })
         }
@@ -79,6 +89,7 @@ fn give_up(failure: Failure, dir: &Path) -> StoreError {
             StoreError::FutureVersion { dir: dir.to_path_buf(), found, known: NEWEST_VERSION }
         }
         Failure::Content(Fault::Damage(why)) => io("open", dir)(std::io::Error::other(why)),
+        Failure::Slow(_) => io("open", dir)(ErrorKind::TimedOut.into()),
     }
 }
 
@@ -103,7 +114,7 @@ fn attempt(
     let thread = thread.map_err(io("start a thread for", directory.path()))?;
     let result = match receive.recv_timeout(options.open_timeout) {
         Ok(result) => result,
-        Err(RecvTimeoutError::Timeout) => return Ok(Err(too_long(options.open_timeout))),
+        Err(RecvTimeoutError::Timeout) => return Ok(Err(Failure::Slow(options.open_timeout))),
         Err(RecvTimeoutError::Disconnected) => Err(damage("the opening thread died".to_owned())),
     };
     if thread.join().is_err() {
@@ -155,10 +166,6 @@ fn failure(error: ::sled::Error) -> Failure {
 
 fn damage(why: String) -> Failure {
     Failure::Content(Fault::Damage(why))
-}
-
-fn too_long(timeout: Duration) -> Failure {
-    damage(format!("opening took longer than {} s", timeout.as_secs()))
 }
 
 /// What a panic said.

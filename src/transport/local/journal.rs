@@ -59,8 +59,9 @@ impl Journal for LocalJournal {
                 value: &record.input,
             })
             .collect();
-        self.partition.append_batch(&new, (self.clock)())?;
-        Ok(self.partition.sync()?)
+        // A retry must not find the first attempt waiting: these sequences are ours to choose.
+        self.partition.append_durable(&new, (self.clock)())?;
+        Ok(())
     }
 
     fn read(&mut self, visit: &mut dyn FnMut(JournalRecord)) -> Result<(), PortError> {

@@ -125,15 +125,48 @@ impl Partition {
         records: &[NewRecord<'_>],
         at: WallTime,
     ) -> Result<Appended, LogError> {
-        let bytes = records.iter().try_fold(0, |sum, r| r.frame_bytes().map(|b| sum + b))?;
+        self.append(&mut self.writer(), records, at)
+    }
+
+    /// Appends a batch and makes it durable. On [`LogError::Full`] nothing was changed: unlike
+    /// after [`Partition::append_batch`] and a failed sync, nothing of it waits to be written.
+    pub fn append_durable(
+        &self,
+        records: &[NewRecord<'_>],
+        at: WallTime,
+    ) -> Result<Appended, LogError> {
         let mut writer = self.writer();
+        writer.write_out()?;
+        let before = (writer.next, writer.writers.clone());
+        let appended = self.append(&mut writer, records, at)?;
+        let segment = writer.usable(&self.dir)?;
+        if let Err(error) = writer.write_out() {
+            segment.forget_from(before.0);
+            writer.buffer.clear();
+            (writer.next, writer.writers) = before;
+            return Err(error);
+        }
+        if let Err(error) = segment.file.sync_data() {
+            return Err(self.fail(&mut writer, &error));
+        }
+        self.publish(&segment, writer.written, writer.next);
+        Ok(appended)
+    }
+
+    fn append(
+        &self,
+        writer: &mut Writer,
+        records: &[NewRecord<'_>],
+        at: WallTime,
+    ) -> Result<Appended, LogError> {
+        let bytes = records.iter().try_fold(0, |sum, r| r.frame_bytes().map(|b| sum + b))?;
         writer.usable(&self.dir)?;
         writer.admit(records, &self.name)?;
         if writer.buffer.len() + bytes > BUFFER_BYTES {
             writer.write_out()?;
         }
         if writer.written + writer.buffer.len() as u64 >= self.options.segment_bytes {
-            self.roll(&mut writer)?;
+            self.roll(writer)?;
         }
         let durable = self.end();
         let first = writer.next;

@@ -135,6 +135,12 @@ impl Segment {
         }
     }
 
+    /// Drops the notes of records from `offset` on, which were not written after all.
+    pub(super) fn forget_from(&self, offset: u64) {
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        index.retain(|(noted, _)| *noted < offset);
+    }
+
     /// A record at or before `offset` and its byte: where to begin to look for it.
     pub(super) fn begin_for(&self, offset: u64) -> (u64, u64) {
         let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
