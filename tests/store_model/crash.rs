@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use super::*;
 
 const CHILD: &str = "NOWCXR_TEST_STORE_CHILD";
+const CHILD_DAMAGED: &str = "NOWCXR_TEST_STORE_DAMAGED";
 const CHILD_FULL: &str = "NOWCXR_TEST_STORE_FULL";
 
 /// Not a test of its own: the process that `kill_loses_nothing_flushed` kills. Commits by seed
@@ -59,11 +60,27 @@ fn child_that_fills() {
 #[test]
 fn a_full_disk_is_an_error() {
     let dir = tempfile::tempdir().expect("dir");
+    let output = limited("crash::child_that_fills", CHILD_FULL, dir.path(), 6_000);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("ended well"), "{text}");
+    let flushed = flushed_by(&output.stdout);
+    let (store, recovery) = open(dir.path());
+    let found = store.opened().commit;
+    println!("flushed {flushed}, found {found}, {recovery:?}");
+    assert!(flushed > 0 && found >= flushed);
+    let model = model_at(found);
+    assert_eq!(store.opened(), &model.opened());
+    assert!(content(&store, &[]) == model.values);
+}
+
+/// Runs the test `name` as a child that can write no file beyond `blocks`, and waits for it.
+fn limited(name: &str, variable: &str, dir: &Path, blocks: u32) -> std::process::Output {
+    let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
     let mut running = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 6000; exec \"$0\" \"$@\""])
+        .args(["-c", &limit])
         .arg(std::env::current_exe().expect("self"))
-        .args(["crash::child_that_fills", "--exact", "--nocapture"])
-        .env(CHILD_FULL, dir.path())
+        .args([name, "--exact", "--nocapture"])
+        .env(variable, dir)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -76,17 +93,35 @@ fn a_full_disk_is_an_error() {
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    let output = running.wait_with_output().expect("output");
+    running.wait_with_output().expect("output")
+}
+
+/// Not a test of its own: opens a damaged store on a disk that takes no writes.
+#[test]
+fn child_that_opens_without_space() {
+    let Ok(dir) = std::env::var(CHILD_DAMAGED) else { return };
+    let error = SledStore::open(&dir, &StoreOptions::default()).expect_err("no space");
+    assert!(matches!(error, StoreError::Io { .. }), "{error:?}");
+    assert!(error.to_string().contains("free space"), "{error}");
+    println!("ended well");
+}
+
+#[test]
+fn nothing_is_moved_aside_while_the_disk_is_full() {
+    let parent = tempfile::tempdir().expect("dir");
+    let dir = parent.path().join("task-0");
+    let (mut store, _) = open(&dir);
+    let rng = &mut ChaCha8Rng::seed_from_u64(7);
+    let commit = random_commit(rng, &Model::default());
+    store.commit(&commit).expect("commit");
+    drop(store);
+    std::fs::write(dir.join("sled/conf"), b"not sled's").expect("damage");
+    let output = limited("crash::child_that_opens_without_space", CHILD_DAMAGED, &dir, 100);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("ended well"), "{text}");
-    let flushed = flushed_by(&output.stdout);
-    let (store, recovery) = open(dir.path());
-    let found = store.opened().commit;
-    println!("flushed {flushed}, found {found}, {recovery:?}");
-    assert!(flushed > 0 && found >= flushed);
-    let model = model_at(found);
-    assert_eq!(store.opened(), &model.opened());
-    assert!(content(&store, &[]) == model.values);
+    assert!(!parent.path().join("task-0.damaged-1").exists());
+    let (_, recovery) = open(&dir);
+    assert!(matches!(recovery, Recovery::MovedAside { .. }), "{recovery:?}");
 }
 
 /// What the children hold after commit `number`.

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use super::StoreError;
 use crate::store::codec::{self, CodecError, NEWEST_VERSION};
 
+/// What a disk must take for a failure to count as the data's: two of sled's buffers.
+const PROBE_BYTES: usize = 1 << 20;
+
 /// A locked store directory.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -74,6 +77,16 @@ impl Directory {
             Ok((_, payload)) => payload.first_chunk().map_or(0, |n| u64::from_le_bytes(*n)),
             Err(_) => 0,
         }
+    }
+
+    /// Fails if the disk takes no writes now: then sled's failure need not be the data's fault.
+    pub(super) fn probe(&self) -> Result<(), StoreError> {
+        let path = self.path.join("probe");
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![0u8; PROBE_BYTES]).and_then(|()| file.sync_all())
+        });
+        drop(std::fs::remove_file(&path));
+        written.map_err(io("write", &path))
     }
 
     /// Moves sled's files to `<dir>.damaged-<n>`, n the first that is free.

@@ -200,7 +200,7 @@ impl StateStore for SledStore {
     }
 
     fn flush(&mut self) -> Result<(), PortError> {
-        if self.flushed == self.ledger.number {
+        if self.flushed == self.ledger.number && !self.broken.get() {
             return Ok(());
         }
         self.guarded("flush", |db| db.flush())?;

@@ -65,6 +65,7 @@ pub(super) fn open(
             (loaded, recovery)
         }
         Err(Failure::Content(Fault::Damage(why))) => {
+            directory.probe()?;
             let to = directory.move_aside()?;
             let patient = options.open_timeout.max(EMPTY_TIMEOUT);
             let options = StoreOptions { open_timeout: patient, ..options.clone() };
