@@ -181,7 +181,7 @@ fn ordered(n: i64) -> [u8; 8] {
 }
 
 /// The code on disk; it must never change.
-fn topic_code(topic: Topic) -> u8 {
+pub(crate) fn topic_code(topic: Topic) -> u8 {
     match topic {
         Topic::Stay => 0,
         Topic::Imaging => 1,
@@ -190,7 +190,7 @@ fn topic_code(topic: Topic) -> u8 {
     }
 }
 
-fn topic_of(code: u8) -> Option<Topic> {
+pub(crate) fn topic_of(code: u8) -> Option<Topic> {
     Topic::ALL.into_iter().find(|topic| topic_code(*topic) == code)
 }
 

@@ -92,6 +92,8 @@ impl Ledger {
         Ok(Plan { values, own, next })
     }
 
+    /// Numbers follow each other. An empty store takes any first commit, so that it can be filled
+    /// from a changelog.
     fn check(&self, commit: &Commit) -> Result<(), PortError> {
         if self.number != 0 && commit.number != self.number + 1 || commit.number == 0 {
             return Err(PortError::Stop(format!(

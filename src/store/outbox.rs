@@ -29,7 +29,7 @@ pub(super) fn decode(mut bytes: &[u8]) -> Option<Vec<Output>> {
 }
 
 /// The code of a kind on disk; it must never change.
-pub(crate) const fn kind_code(kind: OutputKind) -> u8 {
+const fn kind_code(kind: OutputKind) -> u8 {
     match kind {
         OutputKind::Risk => 0,
         OutputKind::Alert => 1,

@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use super::StoreError;
 use crate::store::codec::{self, CodecError, NEWEST_VERSION};
 
+/// What a disk must take for a failure to count as the data's: two of sled's buffers.
+const PROBE_BYTES: usize = 1 << 20;
+
 /// A locked store directory.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
     reached: File,
-    /// Held for its lock, which ends with it.
-    _lock: File,
+    lock: File,
 }
 
 impl Directory {
@@ -31,7 +33,7 @@ impl Directory {
         }
         refuse_future(path)?;
         let reached = open_file(&path.join("reached"))?;
-        Ok(Directory { path: path.to_path_buf(), reached, _lock: lock })
+        Ok(Directory { path: path.to_path_buf(), reached, lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -61,9 +63,8 @@ impl Directory {
     /// and its failure is no error.
     pub(super) fn reached(&self, commit: u64) {
         let framed = codec::frame(NEWEST_VERSION, &commit.to_le_bytes());
-        if self.reached.write_all_at(&framed, 0).is_err() {
-            // A hint that is too low only hides a lost tail from the report.
-        }
+        // A hint that is too low only hides a lost tail from the report.
+        drop(self.reached.write_all_at(&framed, 0));
     }
 
     /// The last flushed commit, 0 if not known.
@@ -76,6 +77,16 @@ impl Directory {
             Ok((_, payload)) => payload.first_chunk().map_or(0, |n| u64::from_le_bytes(*n)),
             Err(_) => 0,
         }
+    }
+
+    /// Fails if the disk takes no writes now: then sled's failure need not be the data's fault.
+    pub(super) fn probe(&self) -> Result<(), StoreError> {
+        let path = self.path.join("probe");
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![0u8; PROBE_BYTES]).and_then(|()| file.sync_all())
+        });
+        drop(std::fs::remove_file(&path));
+        written.map_err(io("write", &path))
     }
 
     /// Moves sled's files to `<dir>.damaged-<n>`, n the first that is free.
@@ -99,6 +110,13 @@ impl Directory {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Directory {
+    /// Closing the file is not enough: a process being forked elsewhere holds a copy for a moment.
+    fn drop(&mut self) {
+        drop(self.lock.unlock());
     }
 }
 

@@ -200,7 +200,7 @@ impl StateStore for SledStore {
     }
 
     fn flush(&mut self) -> Result<(), PortError> {
-        if self.flushed == self.ledger.number {
+        if self.flushed == self.ledger.number && !self.broken.get() {
             return Ok(());
         }
         self.guarded("flush", |db| db.flush())?;
@@ -215,11 +215,11 @@ impl StateStore for SledStore {
 }
 
 impl Drop for SledStore {
-    /// sled flushes when dropped, and may panic then.
+    /// Flushes, if the store still works, and guards against sled's panics on the way out.
     fn drop(&mut self) {
+        // If it fails, the last flushed commit stands, and the next open reports what it finds.
+        drop(self.flush());
         let db = self.db.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(db))).is_ok() && !self.broken.get() {
-            self.directory.reached(self.ledger.number);
-        }
+        drop(catch_unwind(AssertUnwindSafe(|| drop(db))));
     }
 }

@@ -3,18 +3,25 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::files::{Directory, io};
 use super::{Recovery, SledStore, StoreError, StoreOptions};
 use crate::ports::Opened;
 use crate::store::codec::NEWEST_VERSION;
 use crate::store::ledger::{Audit, Fault, Ledger};
+
+/// How long an earlier instance may take to let go of its files.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a new, empty store is given at least.
+const EMPTY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An opened and verified engine.
 struct Loaded {
@@ -28,6 +35,8 @@ enum Failure {
     /// The disk's fault or ours, not the data's: a person must act, and nothing is moved.
     Disk(std::io::Error),
     Content(Fault),
+    /// Nothing came within the time given. What hangs goes on hanging, so it is not tried again.
+    Slow(Duration),
 }
 
 pub(super) fn open(
@@ -35,14 +44,17 @@ pub(super) fn open(
     options: &StoreOptions,
 ) -> Result<(SledStore, Recovery), StoreError> {
     let directory = Directory::lock(dir)?;
-    let new = !directory.engine().exists();
     let flushed = directory.flushed();
-    let attempt = match attempt(&directory, options)? {
+    let new = flushed == 0 && !directory.engine().exists();
+    let mut attempted = attempt(&directory, options)?;
+    if matches!(attempted, Err(Failure::Content(Fault::Damage(_)))) {
         // A left-over or a moment's trouble may be gone at the second try.
-        Err(Failure::Content(Fault::Damage(_))) => self::attempt(&directory, options)?,
-        other => other,
-    };
-    let (loaded, recovery) = match attempt {
+        attempted = attempt(&directory, options)?;
+    }
+    if let Err(Failure::Slow(limit)) = attempted {
+        attempted = Err(damage(format!("opening took longer than {} s", limit.as_secs())));
+    }
+    let (loaded, recovery) = match attempted {
         Ok(loaded) => {
             let found = loaded.ledger.number;
             let recovery = match new {
@@ -53,8 +65,11 @@ pub(super) fn open(
             (loaded, recovery)
         }
         Err(Failure::Content(Fault::Damage(why))) => {
+            directory.probe()?;
             let to = directory.move_aside()?;
-            let empty = self::attempt(&directory, options)?;
+            let patient = options.open_timeout.max(EMPTY_TIMEOUT);
+            let options = StoreOptions { open_timeout: patient, ..options.clone() };
+            let empty = attempt(&directory, &options)?;
             let loaded = empty.map_err(|failure| give_up(failure, dir))?;
             (loaded, Recovery::MovedAside { to, why })
         }
@@ -75,6 +90,7 @@ fn give_up(failure: Failure, dir: &Path) -> StoreError {
             StoreError::FutureVersion { dir: dir.to_path_buf(), found, known: NEWEST_VERSION }
         }
         Failure::Content(Fault::Damage(why)) => io("open", dir)(std::io::Error::other(why)),
+        Failure::Slow(_) => io("open", dir)(ErrorKind::TimedOut.into()),
     }
 }
 
@@ -99,7 +115,7 @@ fn attempt(
     let thread = thread.map_err(io("start a thread for", directory.path()))?;
     let result = match receive.recv_timeout(options.open_timeout) {
         Ok(result) => result,
-        Err(RecvTimeoutError::Timeout) => return Ok(Err(too_long(options.open_timeout))),
+        Err(RecvTimeoutError::Timeout) => return Ok(Err(Failure::Slow(options.open_timeout))),
         Err(RecvTimeoutError::Disconnected) => Err(damage("the opening thread died".to_owned())),
     };
     if thread.join().is_err() {
@@ -109,6 +125,7 @@ fn attempt(
 }
 
 fn load(engine: PathBuf, cache_bytes: u64) -> Result<Loaded, Failure> {
+    wait_for_release(&engine).map_err(Failure::Disk)?;
     let config =
         ::sled::Config::new().path(engine).cache_capacity(cache_bytes).flush_every_ms(None);
     let db = config.open().map_err(failure)?;
@@ -119,6 +136,20 @@ fn load(engine: PathBuf, cache_bytes: u64) -> Result<Loaded, Failure> {
     }
     let (ledger, opened) = audit.finish().map_err(Failure::Content)?;
     Ok(Loaded { db, ledger, opened })
+}
+
+/// Waits for an earlier instance in this process: sled's own threads keep its file, and the lock
+/// on it, a moment longer than the instance lives. Other processes are kept out by our lock.
+fn wait_for_release(engine: &Path) -> std::io::Result<()> {
+    let Ok(file) = File::open(engine.join("db")) else { return Ok(()) };
+    let began = Instant::now();
+    while let Err(error) = file.try_lock() {
+        if began.elapsed() > RELEASE_TIMEOUT {
+            return Err(error.into());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    file.unlock()
 }
 
 /// Tells a disk that refuses from data that is wrong.
@@ -136,10 +167,6 @@ fn failure(error: ::sled::Error) -> Failure {
 
 fn damage(why: String) -> Failure {
     Failure::Content(Fault::Damage(why))
-}
-
-fn too_long(timeout: Duration) -> Failure {
-    damage(format!("opening took longer than {} s", timeout.as_secs()))
 }
 
 /// What a panic said.
