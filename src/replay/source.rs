@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::config::ReplayConfig;
 use super::error::ReplayError;
-use super::intake::{self, Arrival, Intake, Payload, Spilled};
+use super::intake::{self, Arrival, Intake, Payload, Shift, Spilled};
 use super::item::{Body, FilmTaken, Measured, MimicTable, RejectedRow, ReplayEvent, ReplayItem};
 use super::mimic::items::ItemFilter;
 use super::mimic::labels::{self, Label};
@@ -66,7 +66,7 @@ impl ReplaySource {
         let (sorter, counts) = intake.finish();
         Ok(ReplaySource {
             specimens: labs::specimens(&tree, items)?,
-            labels: labels::read(&tree, &stays)?,
+            labels: labels::read(&tree, &stays, Shift::new(config.anchor, &stays))?,
             data: data_digest(&tree),
             sorted: sorter.finish()?,
             marks: Marks::new(config.mark_every),
