@@ -1,20 +1,22 @@
 //! The replay on hand-made MIMIC trees, one trap of the format at a time, and on the open demo.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nowcxr::config::EngineConfig;
+use nowcxr::event::RawValue;
 use nowcxr::event::dictionary::{Dictionary, Profile};
-use nowcxr::event::{Disposition, RawValue, ViewPosition};
 use nowcxr::ids::{StayId, Topic};
 use nowcxr::ports::PortError;
 use nowcxr::replay::{
-    Anchor, Body, ChartClock, Checkpoint, Clock, Cohort, Encoder, EngineCounts, ItemFilter,
-    MimicTable, Player, RejectedRow, ReplayConfig, ReplayError, ReplayItem, ReplaySink,
-    ReplaySource, Speed, Step,
+    Anchor, Body, ChartClock, Checkpoint, Clock, Cohort, Encoder, ItemFilter, MimicTable, Player,
+    RejectedRow, ReplayConfig, ReplayError, ReplayItem, ReplaySink, ReplaySource, Speed, Step,
 };
 use nowcxr::time::{EventTime, Span, WallTime};
-use nowcxr::wire::{Codec, Decoded};
+use nowcxr::wire::Codec;
+
+#[path = "replay/demo.rs"]
+mod demo;
 
 const PATIENTS: &str = "subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod\n\
     11,F,64,2150,2011 - 2013,\n\
@@ -22,9 +24,9 @@ const PATIENTS: &str = "subject_id,gender,anchor_age,anchor_year,anchor_year_gro
 const ADMISSIONS: &str = "subject_id,hadm_id,admittime,dischtime,deathtime,hospital_expire_flag\n\
     11,101,2150-01-01 00:00:00,2150-01-20 00:00:00,,0\n\
     12,102,2160-05-01 00:00:00,2160-05-04 09:00:00,2160-05-04 09:00:00,1\n";
-const STAYS: &str = "subject_id,hadm_id,stay_id,first_careunit,last_careunit,intime,outtime,los\n\
-    12,102,3002,Coronary Care Unit (CCU),CCU,2160-05-02 00:00:00,2160-05-04 12:00:00,2.5\n\
-    11,101,3001,Medical Intensive Care Unit (MICU),MICU,2150-01-02 00:00:00,2150-01-04 00:00:00,2.0\n";
+const STAYS: &str = "subject_id,hadm_id,stay_id,first_careunit,intime,outtime\n\
+    12,102,3002,Coronary Care Unit (CCU),2160-05-02 00:00:00,2160-05-04 12:00:00\n\
+    11,101,3001,Medical Intensive Care Unit (MICU),2150-01-02 00:00:00,2150-01-04 00:00:00\n";
 const LABS: &str = "labevent_id,subject_id,hadm_id,specimen_id,itemid,charttime,storetime,value,\
     valuenum,valueuom,comments\n\
     1,11,,9,50931,2150-01-02 06:00:00,2150-01-02 07:00:00,___,140,mg/dL,\"a, \"\"quoted\"\" note\"\n\
@@ -36,7 +38,8 @@ const LABS: &str = "labevent_id,subject_id,hadm_id,specimen_id,itemid,charttime,
     7,11,101,9,50931,2150-01-02 08:00:00,2150-01-02 09:00:00,___,,mg/dL,\n\
     8,11,101,9,50931,yesterday,2150-01-02 09:00:00,99,99,mg/dL,\n\
     9,11\n";
-const CHARTS: &str = "subject_id,hadm_id,stay_id,charttime,storetime,itemid,value,valuenum,valueuom\n\
+const CHARTS: &str = "subject_id,hadm_id,stay_id,charttime,storetime,itemid,value,valuenum,\
+    valueuom\n\
     11,101,3001,2150-01-02 03:00:00,2150-01-02 04:10:00,220045,88,88,bpm\n\
     11,101,3001,2150-01-02 02:00:00,2150-01-02 01:30:00,223900,No Response-ETT,1,\n\
     11,101,3001,2150-01-02 03:00:00,2150-01-02 04:10:00,220045,88,88,bpm\n\
@@ -387,6 +390,8 @@ fn a_film_that_vanishes_becomes_a_dead_letter_and_nothing_else_changes() {
     player.play(&mut tape).unwrap();
     assert_eq!(tape.records, 14);
     assert_eq!(tape.rejected.iter().filter(|reason| *reason == "film_unavailable").count(), 2);
+    let told = String::from_utf8_lossy(&tape.bytes).into_owned();
+    assert!(told.contains("cxr/metadata:2 film_unavailable: the file is gone"));
     assert!(player.source().counts().differences().is_empty());
 }
 
@@ -445,102 +450,4 @@ fn a_full_sink_stops_the_replay_with_its_own_words() {
     let codec = codec();
     let error = player(&config, &codec).play(&mut Full).unwrap_err();
     assert!(matches!(&error, ReplayError::Sink(PortError::Stop(_))), "{error}");
-}
-
-fn shared() -> Option<PathBuf> {
-    let beside = || Some(Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.join("shared"));
-    let dir = std::env::var_os("NOWCXR_SHARED").map(PathBuf::from).or_else(beside)?;
-    let found = dir.join("data/mimic-iv-demo-2.2").is_dir();
-    if !found {
-        println!("skipped: the open data are not in {}", dir.display());
-    }
-    found.then_some(dir)
-}
-
-fn demo(shared: &Path) -> ReplayConfig {
-    ReplayConfig {
-        mimic_iv: shared.join("data/mimic-iv-demo-2.2"),
-        mimic_cxr: Some(shared.join("data/mimic-cxr-simulated-pairing")),
-        ..ReplayConfig::default()
-    }
-}
-
-#[test]
-fn the_open_demo_reconciles() {
-    let Some(shared) = shared() else { return };
-    let started = std::time::Instant::now();
-    let mut last = None;
-    let mut source = ReplaySource::open(&demo(&shared), &items(), &mut |progress| {
-        last = Some((progress.rows, progress.bytes_read_in_all, progress.bytes_in_all));
-    })
-    .unwrap();
-    println!("read and sorted in {:.2} s", started.elapsed().as_secs_f64());
-    assert_eq!(last.map(|(rows, done, of)| (rows, done == of)), Some((309_195, true)));
-    let (mut events, mut films) = (0, 0);
-    for item in all(&mut source) {
-        if let ReplayItem::Event(event) = item {
-            events += 1;
-            if let Body::Filmed(film) = event.body {
-                films += 1;
-                assert_ne!(film.view, ViewPosition::Unknown);
-            }
-        }
-    }
-    println!("{}\n{events} events, {films} films", source.counts());
-    let counts = source.counts();
-    assert!(counts.differences().is_empty(), "{:?}", counts.differences());
-    assert_eq!(counts.of(MimicTable::LabEvents).rows, 107_727);
-    assert_eq!(counts.of(MimicTable::IcuStays).emitted, 140);
-    assert_eq!(counts.of(MimicTable::CxrMetadata).rows, 305);
-    let died = |stay: &&nowcxr::replay::Stay| stay.disposition == Disposition::Died;
-    println!("{} stays end in death", source.stays().chosen().filter(died).count());
-    let deaths = source.labels().iter().filter(|label| label.died_in_hospital).count();
-    assert_eq!(source.labels().len(), 140);
-    println!("{deaths} stays of admissions that ended in death");
-}
-
-/// Decodes what it is given, as the engine would, and counts by fate.
-struct Judge<'a> {
-    codec: &'a Codec,
-    counts: std::collections::BTreeMap<Topic, EngineCounts>,
-}
-
-impl ReplaySink for Judge<'_> {
-    fn append(&mut self, topic: Topic, stay: StayId, record: &[u8]) -> Result<(), PortError> {
-        let counts = self.counts.entry(topic).or_default();
-        match self.codec.decode_input(topic, Some(stay.to_string().as_bytes()), record) {
-            Ok(_) => counts.used += 1,
-            Err(rejection) => *counts.rejected.entry(rejection.reason).or_default() += 1,
-        }
-        Ok(())
-    }
-
-    fn mark(&mut self, topic: Topic, record: &[u8]) -> Result<(), PortError> {
-        let decoded = self.codec.decode_input(topic, None, record);
-        assert!(matches!(decoded, Ok(Decoded::Mark(_))), "{decoded:?}");
-        Ok(())
-    }
-
-    fn reject(&mut self, _: &RejectedRow) -> Result<(), PortError> {
-        Ok(())
-    }
-
-    fn label(&mut self, _: StayId, _: &[u8]) -> Result<(), PortError> {
-        Ok(())
-    }
-}
-
-#[test]
-fn the_open_demo_is_what_the_engine_can_read() {
-    let Some(shared) = shared() else { return };
-    let codec = codec();
-    let mut player = player(&demo(&shared), &codec);
-    let mut judge = Judge { codec: &codec, counts: Default::default() };
-    player.play(&mut judge).unwrap();
-    let mut books = player.source().counts().clone();
-    for (topic, counts) in judge.counts {
-        books.enter_engine(topic, counts);
-    }
-    println!("{books}");
-    assert!(books.differences().is_empty(), "{:?}", books.differences());
 }

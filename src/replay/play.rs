@@ -177,8 +177,8 @@ impl<'a> Player<'a> {
             Err(NotEncoded::Rejected(rejection)) => {
                 let table = MimicTable::CxrMetadata;
                 self.source.counts_mut().unsend(table, rejection.reason);
-                let stay = Some(event.stay);
-                sink.reject(&RejectedRow { table, row: 0, stay, rejection })?;
+                let (row, stay) = (event.row, Some(event.stay));
+                sink.reject(&RejectedRow { table, row, stay, rejection })?;
             }
         }
         self.last_id = Some(event.id);
