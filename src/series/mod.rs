@@ -1,5 +1,20 @@
 //! The irregular series of a stay and the 79-column hourly grid made from it. Pure: no clock, no
 //! file, no randomness.
+//!
+//! [`History`] keeps the observations of a stay as hour [`Chunk`]s, the unit in which the store
+//! writes them; a cut of it is the series of a window. [`grid::hourly`] turns a series into what
+//! the models read, and [`Normaliser`] scales it.
+
+pub mod chunk;
+pub mod grid;
+mod history;
+mod key_filter;
+mod normaliser;
+
+pub use chunk::Chunk;
+pub use grid::{Grid, GridSpan, LegacyDrop, hourly, used};
+pub use history::History;
+pub use normaliser::{NORMALISED_COLUMNS, Normaliser, NormaliserError};
 
 use serde::{Deserialize, Serialize};
 

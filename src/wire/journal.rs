@@ -285,3 +285,90 @@ fn reason_of(code: &str) -> Result<Reason, Rejection> {
         code.into_deserializer();
     Reason::deserialize(code).map_err(|_| does_not_hold("the reason code is unknown".into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::EngineConfig;
+    use crate::event::dictionary::{Dictionary, Profile};
+    use crate::event::risk::{Generation, N_PHENOTYPES, Probability};
+    use crate::ids::FeedId;
+
+    fn codec() -> Codec {
+        let dictionary = Dictionary::builtin(Profile::Clinical).expect("dictionary");
+        Codec::new(&EngineConfig::default().feeds, dictionary).expect("codec")
+    }
+
+    fn at(ms: i64) -> EventTime {
+        EventTime::from_millis(ms)
+    }
+
+    fn inputs() -> Vec<JournalInput> {
+        let p = |p| Probability::new(p).expect("probability");
+        let scores = Scores {
+            mortality: p(0.25),
+            phenotypes: [p(0.5); N_PHENOTYPES],
+            carry_forward: None,
+            ehr_only: Some(p(0.125)),
+            generation: Some(Generation { evaluations: 20, seed: u64::MAX - 1, latent_rms: 0.9 }),
+        };
+        let ticket = Ticket { stay: StayId(3), t: at(4_000_000_000_000), revision: 2 };
+        let answer = |outcome| JournalInput::Answer(Answer { ticket, epoch: 7, outcome });
+        let verdict = |verdict| {
+            let (stay, fact) = (StayId(3), FactId::from_name("film"));
+            JournalInput::FilmVerdict(FilmVerdict { stay, fact, verdict })
+        };
+        let film = Film { digest: Digest::of(b"film"), view: ViewPosition::Ap };
+        let command = Command {
+            command_id: Uuid::from_u128(5),
+            stay: StayId(3),
+            at: at(9),
+            kind: CommandKind::RequestWindow,
+        };
+        vec![
+            answer(Outcome::Scored(scores.clone())),
+            answer(Outcome::Degraded(scores, "no film".into())),
+            answer(Outcome::Unscored("model failed".into())),
+            JournalInput::Deadline(ticket),
+            JournalInput::DerivedMark(Mark { feed: FeedId(2), time: at(5) }),
+            verdict(Ok(film)),
+            verdict(Err(Rejection::new(Reason::FilmNotChest, "flat"))),
+            JournalInput::Command(command),
+        ]
+    }
+
+    #[test]
+    fn every_input_round_trips_with_its_positions() {
+        let codec = codec();
+        let after = vec![
+            Position { topic: Topic::Stay, partition: 0, next: 4 },
+            Position { topic: Topic::Vital, partition: 3, next: 1 << 40 },
+        ];
+        for input in inputs() {
+            let record = codec.encode_journal(&after, &input).expect("encodes");
+            assert_eq!(record.after, after);
+            let (positions, back) = codec.decode_journal(&record.input).expect("decodes");
+            assert_eq!((positions, back), (after.clone(), input));
+            for end in 0..record.input.len() {
+                assert!(codec.decode_journal(&record.input[..end]).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn an_unconfigured_feed_and_a_huge_offset_are_errors() {
+        let codec = codec();
+        let mark = JournalInput::DerivedMark(Mark { feed: FeedId(200), time: at(5) });
+        assert!(codec.encode_journal(&[], &mark).is_err());
+        let far = Position { topic: Topic::Lab, partition: 0, next: u64::MAX };
+        assert!(codec.encode_journal(&[far], &inputs()[3]).is_err());
+    }
+
+    #[test]
+    fn every_reason_is_written_by_its_code() {
+        for reason in [Reason::Undecodable, Reason::NotANumber, Reason::MalformedRow] {
+            assert_eq!(reason_of(reason.code()).expect("known"), reason);
+        }
+        assert!(reason_of("no_such_reason").is_err());
+    }
+}

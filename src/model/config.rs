@@ -1,0 +1,427 @@
+//! Every size of every network, as written in a model's `config.json`.
+//!
+//! The field names of the networks are those of the reference's own configurations
+//! (`reference/ddl-cxr.md` 2.1, 3.1, 3.2, 4.2), so a published configuration reads as it is.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::event::risk::N_PHENOTYPES;
+
+/// Columns of the hourly EHR vector (`reference/ddl-cxr.md` 1.8).
+pub const EHR_COLUMNS: usize = 79;
+/// CheXpert findings of the label heads (`reference/ddl-cxr.md` 1.4).
+pub const N_FINDINGS: usize = 14;
+/// Hourly bins that the prediction model looks back over (`reference/ddl-cxr.md` 4.1).
+pub const FUSION_BINS: usize = 48;
+
+/// A configuration that no network can be built from; the message names each field.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("the model config cannot be built; change it so that {}", .0.join(", and "))]
+pub struct ConfigError(pub Vec<String>);
+
+/// The KL autoencoder (stage 1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VaeConfig {
+    /// Side of the square image in pixels.
+    pub resolution: usize,
+    pub in_channels: usize,
+    pub out_ch: usize,
+    pub ch: usize,
+    pub ch_mult: Vec<usize>,
+    pub num_res_blocks: usize,
+    pub z_channels: usize,
+    #[serde(default)]
+    pub dropout: f64,
+    /// Groups of every GroupNorm; the reference has 32.
+    #[serde(default = "reference_groups")]
+    pub norm_groups: usize,
+    /// Pixels folded into channels on each side before the first convolution: 1 (the reference),
+    /// 2 or 4. It makes a network of CPU size affordable.
+    #[serde(default = "reference_stem")]
+    pub stem: usize,
+    /// Findings predicted from the latent; none builds no head.
+    #[serde(default)]
+    pub labels: Option<usize>,
+}
+
+/// The denoising network (stage 2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnetConfig {
+    /// Side of the latent.
+    pub image_size: usize,
+    /// Noisy latent and reference latent, one behind the other.
+    pub in_channels: usize,
+    pub out_channels: usize,
+    pub model_channels: usize,
+    /// Down-sampling factors at which a spatial transformer follows each residual block.
+    pub attention_resolutions: Vec<usize>,
+    pub num_res_blocks: usize,
+    pub channel_mult: Vec<usize>,
+    pub num_head_channels: usize,
+    pub transformer_depth: usize,
+    pub context_dim: usize,
+    #[serde(default)]
+    pub dropout: f64,
+    #[serde(default = "reference_groups")]
+    pub norm_groups: usize,
+}
+
+/// What a sequence encoder makes one vector of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pool {
+    /// The CLS position.
+    Cls,
+    /// The mean over all positions, CLS and padding included, as the reference does it.
+    Mean,
+    /// The mean over the positions kept by the mask. Without a mask the same as `Mean`.
+    MaskedMean,
+}
+
+/// The sequence encoder T (`reference/ddl-cxr.md` 3.1), here with the LDM's sizes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EhrEncoderConfig {
+    pub feat_dim: usize,
+    /// Longest sequence, CLS not counted.
+    pub max_len: usize,
+    pub d_model: usize,
+    pub n_heads: usize,
+    pub num_layers: usize,
+    pub dim_feedforward: usize,
+    pub dropout: f64,
+    pub pool: Pool,
+    /// Findings predicted from the CLS vector (the auxiliary loss); none builds no head.
+    #[serde(default)]
+    pub labels: Option<usize>,
+}
+
+/// What a fusion model predicts. One model per task, as in the paper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    Mortality,
+    Phenotype,
+}
+
+/// A residual image network in ResNet34's layout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResNetConfig {
+    /// Side of the square image in pixels.
+    pub resolution: usize,
+    pub in_channels: usize,
+    /// Channels of the first stage; each later one doubles them.
+    pub width: usize,
+    /// Residual blocks of the four stages; ResNet34 has 3, 4, 6, 3.
+    pub blocks: [usize; 4],
+}
+
+/// The prediction model (stage 3) of one task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FusionConfig {
+    pub task: Task,
+    pub hidden_size: usize,
+    pub dim_feedforward: usize,
+    pub n_heads: usize,
+    /// Side of the latent's patches.
+    pub patch_size: usize,
+    pub patch_embed: usize,
+    /// Width of the head's hidden layer.
+    pub hid_dim_1: usize,
+    #[serde(default = "reference_fusion_dropout")]
+    pub dropout: f64,
+    #[serde(default = "reference_z_channels")]
+    pub latent_channels: usize,
+    /// Side of the latent.
+    #[serde(default = "reference_latent_side")]
+    pub latent_side: usize,
+    /// Width of the image branch's feature vector.
+    #[serde(default = "reference_image_features")]
+    pub image_features: ImageFeatures,
+}
+
+/// Where the image token comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ImageFeatures {
+    /// A vector of 512 features is given; the reference files say `identity`.
+    Given(String),
+    /// A residual network looks at the film.
+    ResNet(ResNetConfig),
+}
+
+/// How the noise schedule's steps are walked back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SamplerKind {
+    Ddim,
+    /// DPM-Solver++ of second order, multistep; deterministic.
+    DpmSolver2m,
+}
+
+/// The noise schedule and its sampler (`reference/ddl-cxr.md` 3.3, 3.6).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DiffusionConfig {
+    pub timesteps: usize,
+    pub linear_start: f64,
+    pub linear_end: f64,
+    pub sampler: SamplerKind,
+    /// Network evaluations of one sample.
+    pub steps: usize,
+    /// 0 is deterministic, 1 draws as much noise as the ancestral sampler.
+    pub eta: f64,
+    /// The latent is multiplied by this before diffusion (1/std brings it to unit variance).
+    pub scale_factor: f64,
+}
+
+/// The whole model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DdlCxrConfig {
+    pub vae: VaeConfig,
+    pub unet: UnetConfig,
+    pub ehr_encoder: EhrEncoderConfig,
+    pub fusion_mortality: FusionConfig,
+    pub fusion_phenotype: FusionConfig,
+    pub diffusion: DiffusionConfig,
+}
+
+fn reference_groups() -> usize {
+    32
+}
+
+fn reference_stem() -> usize {
+    1
+}
+
+fn reference_fusion_dropout() -> f64 {
+    0.3
+}
+
+fn reference_z_channels() -> usize {
+    4
+}
+
+fn reference_latent_side() -> usize {
+    28
+}
+
+fn reference_image_features() -> ImageFeatures {
+    ImageFeatures::Given("identity".to_owned())
+}
+
+impl Task {
+    /// The number of logits.
+    pub const fn outputs(self) -> usize {
+        match self {
+            Task::Mortality => 1,
+            Task::Phenotype => N_PHENOTYPES,
+        }
+    }
+}
+
+impl VaeConfig {
+    /// Side of the latent.
+    pub fn latent_side(&self) -> usize {
+        self.resolution / self.stem.max(1) / (1 << self.ch_mult.len().saturating_sub(1))
+    }
+
+    /// Numbers in one latent.
+    pub fn latent_len(&self) -> usize {
+        self.z_channels * self.latent_side() * self.latent_side()
+    }
+}
+
+impl ResNetConfig {
+    /// Features after the global pooling.
+    pub fn features(&self) -> usize {
+        self.width * 8
+    }
+}
+
+impl FusionConfig {
+    /// Width of the image branch's feature vector; 512 where it is given (ResNet34's).
+    pub fn image_width(&self) -> usize {
+        match &self.image_features {
+            ImageFeatures::Given(_) => 512,
+            ImageFeatures::ResNet(resnet) => resnet.features(),
+        }
+    }
+
+    /// Tokens that a latent is cut into.
+    pub fn patches(&self) -> usize {
+        let side = self.latent_side / self.patch_size.max(1);
+        side * side
+    }
+
+    /// Sizes of one of the three sequence encoders.
+    pub(crate) fn encoder(&self, feat_dim: usize, max_len: usize, pool: Pool) -> EhrEncoderConfig {
+        EhrEncoderConfig {
+            feat_dim,
+            max_len,
+            d_model: self.hidden_size,
+            n_heads: self.n_heads,
+            num_layers: 1,
+            dim_feedforward: self.dim_feedforward,
+            dropout: self.dropout,
+            pool,
+            labels: None,
+        }
+    }
+}
+
+impl DdlCxrConfig {
+    /// The paper's sizes (`reference/ddl-cxr.md` 2.1, 3.1, 3.2, 4.2): 224 px, latents 4 × 28 × 28.
+    pub fn full() -> Self {
+        let fusion = |task| FusionConfig {
+            task,
+            hidden_size: 512,
+            dim_feedforward: 256,
+            n_heads: 8,
+            patch_size: 4,
+            patch_embed: 128,
+            hid_dim_1: 128,
+            dropout: 0.3,
+            latent_channels: 4,
+            latent_side: 28,
+            image_features: ImageFeatures::ResNet(ResNetConfig {
+                resolution: 224,
+                in_channels: 3,
+                width: 64,
+                blocks: [3, 4, 6, 3],
+            }),
+        };
+        DdlCxrConfig {
+            vae: VaeConfig {
+                resolution: 224,
+                in_channels: 3,
+                out_ch: 3,
+                ch: 128,
+                ch_mult: vec![1, 2, 4, 4],
+                num_res_blocks: 2,
+                z_channels: 4,
+                dropout: 0.2,
+                norm_groups: 32,
+                stem: 1,
+                labels: Some(N_FINDINGS),
+            },
+            unet: UnetConfig {
+                image_size: 28,
+                in_channels: 8,
+                out_channels: 4,
+                model_channels: 224,
+                attention_resolutions: vec![1, 2, 4],
+                num_res_blocks: 2,
+                channel_mult: vec![1, 2, 4],
+                num_head_channels: 16,
+                transformer_depth: 1,
+                context_dim: 128,
+                dropout: 0.0,
+                norm_groups: 32,
+            },
+            ehr_encoder: EhrEncoderConfig {
+                feat_dim: EHR_COLUMNS,
+                max_len: 70,
+                d_model: 128,
+                n_heads: 8,
+                num_layers: 1,
+                dim_feedforward: 256,
+                dropout: 0.2,
+                pool: Pool::Cls,
+                labels: Some(N_FINDINGS),
+            },
+            fusion_mortality: fusion(Task::Mortality),
+            fusion_phenotype: fusion(Task::Phenotype),
+            diffusion: DiffusionConfig {
+                timesteps: 1000,
+                linear_start: 0.0015,
+                linear_end: 0.0195,
+                sampler: SamplerKind::Ddim,
+                steps: 200,
+                eta: 1.0,
+                scale_factor: 1.0,
+            },
+        }
+    }
+
+    /// A size that one CPU core serves: films at 112 px, latents 4 × 14 × 14, eight network
+    /// evaluations without noise. The sizes were chosen by measuring (see `model/mod.rs`).
+    pub fn demo() -> Self {
+        let fusion = |task| FusionConfig {
+            task,
+            hidden_size: 64,
+            dim_feedforward: 128,
+            n_heads: 4,
+            patch_size: 2,
+            patch_embed: 64,
+            hid_dim_1: 64,
+            dropout: 0.2,
+            latent_channels: 4,
+            latent_side: 14,
+            image_features: ImageFeatures::ResNet(ResNetConfig {
+                resolution: 112,
+                in_channels: 1,
+                width: 16,
+                blocks: [1, 1, 1, 1],
+            }),
+        };
+        DdlCxrConfig {
+            vae: VaeConfig {
+                resolution: 112,
+                in_channels: 1,
+                out_ch: 1,
+                ch: 24,
+                ch_mult: vec![1, 2, 3],
+                num_res_blocks: 1,
+                z_channels: 4,
+                dropout: 0.0,
+                norm_groups: 8,
+                stem: 2,
+                labels: Some(N_FINDINGS),
+            },
+            unet: UnetConfig {
+                image_size: 14,
+                in_channels: 8,
+                out_channels: 4,
+                model_channels: 32,
+                attention_resolutions: vec![2],
+                num_res_blocks: 1,
+                channel_mult: vec![1, 2],
+                num_head_channels: 32,
+                transformer_depth: 1,
+                context_dim: 64,
+                dropout: 0.0,
+                norm_groups: 16,
+            },
+            ehr_encoder: EhrEncoderConfig {
+                feat_dim: EHR_COLUMNS,
+                max_len: 70,
+                d_model: 64,
+                n_heads: 4,
+                num_layers: 1,
+                dim_feedforward: 128,
+                dropout: 0.1,
+                pool: Pool::Cls,
+                labels: Some(N_FINDINGS),
+            },
+            fusion_mortality: fusion(Task::Mortality),
+            fusion_phenotype: fusion(Task::Phenotype),
+            diffusion: DiffusionConfig {
+                timesteps: 1000,
+                linear_start: 0.0015,
+                linear_end: 0.0195,
+                sampler: SamplerKind::DpmSolver2m,
+                steps: 8,
+                eta: 0.0,
+                scale_factor: 1.0,
+            },
+        }
+    }
+
+    /// The fusion model's sizes of one task.
+    pub fn fusion(&self, task: Task) -> &FusionConfig {
+        match task {
+            Task::Mortality => &self.fusion_mortality,
+            Task::Phenotype => &self.fusion_phenotype,
+        }
+    }
+}

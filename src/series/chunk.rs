@@ -1,0 +1,267 @@
+//! The observations of one stay in one hour, packed into one byte column of fixed 25-byte records.
+//!
+//! An hour of a stay holds some twenty rows, so what costs is not the scan but the allocations:
+//! one growing buffer is one allocation where a column for each field would be five, a record is
+//! 25 bytes where a struct would be 32, and the value that the store writes is the buffer itself.
+//! Rows arrive nearly in order, so a row that is out of place is moved past the few behind it.
+//!
+//! Record, little-endian: dt ms u32 | seq u32 | key u64 | value f64 | variable u8.
+
+use serde::{Deserialize, Serialize};
+
+use super::Row;
+use crate::ids::VariableId;
+use crate::time::{EventTime, Span};
+
+/// Bytes of one record.
+const RECORD: usize = 25;
+
+/// How far back a row is moved into its place. Beyond it the chunk is sorted when it is read:
+/// appending stays O(1) even if a backfill arrives in reverse.
+const MAX_MOVE: usize = 16;
+
+/// Rows that a new chunk has room for: a stay's busy variables in a calm hour.
+const FIRST_ROOM: usize = 16;
+
+/// The rows of one stay whose observation time lies in one hour of event time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Packed", into = "Packed")]
+pub struct Chunk {
+    hour: i64,
+    /// False once a row lay too far out of place to be moved.
+    ordered: bool,
+    bytes: Vec<u8>,
+}
+
+/// One row with what identifies it inside the stay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Entry {
+    /// Milliseconds since the start of the chunk's hour.
+    pub dt_ms: u32,
+    /// The stay's application count: which facts a sealed window knew.
+    pub seq: u32,
+    /// [`crate::ids::FactId::key`].
+    pub key: u64,
+    pub variable: VariableId,
+    pub value: f64,
+}
+
+/// What is written: hour and records, as they lie.
+#[derive(Serialize, Deserialize)]
+struct Packed {
+    hour: i64,
+    bytes: Vec<u8>,
+}
+
+/// Stored bytes that are no chunk.
+#[derive(Debug, thiserror::Error)]
+#[error("stored chunk is damaged: {0}; rebuild the store from its changelog")]
+pub struct ChunkError(&'static str);
+
+impl Chunk {
+    /// An empty chunk of the hour `hour` (whole hours since the epoch, [`EventTime::hour`]).
+    pub fn new(hour: i64) -> Self {
+        Chunk { hour, ordered: true, bytes: Vec::new() }
+    }
+
+    pub fn hour(&self) -> i64 {
+        self.hour
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes.len() / RECORD
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Bytes held in memory, the unused room included.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.bytes.capacity()
+    }
+
+    /// Adds a row. Amortised O(1), in any order of arrival.
+    pub fn append(&mut self, entry: Entry) {
+        if self.bytes.is_empty() {
+            self.bytes.reserve(FIRST_ROOM * RECORD);
+        }
+        let mut n = self.len();
+        let place = (entry.dt_ms, entry.seq);
+        self.bytes.extend_from_slice(&entry.pack());
+        if !self.ordered || n == 0 || self.place(n - 1) <= place {
+            return;
+        }
+        let furthest = n.saturating_sub(MAX_MOVE);
+        while n > furthest && self.place(n - 1) > place {
+            n -= 1;
+        }
+        if n > 0 && self.place(n - 1) > place {
+            self.ordered = false;
+            return;
+        }
+        self.bytes[n * RECORD..].rotate_right(RECORD);
+    }
+
+    /// The rows in the order of (observation time, seq).
+    pub fn for_each(&self, mut visit: impl FnMut(Entry)) {
+        if self.ordered {
+            self.records().for_each(|record| visit(Entry::unpack(record)));
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by_key(|&i| self.place(i));
+        for i in order {
+            self.get(i).into_iter().for_each(&mut visit);
+        }
+    }
+
+    /// The row with this key.
+    pub fn find(&self, key: u64) -> Option<Entry> {
+        self.records().map(Entry::unpack).find(|entry| entry.key == key)
+    }
+
+    /// The keys of all rows, in no particular order.
+    pub fn keys(&self) -> impl Iterator<Item = u64> + '_ {
+        self.records().map(|record| le_u64(record, 8))
+    }
+
+    /// When a row of this chunk was observed.
+    pub fn at(&self, entry: &Entry) -> EventTime {
+        let start = self.hour.wrapping_mul(Span::HOUR.as_millis());
+        EventTime::from_millis(start.wrapping_add(i64::from(entry.dt_ms)))
+    }
+
+    pub fn row(&self, entry: &Entry) -> Row {
+        Row { at: self.at(entry), variable: entry.variable, value: entry.value }
+    }
+
+    fn get(&self, index: usize) -> Option<Entry> {
+        let from = index * RECORD;
+        self.bytes.get(from..from + RECORD).map(Entry::unpack)
+    }
+
+    fn place(&self, index: usize) -> (u32, u32) {
+        let record = &self.bytes[index * RECORD..];
+        (le_u32(record, 0), le_u32(record, 4))
+    }
+
+    fn records(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes.chunks_exact(RECORD)
+    }
+}
+
+impl Entry {
+    fn pack(&self) -> [u8; RECORD] {
+        let mut record = [0; RECORD];
+        record[0..4].copy_from_slice(&self.dt_ms.to_le_bytes());
+        record[4..8].copy_from_slice(&self.seq.to_le_bytes());
+        record[8..16].copy_from_slice(&self.key.to_le_bytes());
+        record[16..24].copy_from_slice(&self.value.to_le_bytes());
+        record[24] = self.variable.0;
+        record
+    }
+
+    fn unpack(record: &[u8]) -> Self {
+        Entry {
+            dt_ms: le_u32(record, 0),
+            seq: le_u32(record, 4),
+            key: le_u64(record, 8),
+            value: f64::from_bits(le_u64(record, 16)),
+            variable: VariableId(record.get(24).copied().unwrap_or(u8::MAX)),
+        }
+    }
+}
+
+fn le_u32(record: &[u8], from: usize) -> u32 {
+    record.get(from..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}
+
+fn le_u64(record: &[u8], from: usize) -> u64 {
+    record.get(from..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+impl From<Chunk> for Packed {
+    fn from(chunk: Chunk) -> Self {
+        Packed { hour: chunk.hour, bytes: chunk.bytes }
+    }
+}
+
+impl TryFrom<Packed> for Chunk {
+    type Error = ChunkError;
+
+    fn try_from(packed: Packed) -> Result<Self, ChunkError> {
+        if !packed.bytes.len().is_multiple_of(RECORD) {
+            return Err(ChunkError("its length is no multiple of a record"));
+        }
+        let mut chunk = Chunk { hour: packed.hour, ordered: true, bytes: packed.bytes };
+        let hour_ms = Span::HOUR.as_millis();
+        let sound = |entry: Entry| i64::from(entry.dt_ms) < hour_ms && entry.value.is_finite();
+        if !chunk.records().all(|record| sound(Entry::unpack(record))) {
+            return Err(ChunkError("a time outside its hour, or a value that is not finite"));
+        }
+        chunk.ordered = (1..chunk.len()).all(|i| chunk.place(i - 1) <= chunk.place(i));
+        Ok(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(dt_ms: u32, seq: u32) -> Entry {
+        let value = f64::from(dt_ms) / 7.0;
+        Entry { dt_ms, seq, key: u64::from(seq) << 32, variable: VariableId(3), value }
+    }
+
+    fn read(chunk: &Chunk) -> Vec<Entry> {
+        let mut rows = Vec::new();
+        chunk.for_each(|entry| rows.push(entry));
+        rows
+    }
+
+    #[test]
+    fn a_row_far_out_of_place_does_not_move_the_others() {
+        let mut chunk = Chunk::new(5);
+        for seq in 0..1_000 {
+            chunk.append(entry(1_000_000 - seq, seq));
+        }
+        assert!(!chunk.ordered);
+        let rows = read(&chunk);
+        assert!(rows.windows(2).all(|pair| pair[0].dt_ms < pair[1].dt_ms));
+        assert_eq!(rows.len(), 1_000);
+    }
+
+    #[test]
+    fn damage_is_an_error_and_not_a_row() {
+        let mut chunk = Chunk::new(-2);
+        chunk.append(entry(3_599_999, 1));
+        let good = postcard::to_stdvec(&chunk).unwrap();
+        assert_eq!(postcard::from_bytes::<Chunk>(&good).unwrap(), chunk);
+        let short = Packed { hour: 0, bytes: vec![0; RECORD - 1] };
+        assert!(Chunk::try_from(short).is_err());
+        let beyond = Packed { hour: 0, bytes: entry(3_600_000, 1).pack().to_vec() };
+        assert!(Chunk::try_from(beyond).is_err());
+        let nan = Entry { value: f64::NAN, ..entry(0, 1) };
+        assert!(Chunk::try_from(Packed { hour: 0, bytes: nan.pack().to_vec() }).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn reads_in_order_whatever_the_arrival(times in prop::collection::vec(0u32..50, 0..80)) {
+            let mut chunk = Chunk::new(0);
+            let mut model = Vec::new();
+            for (&dt_ms, seq) in times.iter().zip(0..) {
+                chunk.append(entry(dt_ms, seq));
+                model.push(entry(dt_ms, seq));
+            }
+            model.sort_by_key(|entry| (entry.dt_ms, entry.seq));
+            prop_assert_eq!(read(&chunk), model);
+            let bytes = postcard::to_stdvec(&chunk).unwrap();
+            let back: Chunk = postcard::from_bytes(&bytes).unwrap();
+            prop_assert_eq!(read(&back), read(&chunk));
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The observations of one stay, hour by hour.
+//!
+//! Facts are only appended. What a window saw is therefore named by a time span, a bound on the
+//! application count and the retractions in force, and can be cut again at any later moment.
+
+use std::collections::BTreeMap;
+
+use super::Row;
+use super::chunk::{Chunk, Entry};
+use super::key_filter::KeyFilter;
+use crate::ids::VariableId;
+use crate::time::{EventTime, Span};
+
+/// Chunks by hour, which of them changed, and which facts are in them.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    hours: BTreeMap<i64, Held>,
+    rows: usize,
+    keys: KeyFilter,
+    /// Hours that left and whose stored value must go too.
+    gone: Vec<i64>,
+    changed: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    chunk: Chunk,
+    dirty: bool,
+}
+
+impl History {
+    /// Adds an observation. `key` is the fact's [`crate::ids::FactId::key`], `seq` the stay's
+    /// application count, which never falls.
+    pub fn append(&mut self, at: EventTime, variable: VariableId, value: f64, key: u64, seq: u32) {
+        let hour = at.hour();
+        let dt_ms = at.as_millis().rem_euclid(Span::HOUR.as_millis()) as u32;
+        let held =
+            self.hours.entry(hour).or_insert_with(|| Held { chunk: Chunk::new(hour), dirty: true });
+        held.chunk.append(Entry { dt_ms, seq, key, variable, value });
+        held.dirty = true;
+        self.changed = true;
+        self.rows += 1;
+        if !self.keys.insert(key) {
+            self.index();
+        }
+    }
+
+    /// The observations in `from..=to` applied before `seq_below`, in the order of (observation
+    /// time, application). `excluded` are retractions: the fact with that key is left out of every
+    /// cut that knows the retraction, which is one with `seq_below` above its `from_seq`.
+    pub fn cut(
+        &self,
+        from: EventTime,
+        to: EventTime,
+        seq_below: u32,
+        excluded: &[(u64, u32)],
+    ) -> Vec<Row> {
+        let mut rows = Vec::new();
+        self.visit(from, to, seq_below, excluded, |row| rows.push(row));
+        rows
+    }
+
+    /// As [`History::cut`], without collecting.
+    pub fn visit(
+        &self,
+        from: EventTime,
+        to: EventTime,
+        seq_below: u32,
+        excluded: &[(u64, u32)],
+        mut visit: impl FnMut(Row),
+    ) {
+        if from > to {
+            return;
+        }
+        let retracted = |entry: &Entry| {
+            excluded.iter().any(|&(key, from_seq)| key == entry.key && from_seq < seq_below)
+        };
+        for held in self.hours.range(from.hour()..=to.hour()).map(|(_, held)| held) {
+            held.chunk.for_each(|entry| {
+                let row = held.chunk.row(&entry);
+                let known = entry.seq < seq_below && !retracted(&entry);
+                if known && from <= row.at && row.at <= to {
+                    visit(row);
+                }
+            });
+        }
+    }
+
+    /// Whether a fact with this key is here. Near O(1) for a fact that is not.
+    pub fn contains(&self, key: u64) -> bool {
+        self.keys.may_contain(key) && self.find(key).is_some()
+    }
+
+    /// When and of what the fact with this key is. Scans: corrections and duplicates are rare.
+    pub fn find(&self, key: u64) -> Option<(EventTime, VariableId)> {
+        self.hours.values().rev().find_map(|held| {
+            let entry = held.chunk.find(key)?;
+            Some((held.chunk.at(&entry), entry.variable))
+        })
+    }
+
+    /// Forgets the hours before `hour`.
+    pub fn evict_before(&mut self, hour: i64) {
+        if self.hours.first_key_value().is_none_or(|(&first, _)| first >= hour) {
+            return;
+        }
+        let kept = self.hours.split_off(&hour);
+        for (gone, held) in std::mem::replace(&mut self.hours, kept) {
+            self.rows -= held.chunk.len();
+            self.gone.push(gone);
+        }
+        self.changed = true;
+        self.index();
+    }
+
+    /// Puts a stored chunk back. It is not dirty: the store has it.
+    pub fn restore(&mut self, chunk: Chunk) {
+        let hour = chunk.hour();
+        self.rows += chunk.len();
+        if let Some(old) = self.hours.insert(hour, Held { chunk, dirty: false }) {
+            self.rows -= old.chunk.len();
+        }
+        self.index();
+    }
+
+    /// The hours that changed since the last call, ascending: one without a chunk left the state.
+    pub fn take_dirty(&mut self) -> Vec<i64> {
+        if !std::mem::take(&mut self.changed) {
+            return Vec::new();
+        }
+        let mut dirty = std::mem::take(&mut self.gone);
+        for (&hour, held) in &mut self.hours {
+            if std::mem::take(&mut held.dirty) {
+                dirty.push(hour);
+            }
+        }
+        dirty.sort_unstable();
+        dirty.dedup();
+        dirty
+    }
+
+    /// The chunk of one hour.
+    pub fn chunk(&self, hour: i64) -> Option<&Chunk> {
+        self.hours.get(&hour).map(|held| &held.chunk)
+    }
+
+    /// All chunks, ascending in time.
+    pub fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+        self.hours.values().map(|held| &held.chunk)
+    }
+
+    /// Observations held.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Bytes held in memory, about.
+    pub fn bytes(&self) -> usize {
+        let chunks: usize = self.chunks().map(Chunk::bytes).sum();
+        size_of::<Self>() + chunks + self.keys.bytes()
+    }
+
+    fn index(&mut self) {
+        let keys = self.hours.values().flat_map(|held| held.chunk.keys());
+        self.keys.rebuild(self.rows, keys);
+    }
+}
+
+/// Equal histories hold equal rows; what is dirty and how keys are found does not matter.
+impl PartialEq for History {
+    fn eq(&self, other: &Self) -> bool {
+        self.hours.len() == other.hours.len() && self.chunks().eq(other.chunks())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(ms: i64) -> EventTime {
+        EventTime::from_millis(ms)
+    }
+
+    /// What `History` must do, done in the plainest way.
+    #[derive(Default)]
+    struct Model(Vec<(Row, u64, u32)>);
+
+    impl Model {
+        fn cut(&self, from: i64, to: i64, seq_below: u32, excluded: &[(u64, u32)]) -> Vec<Row> {
+            let hidden = |key| excluded.iter().any(|&(k, s)| k == key && s < seq_below);
+            let mut rows: Vec<_> = self
+                .0
+                .iter()
+                .filter(|(row, key, seq)| {
+                    (at(from)..=at(to)).contains(&row.at) && *seq < seq_below && !hidden(*key)
+                })
+                .collect();
+            rows.sort_by_key(|(row, _, seq)| (row.at, *seq));
+            rows.into_iter().map(|(row, _, _)| *row).collect()
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Append(i64, u8),
+        Evict(i64),
+        Save,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            20 => (-9_000_000i64..40_000_000, 0u8..17).prop_map(|(ms, v)| Op::Append(ms, v)),
+            1 => (-3i64..11).prop_map(Op::Evict),
+            1 => Just(Op::Save),
+        ]
+    }
+
+    /// A store that keeps what it is told, and a history read back from it.
+    fn save(history: &mut History, stored: &mut BTreeMap<i64, Vec<u8>>) -> History {
+        for hour in history.take_dirty() {
+            match history.chunk(hour) {
+                Some(chunk) => stored.insert(hour, postcard::to_stdvec(chunk).unwrap()),
+                None => stored.remove(&hour),
+            };
+        }
+        let mut back = History::default();
+        for bytes in stored.values() {
+            back.restore(postcard::from_bytes(bytes).unwrap());
+        }
+        back
+    }
+
+    proptest! {
+        #[test]
+        fn does_what_the_naive_model_does(
+            ops in prop::collection::vec(op(), 0..150),
+            from in -9_000_000i64..40_000_000,
+            length in -10i64..30_000_000,
+            seq_below in 0u32..160,
+            retracted in prop::collection::vec((0u64..150, 0u32..160), 0..4),
+        ) {
+            let (mut history, mut model, mut stored) =
+                (History::default(), Model::default(), BTreeMap::new());
+            for (i, op) in ops.iter().enumerate() {
+                let (key, seq) = (i as u64, i as u32);
+                match *op {
+                    Op::Append(ms, v) => {
+                        let row = Row { at: at(ms), variable: VariableId(v), value: ms as f64 };
+                        history.append(row.at, row.variable, row.value, key, seq);
+                        model.0.push((row, key, seq));
+                    }
+                    Op::Evict(hour) => {
+                        history.evict_before(hour);
+                        model.0.retain(|(row, _, _)| row.at.hour() >= hour);
+                    }
+                    Op::Save => {
+                        history = save(&mut history, &mut stored);
+                    }
+                }
+            }
+            let to = from + length;
+            prop_assert_eq!(
+                history.cut(at(from), at(to), seq_below, &retracted),
+                model.cut(from, to, seq_below, &retracted)
+            );
+            prop_assert_eq!(history.len(), model.0.len());
+            for key in 0..160 {
+                let known = model.0.iter().find(|(_, k, _)| *k == key);
+                let want = known.map(|(row, _, _)| (row.at, row.variable));
+                prop_assert_eq!(history.contains(key), want.is_some());
+                prop_assert_eq!(history.find(key), want);
+            }
+            let back = save(&mut history, &mut stored);
+            prop_assert!(back == history);
+            prop_assert!(history.take_dirty().is_empty());
+        }
+    }
+
+    #[test]
+    fn an_hour_that_comes_back_after_eviction_is_written_again() {
+        let mut history = History::default();
+        history.append(at(0), VariableId(0), 1.0, 1, 1);
+        assert_eq!(history.take_dirty(), [0]);
+        history.evict_before(1);
+        history.append(at(5), VariableId(0), 2.0, 2, 2);
+        assert_eq!(history.take_dirty(), [0]);
+        assert_eq!(history.chunk(0).map(Chunk::len), Some(1));
+        assert!(!history.contains(1) && history.contains(2));
+    }
+
+    #[test]
+    fn the_ends_of_time_do_not_overflow() {
+        let mut history = History::default();
+        for (key, ms) in [(1, i64::MIN), (2, i64::MAX)] {
+            history.append(at(ms), VariableId(0), 1.0, key, key as u32);
+            assert_eq!(history.find(key), Some((at(ms), VariableId(0))));
+        }
+        assert_eq!(history.cut(EventTime::MIN, EventTime::MAX, 9, &[]).len(), 2);
+    }
+
+    #[test]
+    fn memory_of_a_stay_is_bounded_by_its_rows() {
+        let mut history = History::default();
+        for i in 0..30_000u32 {
+            history.append(at(i64::from(i) * 12_000), VariableId(1), 1.0, u64::from(i), i);
+        }
+        assert!(history.bytes() < 30_000 * 70, "{} bytes", history.bytes());
+    }
+}
