@@ -94,6 +94,8 @@ pub struct ReplayConfig {
     pub spill_dir: Option<PathBuf>,
     /// Larger film files become dead letters.
     pub max_film_bytes: u64,
+    /// Film files up to this size travel inside their records, larger ones by reference.
+    pub inline_film_bytes: u64,
 }
 
 impl Default for ReplayConfig {
@@ -116,6 +118,7 @@ impl Default for ReplayConfig {
             sort_bytes: 256 << 20,
             spill_dir: None,
             max_film_bytes: 50 << 20,
+            inline_film_bytes: 8 << 20,
         }
     }
 }

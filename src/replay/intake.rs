@@ -55,20 +55,19 @@ pub(super) struct Intake<'a> {
     pub counts: Reconciliation,
     sorter: Sorter,
     record: Vec<u8>,
-    /// The shift of all stays, or none if each has its own.
     shift: Shift,
 }
 
+/// By how much the times of a stay's rows are moved.
 #[derive(Clone, Copy, Debug)]
-enum Shift {
+pub(super) enum Shift {
     All(Span),
     AdmissionTo(EventTime),
 }
 
-impl<'a> Intake<'a> {
-    pub fn new(config: &'a ReplayConfig, stays: &'a Stays) -> Result<Self, ReplayError> {
-        let sorter = Sorter::new(config.spill_dir.as_deref(), config.sort_bytes)?;
-        let shift = match config.anchor {
+impl Shift {
+    pub fn new(anchor: Anchor, stays: &Stays) -> Self {
+        match anchor {
             Anchor::Original => Shift::All(Span::ZERO),
             Anchor::Each(now) => Shift::AdmissionTo(EventTime::from_millis(now.as_millis())),
             Anchor::First(now) => {
@@ -76,7 +75,21 @@ impl<'a> Intake<'a> {
                 let now = EventTime::from_millis(now.as_millis());
                 Shift::All(first.map_or(Span::ZERO, |first| now.since(first)))
             }
-        };
+        }
+    }
+
+    pub fn of(self, stay: &Stay) -> Span {
+        match self {
+            Shift::All(shift) => shift,
+            Shift::AdmissionTo(now) => now.since(stay.intime),
+        }
+    }
+}
+
+impl<'a> Intake<'a> {
+    pub fn new(config: &'a ReplayConfig, stays: &'a Stays) -> Result<Self, ReplayError> {
+        let sorter = Sorter::new(config.spill_dir.as_deref(), config.sort_bytes)?;
+        let shift = Shift::new(config.anchor, stays);
         let counts = Reconciliation::default();
         Ok(Intake { config, stays, counts, sorter, record: Vec::new(), shift })
     }
@@ -95,7 +108,7 @@ impl<'a> Intake<'a> {
     /// Puts an event into the order. The caller counts its row.
     pub fn push(&mut self, arrival: Arrival<'_>) -> Result<(), ReplayError> {
         let Some(stay) = self.stays.get(arrival.stay) else { return Ok(()) };
-        let shift = self.shift_of(stay);
+        let shift = self.shift.of(stay);
         let key = Key {
             available_ms: (arrival.available_at + shift).as_millis(),
             topic: arrival.table.topic() as u8,
@@ -120,7 +133,7 @@ impl<'a> Intake<'a> {
         rejection: Rejection,
     ) -> Result<(), ReplayError> {
         let stay = place.and_then(|(index, at)| Some((self.stays.get(index)?, at)));
-        let at = stay.map_or(EventTime::MIN, |(stay, at)| at + self.shift_of(stay));
+        let at = stay.map_or(EventTime::MIN, |(stay, at)| at + self.shift.of(stay));
         let stay = stay.map(|(stay, _)| stay.id);
         self.reject_at(at, RejectedRow { table, row, stay, rejection })
     }
@@ -156,13 +169,6 @@ impl<'a> Intake<'a> {
     /// The sorter with all rows, and what became of each.
     pub fn finish(self) -> (Sorter, Reconciliation) {
         (self.sorter, self.counts)
-    }
-
-    fn shift_of(&self, stay: &Stay) -> Span {
-        match self.shift {
-            Shift::All(shift) => shift,
-            Shift::AdmissionTo(now) => now.since(stay.intime),
-        }
     }
 
     fn put(&mut self, key: Key, spilled: Spilled<'_>) -> Result<(), ReplayError> {

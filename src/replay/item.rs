@@ -27,6 +27,8 @@ pub struct ReplayEvent {
     pub stay: StayId,
     pub observed_at: EventTime,
     pub available_at: EventTime,
+    /// Number of the record in its file; the header is 1.
+    pub row: u64,
     pub body: Body,
 }
 

@@ -6,22 +6,28 @@
 //! rejected with reason and position, or emitted. Films of MIMIC-CXR and stays of MIMIC-IV meet by
 //! patient and time only. Nothing but the stay's id leaves this module.
 
+mod checkpoint;
 mod config;
+mod encode;
 mod error;
 mod intake;
 mod item;
 pub mod mimic;
+mod play;
 mod progress;
 mod reconcile;
 mod sort;
 mod source;
 
+pub use checkpoint::Checkpoint;
 pub use config::{Anchor, ChartClock, Clock, Cohort, ReplayConfig, Speed};
+pub use encode::{Encoder, NotEncoded};
 pub use error::ReplayError;
 pub use item::{Body, FilmTaken, Measured, MimicTable, RejectedRow, ReplayEvent, ReplayItem};
 pub use mimic::items::ItemFilter;
 pub use mimic::labels::{IcdCode, Label};
 pub use mimic::stays::{Stay, Stays};
+pub use play::{Player, ReplaySink, Step};
 pub use progress::Progress;
 pub use reconcile::{EngineCounts, Reconciliation, TableCounts};
 pub use source::ReplaySource;

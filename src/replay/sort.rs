@@ -125,11 +125,6 @@ impl Sorter {
         if self.arena.used() >= self.bound / 2 { self.spill() } else { Ok(()) }
     }
 
-    /// Runs on disk so far.
-    pub fn spilled_runs(&self) -> usize {
-        self.runs_made
-    }
-
     /// All records in order.
     pub fn finish(mut self) -> Result<Sorted, ReplayError> {
         if self.runs.is_empty() {
@@ -303,7 +298,7 @@ mod tests {
         for (key, record) in records {
             sorter.push(*key, record).unwrap();
         }
-        let runs = sorter.spilled_runs();
+        let runs = sorter.runs_made;
         let mut sorted = sorter.finish().unwrap();
         let mut all = Vec::new();
         while let Some((key, record)) = sorted.next().unwrap() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::config::ReplayConfig;
 use super::error::ReplayError;
-use super::intake::{self, Arrival, Intake, Payload, Spilled};
+use super::intake::{self, Arrival, Intake, Payload, Shift, Spilled};
 use super::item::{Body, FilmTaken, Measured, MimicTable, RejectedRow, ReplayEvent, ReplayItem};
 use super::mimic::items::ItemFilter;
 use super::mimic::labels::{self, Label};
@@ -15,7 +15,7 @@ use super::mimic::{charts, films, labs, transfers};
 use super::progress::Progress;
 use super::reconcile::Reconciliation;
 use super::sort::{Key, Sorted};
-use crate::event::{RawValue, Rejection};
+use crate::event::{RawValue, Reason, Rejection};
 use crate::ids::{Digest, StayId};
 use crate::time::{EventTime, Span};
 
@@ -66,7 +66,7 @@ impl ReplaySource {
         let (sorter, counts) = intake.finish();
         Ok(ReplaySource {
             specimens: labs::specimens(&tree, items)?,
-            labels: labels::read(&tree, &stays)?,
+            labels: labels::read(&tree, &stays, Shift::new(config.anchor, &stays))?,
             data: data_digest(&tree),
             sorted: sorter.finish()?,
             marks: Marks::new(config.mark_every),
@@ -128,7 +128,7 @@ impl ReplaySource {
     fn next_sorted(&mut self) -> Result<Option<ReplayItem>, ReplayError> {
         let Some((key, record)) = self.sorted.next()? else { return Ok(None) };
         let spilled = intake::decode(record)?;
-        Ok(Some(item(&key, &spilled, &self.stays, &self.specimens)))
+        item(&key, &spilled, &self.stays, &self.specimens).map(Some)
     }
 }
 
@@ -198,8 +198,9 @@ fn item(
     spilled: &Spilled<'_>,
     stays: &Stays,
     specimens: &BTreeMap<u32, String>,
-) -> ReplayItem {
-    let table = MimicTable::from_code(key.table).unwrap_or(MimicTable::IcuStays);
+) -> Result<ReplayItem, ReplayError> {
+    let unknown = || ReplayError::Encode { topic: "sort", problem: "unknown table".into() };
+    let table = MimicTable::from_code(key.table).ok_or_else(unknown)?;
     let stay_id = intake::stay_id(key);
     let measured = |value, unit: &str| {
         let unit = (!unit.is_empty()).then(|| unit.to_owned());
@@ -211,14 +212,14 @@ fn item(
     let body = match (spilled.payload, stay) {
         (Payload::Rejected { stay, reason, detail }, _) => {
             let (stay, rejection) = (stay.map(StayId), Rejection::new(reason, detail));
-            return ReplayItem::Rejected(RejectedRow { table, row: key.row, stay, rejection });
+            return Ok(ReplayItem::Rejected(RejectedRow { table, row: key.row, stay, rejection }));
         }
         (Payload::Admitted, Some(stay)) => Body::Admitted(stay.admission.clone()),
         (Payload::Discharged, Some(stay)) => Body::Discharged { disposition: stay.disposition },
         (Payload::Admitted | Payload::Discharged, None) => {
-            let rejection = Rejection::new(crate::event::Reason::MissingKey, "no such stay");
+            let rejection = Rejection::new(Reason::MissingKey, "no such stay");
             let stay = Some(stay_id);
-            return ReplayItem::Rejected(RejectedRow { table, row: key.row, stay, rejection });
+            return Ok(ReplayItem::Rejected(RejectedRow { table, row: key.row, stay, rejection }));
         }
         (Payload::Transferred { unit }, _) => Body::Transferred { unit: unit.to_owned() },
         (Payload::Number { value, unit }, _) => measured(RawValue::Number(value), unit),
@@ -227,13 +228,14 @@ fn item(
             Body::Filmed(FilmTaken { view, dicom: dicom.to_owned(), subject, study })
         }
     };
-    ReplayItem::Event(ReplayEvent {
+    Ok(ReplayItem::Event(ReplayEvent {
         id: intake::fact_id(key),
         stay: stay_id,
         observed_at: EventTime::from_millis(spilled.observed_ms),
         available_at: EventTime::from_millis(key.available_ms),
+        row: key.row,
         body,
-    })
+    }))
 }
 
 fn data_digest(tree: &Tree) -> Digest {

@@ -9,6 +9,7 @@ use super::tree::Tree;
 use super::value::parse_u64;
 use crate::ids::StayId;
 use crate::replay::error::ReplayError;
+use crate::replay::intake::Shift;
 use crate::time::EventTime;
 
 /// One diagnosis as coded at discharge. ICD-9's V and E codes collide with ICD-10's letters, so a
@@ -27,14 +28,18 @@ pub struct Label {
     pub stay: StayId,
     /// In-hospital death, as the benchmark defines it.
     pub died_in_hospital: bool,
-    /// Death, or discharge from hospital, in the recording's own dates.
+    /// Death, or discharge from hospital.
     pub known_at: EventTime,
     /// Diagnoses of the hospital admission, in order; the phenotypes follow from them.
     pub diagnoses: Vec<IcdCode>,
 }
 
-/// The labels of the cohort in order of (`known_at`, stay).
-pub(in crate::replay) fn read(tree: &Tree, stays: &Stays) -> Result<Vec<Label>, ReplayError> {
+/// The labels of the cohort in order of (`known_at`, stay), moved in time as their stays are.
+pub(in crate::replay) fn read(
+    tree: &Tree,
+    stays: &Stays,
+    shift: Shift,
+) -> Result<Vec<Label>, ReplayError> {
     let wanted: BTreeSet<u64> = stays.chosen().map(|stay| stay.hadm).collect();
     let mut codes: BTreeMap<u64, BTreeSet<IcdCode>> = BTreeMap::new();
     if super::table::find(&tree.iv, "hosp/diagnoses_icd").is_ok() {
@@ -56,7 +61,7 @@ pub(in crate::replay) fn read(tree: &Tree, stays: &Stays) -> Result<Vec<Label>, 
     let label = |stay: &super::stays::Stay| Label {
         stay: stay.id,
         died_in_hospital: stay.died_in_hospital,
-        known_at: stay.label_at,
+        known_at: stay.label_at + shift.of(stay),
         diagnoses: codes.get(&stay.hadm).into_iter().flatten().cloned().collect(),
     };
     let mut labels: Vec<Label> = stays.chosen().map(label).collect();

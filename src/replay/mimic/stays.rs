@@ -89,11 +89,11 @@ impl Stays {
         let mut table = Table::open(iv, "icu/icustays", columns)?;
         let (mut stays, mut rejected) = (Vec::new(), Vec::new());
         while let Some(row) = table.next_row()? {
-            let ids = (parse_u64(row.get(0)), parse_u64(row.get(1)), parse_u64(row.get(2)));
+            let ids = (parse_u64(row.get(0)), parse_u64(row.get(1)), stay_id(row.get(2)));
             let times = (parse_time(row.get(4)), parse_time(row.get(5)));
             let made = match (row.broken, ids, times) {
                 (false, (Some(subject), Some(hadm), Some(id)), (Some(intime), Some(outtime))) => {
-                    let (id, unit, row) = (StayId(id), row.text(3), row.number);
+                    let (unit, row) = (row.text(3), row.number);
                     IcuRow { subject, hadm, id, intime, outtime, unit, row }
                         .join(&patients, &admissions)
                 }
@@ -104,7 +104,7 @@ impl Stays {
                 Err(detail) => rejected.push(RejectedRow {
                     table: MimicTable::IcuStays,
                     row: row.number,
-                    stay: parse_u64(row.get(2)).map(StayId),
+                    stay: stay_id(row.get(2)),
                     rejection: Rejection::new(Reason::MalformedRow, detail),
                 }),
             }
@@ -201,6 +201,11 @@ impl Stays {
     fn chosen_link(&self, index: usize) -> Link {
         if self.stays[index].chosen { Link::Stay(index) } else { Link::NotInCohort }
     }
+}
+
+/// A stay id; the wire carries it as a signed number.
+fn stay_id(text: &[u8]) -> Option<StayId> {
+    parse_u64(text).filter(|&id| i64::try_from(id).is_ok()).map(StayId)
 }
 
 fn read_patients(iv: &Path) -> Result<BTreeMap<u64, Patient>, ReplayError> {
