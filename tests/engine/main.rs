@@ -1,0 +1,8 @@
+//! The engine by itself: golden journals and the invariants of `src/engine/mod.rs`.
+
+#![allow(clippy::unwrap_used)]
+
+mod golden;
+mod invariants;
+mod support;
+mod workload;
