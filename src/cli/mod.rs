@@ -1,5 +1,3 @@
-//! The command line.
-/// placeholder
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
-}
+//! One file a command.
+
+pub mod bench;

@@ -28,6 +28,7 @@ mod schedule;
 mod stay;
 mod task;
 mod watermark;
+pub mod window;
 
 pub use effect::{Effect, Fate};
 pub use identity::Identity;
