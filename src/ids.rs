@@ -33,6 +33,7 @@ pub struct VariableId(pub u8);
 /// The input topics. Their order is the rank that breaks ties between facts that became
 /// available at the same moment: an admission comes before the film and the labs it explains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Topic {
     Stay,
     Imaging,

@@ -1,17 +1,14 @@
 //! What the one loop (`drive`) needs from outside, as small synchronous traits. The loop knows these
 //! and no implementation of them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::event::PreparedFilm;
-use crate::event::risk::Scores;
-use crate::ids::{Digest, Origin, Position, StayId, Ticket};
-use crate::series::{Row, StaticFacts};
-use crate::time::{EventTime, WallTime};
+pub use crate::engine::{Answer, Outcome, PredictionRequest};
+use crate::ids::{Digest, Origin, Position, StayId};
+use crate::time::WallTime;
 
 /// Why something outside failed, split by what the loop does about it.
 #[derive(Debug, Error)]
@@ -107,6 +104,9 @@ pub struct Opened {
     pub outbox: Vec<Output>,
     /// Digest of the config under which the state was made; `None` for a new store.
     pub config_digest: Option<Digest>,
+    /// Journal records that the commits so far have carried. Those that the journal holds beyond
+    /// this number were appended before a crash and are stepped again.
+    pub journal: u64,
 }
 
 /// Durable keyed values, one directory a task.
@@ -142,40 +142,6 @@ pub trait Journal {
 
     /// Reads the whole journal from its start.
     fn read(&mut self, visit: &mut dyn FnMut(JournalRecord)) -> Result<(), PortError>;
-}
-
-/// A sealed window, as the model needs it. Derived from state, so it can be asked for again.
-#[derive(Clone, Debug)]
-pub struct PredictionRequest {
-    pub ticket: Ticket,
-    /// Answers carry it back; those of another epoch are dropped.
-    pub epoch: u64,
-    /// Of (stay, t, revision, model).
-    pub seed: u64,
-    pub admitted_at: EventTime,
-    /// Start of the generation's EHR: min(t − 12 h, film time), capped.
-    pub generation_start: EventTime,
-    /// All rows in [admission or t − cap, t], in order of observation, from the earlier of what
-    /// generation and fusion need.
-    pub rows: Arc<[Row]>,
-    pub static_facts: StaticFacts,
-    pub film: Option<PreparedFilm>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    pub ticket: Ticket,
-    pub epoch: u64,
-    pub outcome: Outcome,
-}
-
-/// What became of a request.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    Scored(Scores),
-    /// Scored by less than the whole method; says what was left out.
-    Degraded(Scores, String),
-    Unscored(String),
 }
 
 /// Answers requests, off the engine's thread, batched across stays.

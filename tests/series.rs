@@ -1,7 +1,9 @@
-//! Parity of the grid with the reference implementation's discretiser, on its own episodes.
+//! Parity of the grid with the reference implementation's discretiser, on its own episodes, and of
+//! the stream benchmarks with their published answers.
 
 use std::path::PathBuf;
 
+use nowcxr::cli::bench::{self, BenchArgs, StoreChoice, WireChoice};
 use nowcxr::event::Sex;
 use nowcxr::event::dictionary::{Dictionary, GRID_COLUMNS, Kind, Profile};
 use nowcxr::series::{GridSpan, Normaliser, Row, StaticFacts, hourly};
@@ -90,6 +92,32 @@ fn the_grid_equals_the_reference_to_1e_9() {
             normaliser.apply(&mut scaled);
             let want = tensor(&file, &format!("{name}.normalised_{which}"));
             assert_equal(&scaled.values, &want, &format!("{name} {which}"));
+        }
+    }
+}
+
+#[test]
+fn the_stream_benchmarks_give_the_published_answers() {
+    let Some(folder) = shared("parity/stream") else { return };
+    let text = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+    let expected: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let ways = [
+        (1, StoreChoice::Memory, WireChoice::None),
+        (2, StoreChoice::Memory, WireChoice::Avro),
+        (8, StoreChoice::Sled, WireChoice::None),
+    ];
+    for (shards, store, wire) in ways {
+        let file = folder.join("events.csv");
+        let args = BenchArgs { file, store, wire, shards, flush_ms: 20, dir: None };
+        let results = [
+            ("window_expected", bench::window(&args).unwrap()),
+            ("series_expected", bench::series(&args).unwrap()),
+        ];
+        for (name, result) in results {
+            let result = serde_json::to_value(result).unwrap();
+            for (field, want) in expected[name].as_object().unwrap() {
+                assert_eq!(&result[field], want, "{name} {field} {shards} {store:?} {wire:?}");
+            }
         }
     }
 }

@@ -1,5 +1,114 @@
 //! What was written, checked once into what is valid: all errors at once, unknown keys refused.
+//!
+//! Precedence: defaults, then the file, then the environment (`NOWCXR_SECTION__KEY`), then flags
+//! (`--set section.key=value`). The table in `keys.rs` knows every key.
 
+mod checked;
+mod digest;
 mod engine;
+mod keys;
+mod raw;
+mod value;
 
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+pub use checked::{
+    AlertConfig, AppendTime, KafkaConfig, LocalConfig, LogFormat, PredictConfig, Properties,
+    StoreConfig, TelemetryConfig,
+};
 pub use engine::{EngineConfig, Feed, LatePolicy};
+pub use keys::{KEYS, Key, SECTIONS, reference};
+pub use raw::Place;
+
+use crate::event::dictionary::Profile;
+use value::Reader;
+
+/// Everything that can be configured, valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub profile: Profile,
+    pub engine: EngineConfig,
+    /// A feed whose marks stop for so long is passed over.
+    pub feed_timeout: Duration,
+    pub predict: PredictConfig,
+    pub store: StoreConfig,
+    pub local: LocalConfig,
+    pub kafka: KafkaConfig,
+    /// Where HTTP listens; `None` for not at all.
+    pub http: Option<SocketAddr>,
+    pub telemetry: TelemetryConfig,
+    pub alerts: AlertConfig,
+}
+
+/// One thing that is wrong, where it was written, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `section.key`, or `file`.
+    pub key: String,
+    pub place: String,
+    pub what: String,
+}
+
+/// Everything that is wrong with the configuration, one line each.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError(pub Vec<Problem>);
+
+impl Problem {
+    fn new(key: &str, place: &Place, what: impl Into<String>) -> Self {
+        Problem { key: key.to_owned(), place: place.to_string(), what: what.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}) {}", self.key, self.place, self.what)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration has {} error(s):", self.0.len())?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl ConfigError {
+    fn one(key: &str, place: &Place, what: impl Into<String>) -> Self {
+        ConfigError(vec![Problem::new(key, place, what)])
+    }
+}
+
+impl Config {
+    /// The configuration from its four places. `environment` holds names and values of variables,
+    /// `flags` texts of the form `section.key=value`.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[String],
+    ) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(raw::Written::gather(file, environment, flags)?);
+        let store = checked::store(&mut reader);
+        let config = Config {
+            profile: checked::profile(&mut reader),
+            engine: checked::engine(&mut reader),
+            feed_timeout: reader.duration("feeds.timeout", Duration::from_secs(1)),
+            predict: checked::predict(&mut reader),
+            local: checked::local(&mut reader, &store),
+            store,
+            kafka: checked::kafka(&mut reader),
+            http: checked::http(&mut reader),
+            telemetry: checked::telemetry(&mut reader),
+            alerts: checked::alerts(&mut reader),
+        };
+        match reader.into_problems() {
+            problems if problems.is_empty() => Ok(config),
+            problems => Err(ConfigError(problems)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

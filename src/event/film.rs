@@ -13,6 +13,7 @@ pub const FILM_SIDE: usize = 224;
 
 /// DICOM ViewPosition, as far as the gate tells views apart. The model knows AP films only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ViewPosition {
     Ap,
     Pa,

@@ -5,6 +5,7 @@ use std::fmt;
 
 /// The closed list of reasons. `code` is what metrics, dead letters and reports print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The bytes are not a record of their schema, or of no schema we know.
     Undecodable,

@@ -121,12 +121,16 @@ pub enum FilmAge {
 
 /// One reason why this prediction lies outside what the model has been validated for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Doubt {
     /// No clinical validation exists for this model at all.
+    #[serde(rename = "not_clinically_validated")]
     NotValidated,
     /// Trained on synthetic patients.
+    #[serde(rename = "trained_on_synthetic_patients")]
     SyntheticTraining,
     /// The method is defined at 48 h after admission only.
+    #[serde(rename = "not_at_48h")]
     NotAtLandmark,
     NoFilm,
     /// The film is younger than 12 h: generation conditions on EHR from before it.
@@ -140,6 +144,7 @@ pub enum Doubt {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StayEnd {
     Discharged,
     Died,
@@ -157,6 +162,7 @@ pub struct ModelName {
 
 /// Whether anyone may be disturbed by the output. `Silent` until a site decides otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     #[default]
     Silent,

@@ -26,16 +26,32 @@ pub struct History {
 struct Held {
     chunk: Chunk,
     dirty: bool,
+    /// Whether a caller of [`History::take_dirty`] was told of it: an hour that comes and goes
+    /// between two commits never reaches the store.
+    stored: bool,
+}
+
+impl Held {
+    fn new(hour: i64) -> Self {
+        Held { chunk: Chunk::new(hour), dirty: true, stored: false }
+    }
 }
 
 impl History {
-    /// Adds an observation. `key` is the fact's [`crate::ids::FactId::key`], `seq` the stay's
+    /// Adds an observation and says whether it is the first of its hour. `key` is the fact's [`crate::ids::FactId::key`], `seq` the stay's
     /// application count, which never falls.
-    pub fn append(&mut self, at: EventTime, variable: VariableId, value: f64, key: u64, seq: u32) {
+    pub fn append(
+        &mut self,
+        at: EventTime,
+        variable: VariableId,
+        value: f64,
+        key: u64,
+        seq: u32,
+    ) -> bool {
         let hour = at.hour();
         let dt_ms = at.as_millis().rem_euclid(Span::HOUR.as_millis()) as u32;
-        let held =
-            self.hours.entry(hour).or_insert_with(|| Held { chunk: Chunk::new(hour), dirty: true });
+        let held = self.hours.entry(hour).or_insert_with(|| Held::new(hour));
+        let first = held.chunk.is_empty();
         held.chunk.append(Entry { dt_ms, seq, key, variable, value });
         held.dirty = true;
         self.changed = true;
@@ -43,6 +59,7 @@ impl History {
         if !self.keys.insert(key) {
             self.index();
         }
+        first
     }
 
     /// The observations in `from..=to` applied before `seq_below`, in the order of (observation
@@ -107,9 +124,11 @@ impl History {
         let kept = self.hours.split_off(&hour);
         for (gone, held) in std::mem::replace(&mut self.hours, kept) {
             self.rows -= held.chunk.len();
-            self.gone.push(gone);
+            if held.stored {
+                self.gone.push(gone);
+            }
         }
-        self.changed = true;
+        self.changed |= !self.gone.is_empty();
         self.index();
     }
 
@@ -117,13 +136,14 @@ impl History {
     pub fn restore(&mut self, chunk: Chunk) {
         let hour = chunk.hour();
         self.rows += chunk.len();
-        if let Some(old) = self.hours.insert(hour, Held { chunk, dirty: false }) {
+        if let Some(old) = self.hours.insert(hour, Held { chunk, dirty: false, stored: true }) {
             self.rows -= old.chunk.len();
         }
         self.index();
     }
 
     /// The hours that changed since the last call, ascending: one without a chunk left the state.
+    /// The caller is taken to store them.
     pub fn take_dirty(&mut self) -> Vec<i64> {
         if !std::mem::take(&mut self.changed) {
             return Vec::new();
@@ -131,6 +151,7 @@ impl History {
         let mut dirty = std::mem::take(&mut self.gone);
         for (&hour, held) in &mut self.hours {
             if std::mem::take(&mut held.dirty) {
+                held.stored = true;
                 dirty.push(hour);
             }
         }

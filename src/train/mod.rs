@@ -1,1 +1,350 @@
+//! Training: the three stages of DDL-CXR (`reference/ddl-cxr.md` 2-4) as flat loops, from samples
+//! to a model directory.
 //!
+//! Everything is seeded; a run given in steps repeats bit for bit on one CPU type. A run given in
+//! seconds chooses its steps by its speed and reports them.
+
+mod batch;
+mod card;
+pub mod dataset;
+mod fusion;
+mod ldm;
+mod optimise;
+mod pace;
+mod pictures;
+pub mod sample;
+pub mod score;
+mod vae;
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::event::dictionary::Profile;
+use crate::event::risk::Doubt;
+use crate::model::DdlCxrConfig;
+use crate::model::artifact::{
+    About, Artifact, ArtifactError, Calibration, Networks, Normalisers, Parts, Recalibration,
+    draw_noise,
+};
+use crate::model::config::{ConfigError, Task};
+use crate::model::weights::WeightsError;
+
+pub use fusion::{Discrimination, FusionScore};
+pub use ldm::LdmScore;
+pub use pace::{Budget, Progress};
+pub use vae::VaeScore;
+
+use fusion::{Latent, Windows};
+use ldm::Generator;
+use pace::{Log, Pace};
+use sample::{Samples, Splits};
+
+/// Films and pairs on which the first two stages are scored, at most.
+const SCORED: usize = 400;
+
+/// What to train, on what, for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainOptions {
+    pub name: String,
+    pub version: String,
+    pub config: DdlCxrConfig,
+    /// Stays of the synthetic ward: 70 % to train on, 8 % to validate, the rest to test.
+    pub patients: u64,
+    /// Of the ward, of the networks, of batches and of noise.
+    pub seed: u64,
+    pub vae: Budget,
+    pub ldm: Budget,
+    /// Of each of the two tasks.
+    pub fusion: Budget,
+    /// The command line that a reader would repeat; printed in the card.
+    pub command: String,
+}
+
+/// What came out.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrainSummary {
+    pub seed: u64,
+    pub patients: u64,
+    /// Stays, films, pairs and windows of training, validation and test.
+    pub stays: [u64; 3],
+    pub films: [usize; 3],
+    pub pairs: [usize; 3],
+    pub windows: [usize; 3],
+    /// Steps of autoencoder, diffusion, mortality and phenotypes.
+    pub steps: [u64; 4],
+    pub seconds: f64,
+    pub scale_factor: f64,
+    pub vae: VaeScore,
+    pub ldm: LdmScore,
+    /// At 48 h after admission, the published landmark; `None` when nobody of the test set died.
+    pub landmark: Option<FusionScore>,
+    /// At any hour.
+    pub any_hour: Option<FusionScore>,
+    pub phenotype_auroc: f64,
+}
+
+/// Why nothing was trained.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    #[error("there is nothing to train on: {0}; ask for more patients")]
+    TooFew(&'static str),
+    #[error("{0}")]
+    Data(String),
+    #[error("{0} diverged at step {1}; lower the learning rate or try another seed")]
+    Diverged(String, u64),
+    #[error("cannot write {path}: {error}; check the disk and the folder's rights")]
+    Write { path: String, error: std::io::Error },
+    #[error("cannot write the log of the run: {0}; check the disk")]
+    Log(std::io::Error),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+}
+
+impl TrainError {
+    fn write(path: &Path, error: std::io::Error) -> Self {
+        TrainError::Write { path: path.display().to_string(), error }
+    }
+}
+
+/// Trains all three stages on the synthetic ward and writes a model directory, with the run's log
+/// and its pictures in `training/` beside the model's own files.
+///
+/// # Errors
+/// [`TrainError::Config`] for sizes that do not fit, [`TrainError::TooFew`] for too small a ward,
+/// [`TrainError::Diverged`] when a loss is not finite any more, the others for files.
+pub fn train_all(
+    options: &TrainOptions,
+    out: &Path,
+    report: &mut dyn FnMut(Progress),
+) -> Result<TrainSummary, TrainError> {
+    options.config.check()?;
+    let mut from_ward = |done: u64, all: u64| {
+        report(Progress {
+            stage: "ward".to_owned(),
+            step: done,
+            steps: all,
+            steps_per_second: 0.0,
+            eta_seconds: 0.0,
+            losses: Vec::new(),
+        });
+    };
+    let splits = dataset::from_ward(options.seed, options.patients, &mut from_ward)?;
+    train_on(options, splits, out, report)
+}
+
+/// The same on samples from elsewhere.
+///
+/// # Errors
+/// As [`train_all`].
+pub fn train_on(
+    options: &TrainOptions,
+    mut splits: Splits,
+    out: &Path,
+    report: &mut dyn FnMut(Progress),
+) -> Result<TrainSummary, TrainError> {
+    options.config.check()?;
+    enough(&splits)?;
+    let started = std::time::Instant::now();
+    let folder = out.join("training");
+    std::fs::create_dir_all(&folder).map_err(|error| TrainError::write(&folder, error))?;
+    let mut log = Log::create(&folder.join("log.jsonl"))?;
+    let (ldm, prediction) = splits.train.normalisers();
+    for part in [&mut splits.train, &mut splits.validate, &mut splits.test] {
+        part.normalise(&ldm, &prediction);
+    }
+    let normalisers = Normalisers { ldm, prediction };
+    let device = Device::flex();
+    device.seed(options.seed);
+    let mut run = Run { options, splits: &splits, device, log: &mut log, report, folder: &folder };
+    let (parts, mut summary) = run.stages(normalisers)?;
+    summary.seconds = started.elapsed().as_secs_f64();
+    log.line(&summary)?;
+    let card = card::card(options, &summary);
+    Artifact::new(Parts { card, ..parts })?.save(out)?;
+    Ok(summary)
+}
+
+fn enough(splits: &Splits) -> Result<(), TrainError> {
+    let lacks = |part: &Samples| part.pairs.is_empty() || part.windows.is_empty();
+    if [&splits.train, &splits.validate, &splits.test].into_iter().any(lacks) {
+        return Err(TrainError::TooFew("a split has no pair of films or no window"));
+    }
+    let died = splits.train.windows.iter().filter(|window| window.died).count();
+    if died == 0 || died == splits.train.windows.len() {
+        return Err(TrainError::TooFew("the training stays all ended the same way"));
+    }
+    Ok(())
+}
+
+struct Run<'a> {
+    options: &'a TrainOptions,
+    splits: &'a Splits,
+    device: Device,
+    log: &'a mut Log,
+    report: &'a mut dyn FnMut(Progress),
+    folder: &'a Path,
+}
+
+impl Run<'_> {
+    /// All stages in order; each is scored on the test split before the next begins.
+    fn stages(&mut self, normalisers: Normalisers) -> Result<(Parts, TrainSummary), TrainError> {
+        let (options, splits, device) = (self.options, self.splits, self.device.clone());
+        let mut config = options.config.clone();
+        let pace = Pace::new("vae", options.vae, self.log, self.report);
+        let (vae, vae_steps) = vae::train(&config, options, &splits.train, &device, pace)?;
+        let vae_score = vae::score(&vae, &config, &splits.test, SCORED, &device);
+        let path = self.folder.join("reconstructions.png");
+        pictures::reconstructions(&vae, &config.vae, &splits.test, &device, &path)?;
+
+        let mut latents = [&splits.train, &splits.validate, &splits.test]
+            .map(|part| vae::encode(&vae, &config, &part.films, &device));
+        config.diffusion.scale_factor = vae::scale(&latents[0]);
+        let scale = config.diffusion.scale_factor as f32;
+        latents.iter_mut().flatten().flatten().for_each(|x| *x *= scale);
+        let pace = Pace::new("ldm", options.ldm, self.log, self.report);
+        let (ldm, ldm_steps) =
+            ldm::train(&config, options, &splits.train, &latents[0], &device, pace)?;
+        let noise = draw_noise(&config, options.seed);
+        let generator = Generator {
+            config: &config,
+            unet: &ldm.unet,
+            ehr: &ldm.ehr,
+            noise: &noise,
+            device: &device,
+        };
+        let ldm_score = ldm::score(&generator, &vae, &splits.test, &latents[2], SCORED);
+        let path = self.folder.join("generations.png");
+        pictures::generations(&generator, &vae, &splits.test, &latents[2], &path)?;
+
+        let [train, validate, test] = [
+            Windows::new(&splits.train, &latents[0], &generator),
+            Windows::new(&splits.validate, &latents[1], &generator),
+            Windows::new(&splits.test, &latents[2], &generator),
+        ];
+        let mut fused = |task, name| {
+            let pace = Pace::new(name, options.fusion, self.log, self.report);
+            fusion::train(&config, options, task, &train, &validate, &device, pace)
+        };
+        let (mortality, mortality_steps) = fused(Task::Mortality, "fusion_mortality")?;
+        let (phenotype, phenotype_steps) = fused(Task::Phenotype, "fusion_phenotype")?;
+        let calibration = calibrate(&config, &validate, [&mortality, &phenotype], &device);
+        let landmark = |window: &sample::WindowSample| window.t_h == 48.0;
+        let each =
+            |f: fn(&Samples) -> usize| [&splits.train, &splits.validate, &splits.test].map(f);
+        let summary = TrainSummary {
+            seed: options.seed,
+            patients: options.patients,
+            stays: [splits.train.stays, splits.validate.stays, splits.test.stays],
+            films: each(|part| part.films.len()),
+            pairs: each(|part| part.pairs.len()),
+            windows: each(|part| part.windows.len()),
+            steps: [vae_steps, ldm_steps, mortality_steps, phenotype_steps],
+            seconds: 0.0,
+            scale_factor: config.diffusion.scale_factor,
+            vae: vae_score,
+            ldm: ldm_score,
+            landmark: fusion::score_mortality(&mortality, &config, &test, &device, landmark),
+            any_hour: fusion::score_mortality(&mortality, &config, &test, &device, |_| true),
+            phenotype_auroc: fusion::score_phenotypes(
+                &phenotype, &config, &test, &device, landmark,
+            ),
+        };
+        let networks = Networks {
+            vae,
+            unet: ldm.unet,
+            ehr: ldm.ehr,
+            fusion_mortality: mortality,
+            fusion_phenotype: phenotype,
+        };
+        let about = about(options);
+        let card = String::new();
+        Ok((Parts { config, networks, noise, normalisers, calibration, about, card }, summary))
+    }
+}
+
+fn about(options: &TrainOptions) -> About {
+    About {
+        name: options.name.clone(),
+        version: options.version.clone(),
+        trained_on: format!(
+            "a synthetic ward of {} stays (seed {}); no real patient and no real film",
+            options.patients, options.seed
+        ),
+        doubts: vec![Doubt::NotValidated, Doubt::SyntheticTraining],
+        profile: Profile::Clinical,
+        any_hour: true,
+    }
+}
+
+/// Undoes what weighted training does to probabilities: fitted on the validation windows.
+fn calibrate(
+    config: &DdlCxrConfig,
+    windows: &Windows<'_>,
+    [mortality, phenotype]: [&crate::model::Fusion; 2],
+    device: &Device,
+) -> Calibration {
+    let picked = windows.filmed(|_| true);
+    let fit = |model, task: Task| -> Vec<Recalibration> {
+        let logits = windows.logits(model, config, task, &picked, Latent::Generated, device);
+        (0..task.outputs())
+            .map(|k| {
+                let scores: Vec<f32> =
+                    logits.iter().skip(k).step_by(task.outputs()).copied().collect();
+                let truth: Vec<bool> = picked
+                    .iter()
+                    .map(|&i| fusion::targets(&windows.samples.windows[i], task)[k])
+                    .collect();
+                let (a, b) = score::platt(&scores, &truth);
+                Recalibration { a, b }
+            })
+            .collect()
+    };
+    let mortality = fit(mortality, Task::Mortality);
+    Calibration {
+        fitted_on: format!("{} validation windows of the synthetic ward", picked.len()),
+        mortality: mortality.first().copied().unwrap_or(Recalibration::IDENTITY),
+        phenotypes: fit(phenotype, Task::Phenotype),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole way in small: every stage steps, and the model directory loads.
+    #[test]
+    fn a_small_ward_gives_a_model_that_loads_and_repeats() {
+        let run = || {
+            let options = TrainOptions {
+                name: "test".to_owned(),
+                version: "0".to_owned(),
+                config: DdlCxrConfig::demo(),
+                patients: 40,
+                seed: 4,
+                vae: Budget::Steps(3),
+                ldm: Budget::Steps(3),
+                fusion: Budget::Steps(3),
+                command: "test".to_owned(),
+            };
+            let dir = tempfile::tempdir().unwrap();
+            let mut said = 0;
+            let summary = train_all(&options, dir.path(), &mut |_| said += 1).unwrap();
+            assert!(said > 5);
+            assert!(summary.vae.absolute_error.is_finite() && summary.scale_factor > 0.0);
+            assert!(dir.path().join("training/reconstructions.png").exists());
+            assert!(dir.path().join("training/generations.png").exists());
+            let model = Artifact::load(dir.path(), &Device::flex()).unwrap();
+            assert!(model.about.doubts.contains(&Doubt::SyntheticTraining));
+            assert!(model.card.contains("synthetic"));
+            model.digest()
+        };
+        assert_eq!(run(), run());
+    }
+}

@@ -1,1 +1,30 @@
-//!
+//! Avro to events and back (design decision 13): Confluent framing, the schemas under `schemas/`
+//! with fixed ids, direct serde on readers and writers that are built once. A record is decoded
+//! with the schema that wrote it, and serde's defaults stand in for what that schema lacks.
+//! Whatever bytes come in, the answer is a checked value or a [`crate::event::Rejection`].
+
+mod codec;
+pub mod form;
+mod input;
+mod journal;
+mod outputs;
+pub mod records;
+mod risk;
+mod schemas;
+
+pub use codec::{Codec, Record};
+pub use input::{Decoded, EARLIEST, FilmMeta, LATEST, Picture};
+pub use journal::{
+    AnswerRecord, Command, CommandKind, DeadlineRecord, DerivedMarkRecord, FilmVerdict,
+    FilmVerdictRecord, InputRecord, JournalEntry, JournalInput, OutcomeKind, PositionRecord,
+    TicketRecord,
+};
+pub use outputs::{
+    AcknowledgementEvent, AlertEvent, AlertPriority, AlertStatus, DEAD_LETTER_BYTES, DeadLetter,
+    FeedbackOutcome, Header, LabelEvent, ModelInputs, Point, StayView,
+};
+pub use risk::{
+    FilmRecord, GenerationRecord, ModelRecord, RiskRecord, RiskStatus, ScoresRecord, SeriesRecord,
+    risk_to_json,
+};
+pub use schemas::{HEADER_BYTES, MAX_RECORD_BYTES, OlderSchema, RecordKind, WireError};

@@ -1,0 +1,282 @@
+//! From what was written to what is valid: each section as a struct of checked values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Value;
+
+use super::value::Reader;
+use super::{EngineConfig, Feed, LatePolicy};
+use crate::event::dictionary::Profile;
+use crate::event::risk::Mode;
+use crate::ids::Topic;
+use crate::time::Span;
+
+/// Feeds that one task can follow.
+const MAX_FEEDS: usize = 64;
+
+/// Generation looks back 70 h at most (`reference/ddl-cxr.md` 3.1), so less must not be kept.
+const LEAST_KEEP: Span = Span::hours(70);
+
+/// `[predict]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PredictConfig {
+    pub model: PathBuf,
+    pub deadline: Duration,
+    pub queue: usize,
+    pub batch: usize,
+    /// 0 for one a core.
+    pub threads: usize,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreConfig {
+    pub dir: PathBuf,
+    pub cache_bytes: u64,
+    pub flush_every: Duration,
+}
+
+/// `[local]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalConfig {
+    pub dir: PathBuf,
+    pub segment_bytes: u64,
+    /// `None` keeps everything.
+    pub retention: Option<Duration>,
+}
+
+/// `[kafka]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KafkaConfig {
+    /// `host:port`, at least one.
+    pub brokers: Vec<String>,
+    pub group: String,
+    pub prefix: String,
+    pub create_topics: bool,
+    pub partitions: u32,
+    pub replication: u32,
+    pub clock: AppendTime,
+    pub instance: Option<String>,
+    pub delivery_timeout: Duration,
+    pub properties: Properties,
+}
+
+/// Which timestamp says when a record was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AppendTime {
+    Broker,
+    Replay,
+}
+
+/// librdkafka's own properties. They may hold passwords, so their values are not printed.
+#[derive(Clone, Default, PartialEq)]
+pub struct Properties(pub BTreeMap<String, String>);
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// `[telemetry]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TelemetryConfig {
+    pub format: LogFormat,
+    pub filter: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// `[alerts]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AlertConfig {
+    pub mode: Mode,
+}
+
+pub fn profile(reader: &mut Reader) -> Profile {
+    reader.choice("engine.profile", Profile::Clinical)
+}
+
+pub fn engine(reader: &mut Reader) -> EngineConfig {
+    let config = EngineConfig {
+        feeds: feeds(reader),
+        every: reader.span_or_off("engine.every", Span::MINUTE),
+        landmarks: reader.spans("engine.landmarks", Span::MINUTE),
+        on_film: reader.flag("engine.on_film"),
+        lookback: reader.span("engine.lookback", Span::ZERO),
+        grace: reader.span("engine.grace", Span::ZERO),
+        max_stay: reader.span("engine.max_stay", Span::HOUR),
+        silent_after: reader.span("engine.silent_after", Span::HOUR),
+        revise_windows: reader.count("engine.revise_windows", 0, 168),
+        late: reader.choice("engine.late", LatePolicy::Keep),
+        max_waiting: reader.count("engine.max_waiting", 1, 1_000_000),
+        keep: reader.span("engine.keep", LEAST_KEEP),
+        max_future: reader.span("engine.max_future", Span::ZERO),
+    };
+    if config.every.is_none() && config.landmarks.is_empty() && !config.on_film {
+        let what = "is off, and so are landmarks and on_film: no window would ever close";
+        reader.complain("engine.every", what.to_owned());
+    }
+    config
+}
+
+fn feeds(reader: &mut Reader) -> Vec<Feed> {
+    let feeds: Vec<Feed> = reader.read("feeds.list", Vec::new(), |value| {
+        let list = value.as_array().ok_or("is not a list of { name, topic }")?;
+        list.iter().map(feed).collect()
+    });
+    let mut names = BTreeSet::new();
+    for feed in &feeds {
+        if !names.insert(feed.name.as_str()) {
+            reader.complain("feeds.list", format!("names the feed {:?} twice", feed.name));
+        }
+    }
+    if !feeds.is_empty() && !feeds.iter().any(|feed| feed.topic == Topic::Stay) {
+        let what = "has no feed of topic stay: without admissions there are no windows";
+        reader.complain("feeds.list", what.to_owned());
+    }
+    if feeds.len() > MAX_FEEDS {
+        reader.complain("feeds.list", format!("has more than {MAX_FEEDS} feeds"));
+    }
+    feeds
+}
+
+fn feed(value: &Value) -> Result<Feed, String> {
+    let table = value.as_table().ok_or("holds something that is not { name, topic }")?;
+    if let Some(other) = table.keys().find(|key| *key != "name" && *key != "topic") {
+        return Err(format!("has an unknown key {other:?}; a feed has name and topic"));
+    }
+    let text = |key: &str| table.get(key).and_then(Value::as_str);
+    let name = text("name").ok_or("has a feed without a name")?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if name.is_empty() || name.len() > 40 || !name.chars().all(plain) {
+        return Err(format!("has the feed name {name:?}; use 1 to 40 letters, digits, _ - ."));
+    }
+    let topic = text("topic")
+        .and_then(Topic::from_name)
+        .ok_or_else(|| format!("says no topic for {name:?}; it is stay, imaging, lab or vital"))?;
+    Ok(Feed { name: name.to_owned(), topic })
+}
+
+pub fn predict(reader: &mut Reader) -> PredictConfig {
+    let queue = reader.count("predict.queue", 1, 65_536);
+    let batch = reader.count("predict.batch", 1, 1_024);
+    if batch > queue {
+        reader.complain("predict.batch", format!("is above predict.queue, which is {queue}"));
+    }
+    PredictConfig {
+        model: path(reader, "predict.model"),
+        deadline: reader.duration("predict.deadline", Duration::from_millis(100)),
+        queue,
+        batch,
+        threads: reader.count("predict.threads", 0, 1_024),
+    }
+}
+
+pub fn store(reader: &mut Reader) -> StoreConfig {
+    StoreConfig {
+        dir: path(reader, "store.dir"),
+        cache_bytes: reader.size("store.cache_bytes", 1 << 20, 4 << 30),
+        flush_every: reader.duration("store.flush_every", Duration::from_millis(10)),
+    }
+}
+
+pub fn local(reader: &mut Reader, store: &StoreConfig) -> LocalConfig {
+    let dir = path(reader, "local.dir");
+    if inside(&dir, &store.dir) || inside(&store.dir, &dir) {
+        let what = "and store.dir lie in each other; give each a directory of its own";
+        reader.complain("local.dir", what.to_owned());
+    }
+    LocalConfig {
+        dir,
+        segment_bytes: reader.size("local.segment_bytes", 64 << 10, 4 << 30),
+        retention: reader.duration_or_off("local.retention"),
+    }
+}
+
+fn inside(one: &Path, other: &Path) -> bool {
+    !one.as_os_str().is_empty() && other.starts_with(one)
+}
+
+fn path(reader: &mut Reader, key: &str) -> PathBuf {
+    let text = reader.text(key);
+    if text.is_empty() {
+        reader.complain(key, "is empty; name a directory".to_owned());
+    }
+    PathBuf::from(text)
+}
+
+pub fn kafka(reader: &mut Reader) -> KafkaConfig {
+    let count = |reader: &mut Reader, path: &str, high: u32| {
+        u32::try_from(reader.count(path, 1, high as usize)).unwrap_or(high)
+    };
+    let group = reader.text("kafka.group");
+    if group.is_empty() {
+        reader.complain("kafka.group", "is empty; name the group".to_owned());
+    }
+    let instance = reader.text("kafka.instance");
+    KafkaConfig {
+        brokers: brokers(reader),
+        group,
+        prefix: reader.text("kafka.prefix"),
+        create_topics: reader.flag("kafka.create_topics"),
+        partitions: count(reader, "kafka.partitions", 10_000),
+        replication: count(reader, "kafka.replication", 100),
+        clock: reader.choice("kafka.clock", AppendTime::Broker),
+        instance: (!instance.is_empty()).then_some(instance),
+        delivery_timeout: reader.duration("kafka.delivery_timeout", Duration::from_secs(1)),
+        properties: reader.read("kafka.properties", Properties::default(), properties),
+    }
+}
+
+fn brokers(reader: &mut Reader) -> Vec<String> {
+    let brokers: Vec<String> =
+        reader.text("kafka.brokers").split(',').map(|broker| broker.trim().to_owned()).collect();
+    let port = |broker: &str| {
+        let (host, port) = broker.rsplit_once(':')?;
+        (!host.is_empty()).then(|| port.parse::<u16>().ok())?
+    };
+    if let Some(wrong) = brokers.iter().find(|broker| port(broker).is_none()) {
+        let what = format!("has {wrong:?}; write host:port, several separated by commas");
+        reader.complain("kafka.brokers", what);
+    }
+    brokers
+}
+
+fn properties(value: &Value) -> Result<Properties, String> {
+    let table = value.as_table().ok_or("is not a table { \"name\" = \"value\" }")?;
+    let text = |(name, value): (&String, &Value)| match value {
+        Value::String(text) => Ok((name.clone(), text.clone())),
+        Value::Integer(n) => Ok((name.clone(), n.to_string())),
+        Value::Boolean(b) => Ok((name.clone(), b.to_string())),
+        _ => Err(format!("has {name:?} without a plain value; put it in quotes")),
+    };
+    table.iter().map(text).collect::<Result<_, _>>().map(Properties)
+}
+
+pub fn telemetry(reader: &mut Reader) -> TelemetryConfig {
+    let filter = reader.text("telemetry.filter");
+    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&filter) {
+        reader.complain("telemetry.filter", format!("cannot be read: {error}"));
+    }
+    TelemetryConfig { format: reader.choice("telemetry.format", LogFormat::Human), filter }
+}
+
+pub fn http(reader: &mut Reader) -> Option<SocketAddr> {
+    reader.address("http.listen")
+}
+
+pub fn alerts(reader: &mut Reader) -> AlertConfig {
+    AlertConfig { mode: reader.choice("alerts.mode", Mode::Silent) }
+}

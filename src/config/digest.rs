@@ -1,0 +1,87 @@
+//! The digest of all that can change a payload. A start under another digest says so, because its
+//! events would not be those of the same configuration.
+
+use super::value::show;
+use super::{Config, EngineConfig, LatePolicy};
+use crate::event::dictionary::Profile;
+use crate::event::risk::Mode;
+use crate::ids::Digest;
+use crate::time::Span;
+
+/// The dictionary decides units, ranges and columns, so it belongs to the configuration.
+const VARIABLES: &str = include_str!("../../schemas/variables.toml");
+
+impl Config {
+    /// One `key=value` line for each setting that can change a payload, in a fixed order. Paths,
+    /// addresses, bounds of queues and the like are not among them. `model` covers the weights.
+    pub fn canonical(&self, model: Digest) -> Vec<String> {
+        // Named one by one, so that a new field of the engine cannot be forgotten here.
+        let EngineConfig {
+            feeds,
+            every,
+            landmarks,
+            on_film,
+            lookback,
+            grace,
+            max_stay,
+            silent_after,
+            revise_windows,
+            late,
+            max_waiting,
+            keep,
+            max_future,
+        } = &self.engine;
+        let feeds: Vec<String> =
+            feeds.iter().map(|feed| format!("{}:{}", feed.name, feed.topic.name())).collect();
+        let mut landmarks: Vec<Span> = landmarks.clone();
+        landmarks.sort();
+        landmarks.dedup();
+        let landmarks: Vec<String> = landmarks.into_iter().map(show).collect();
+        vec![
+            format!("alerts.mode={}", mode(self.alerts.mode)),
+            format!("engine.every={}", every.map_or("off".to_owned(), show)),
+            format!("engine.grace={}", show(*grace)),
+            format!("engine.keep={}", show(*keep)),
+            format!("engine.landmarks={}", landmarks.join(",")),
+            format!("engine.late={}", late_word(*late)),
+            format!("engine.lookback={}", show(*lookback)),
+            format!("engine.max_future={}", show(*max_future)),
+            format!("engine.max_stay={}", show(*max_stay)),
+            format!("engine.max_waiting={max_waiting}"),
+            format!("engine.on_film={on_film}"),
+            format!("engine.profile={}", profile(self.profile)),
+            format!("engine.revise_windows={revise_windows}"),
+            format!("engine.silent_after={}", show(*silent_after)),
+            format!("feeds.list={}", feeds.join(",")),
+            format!("model={model}"),
+            format!("variables={}", Digest::of(VARIABLES.as_bytes())),
+        ]
+    }
+
+    /// SHA-256 of [`Config::canonical`].
+    pub fn digest(&self, model: Digest) -> Digest {
+        Digest::of(self.canonical(model).join("\n").as_bytes())
+    }
+}
+
+const fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Silent => "silent",
+        Mode::Passive => "passive",
+        Mode::Interruptive => "interruptive",
+    }
+}
+
+const fn late_word(late: LatePolicy) -> &'static str {
+    match late {
+        LatePolicy::Keep => "keep",
+        LatePolicy::Drop => "drop",
+    }
+}
+
+const fn profile(profile: Profile) -> &'static str {
+    match profile {
+        Profile::Clinical => "clinical",
+        Profile::Reference => "reference",
+    }
+}

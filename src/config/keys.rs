@@ -1,0 +1,302 @@
+//! The table of all keys: the one place that knows their names, defaults and meanings. The
+//! defaults, the generated reference and the suggestions for misspelt keys are read from it.
+
+/// One key of the file.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// `section.name`.
+    pub path: &'static str,
+    /// The default as TOML. A text makes the key one of texts: the environment and flags need no
+    /// quotes then.
+    pub default: &'static str,
+    /// What it does, as one or more sentences.
+    pub about: &'static str,
+}
+
+/// The sections in the order of the reference, and what each is for.
+pub const SECTIONS: [(&str, &str); 9] = [
+    ("engine", "How windows are cut and how long things are kept. Changes what is computed."),
+    ("feeds", "Where facts come from. Changes what is computed."),
+    ("predict", "The worker that answers windows."),
+    ("store", "The durable state."),
+    ("local", "The log on this machine's disk, the transport that needs no broker."),
+    ("kafka", "The Kafka transport."),
+    ("http", "Dashboard, metrics and health."),
+    ("telemetry", "Log lines."),
+    ("alerts", "Whether anyone may be disturbed."),
+];
+
+const fn key(path: &'static str, default: &'static str, about: &'static str) -> Key {
+    Key { path, default, about }
+}
+
+const FEEDS: &str = r#"[
+    { name = "stay", topic = "stay" },
+    { name = "imaging", topic = "imaging" },
+    { name = "lab", topic = "lab" },
+    { name = "vital", topic = "vital" },
+]"#;
+
+/// Every key there is.
+pub const KEYS: [Key; 40] = [
+    key(
+        "engine.profile",
+        r#""clinical""#,
+        "Which input the model gets: `clinical` believes declared units and takes blood only; `reference` reproduces the published 79 columns.",
+    ),
+    key(
+        "engine.every",
+        r#""1h""#,
+        "A window closes every so long after admission. `off` for none.",
+    ),
+    key(
+        "engine.landmarks",
+        r#"["48h"]"#,
+        "Windows at these ages of the stay, always. The method is defined at 48 h.",
+    ),
+    key("engine.on_film", "true", "Whether a film that arrives closes a window at once."),
+    key(
+        "engine.lookback",
+        r#""24h""#,
+        "Facts up to this long before admission belong to the stay.",
+    ),
+    key(
+        "engine.grace",
+        r#""24h""#,
+        "Facts observed up to this long after discharge still belong to it.",
+    ),
+    key("engine.max_stay", r#""90d""#, "Windows stop this long after admission."),
+    key("engine.silent_after", r#""24h""#, "Windows stop after so long without a fact."),
+    key(
+        "engine.revise_windows",
+        "1",
+        "How many of the newest sealed windows a correction revises. Older ones stay as they were made.",
+    ),
+    key(
+        "engine.late",
+        r#""keep""#,
+        "A fact that its own feed's marks had passed: `keep` lets it serve later windows, `drop` counts and forgets it.",
+    ),
+    key(
+        "engine.max_waiting",
+        "20000",
+        "Facts of one stay that may wait for the watermark or for an admission.",
+    ),
+    key(
+        "engine.keep",
+        r#""96h""#,
+        "How long observations are kept behind the newest window; at least the 70 h that generation looks back.",
+    ),
+    key(
+        "engine.max_future",
+        r#""5m""#,
+        "A record available so long after it was appended is rejected.",
+    ),
+    key(
+        "feeds.list",
+        FEEDS,
+        "The sources of facts. Their order is their id in stored state: append, never reorder. A topic may have several.",
+    ),
+    key(
+        "feeds.timeout",
+        r#""15m""#,
+        "A feed whose marks stop for so long is passed over; windows sealed without it say so.",
+    ),
+    key("predict.model", r#""models/demo""#, "Directory of the model."),
+    key(
+        "predict.deadline",
+        r#""30s""#,
+        "In `run`, a window without an answer by then leaves unscored, and a later answer is a revision.",
+    ),
+    key(
+        "predict.queue",
+        "256",
+        "Requests that may wait for the model. The engine waits when it is full.",
+    ),
+    key("predict.batch", "8", "Windows that are answered together."),
+    key("predict.threads", "0", "Threads of the model; 0 for one a core."),
+    key(
+        "store.dir",
+        r#""nowcxr-data/store""#,
+        "Directory of the state, one below it for each task.",
+    ),
+    key(
+        "store.cache_bytes",
+        r#""8MiB""#,
+        "Cache of sled. The process grows by 5 to 11 times this.",
+    ),
+    key(
+        "store.flush_every",
+        r#""2s""#,
+        "Longest time between two flushes, and so the most to replay after a crash.",
+    ),
+    key("local.dir", r#""nowcxr-data/log""#, "Directory of the log."),
+    key("local.segment_bytes", r#""64MiB""#, "A segment is closed at this size."),
+    key(
+        "local.retention",
+        r#""off""#,
+        "Closed segments older than this may go once no live stay needs them. `off` keeps all.",
+    ),
+    key("kafka.brokers", r#""localhost:9092""#, "`host:port`, several separated by commas."),
+    key(
+        "kafka.group",
+        r#""nowcxr""#,
+        "Names the consumer group and the journal `<group>-journal`.",
+    ),
+    key(
+        "kafka.prefix",
+        r#""""#,
+        "Stands before the name of every input and output topic, for instance `icu.`.",
+    ),
+    key("kafka.create_topics", "true", "Whether topics that do not exist are created."),
+    key(
+        "kafka.partitions",
+        "8",
+        "Partitions of topics that are created here: the most tasks there can ever be.",
+    ),
+    key(
+        "kafka.replication",
+        "1",
+        "Copies of topics that are created here; no more than there are brokers.",
+    ),
+    key(
+        "kafka.clock",
+        r#""broker""#,
+        "Which timestamp says when a record was appended: `broker`, or `replay` for the clock of a replay.",
+    ),
+    key(
+        "kafka.instance",
+        r#""""#,
+        "A name for this process that survives its restart, so that a restart moves no partition.",
+    ),
+    key("kafka.delivery_timeout", r#""30s""#, "How long an output may take to be acknowledged."),
+    key(
+        "kafka.properties",
+        "{}",
+        "Further librdkafka properties, such as \"security.protocol\". They win over ours and are never printed.",
+    ),
+    key(
+        "http.listen",
+        r#""127.0.0.1:8080""#,
+        "Address of dashboard, metrics and health. `off` for none.",
+    ),
+    key("telemetry.format", r#""human""#, "`human` or `json`."),
+    key(
+        "telemetry.filter",
+        r#""info""#,
+        "Which log lines are written, for instance `info,nowcxr::drive=debug`.",
+    ),
+    key(
+        "alerts.mode",
+        r#""silent""#,
+        "`silent` until a site has decided otherwise; `passive` shows, `interruptive` disturbs.",
+    ),
+];
+
+/// The key of this path.
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+impl Key {
+    /// The part before the dot.
+    pub fn section(&self) -> &'static str {
+        self.path.split_once('.').map_or(self.path, |(section, _)| section)
+    }
+
+    /// The part behind the dot.
+    pub fn name(&self) -> &'static str {
+        self.path.split_once('.').map_or(self.path, |(_, name)| name)
+    }
+
+    /// Whether its value is a text, so that a bare word will do outside the file.
+    pub fn is_text(&self) -> bool {
+        self.default.starts_with('"')
+    }
+}
+
+/// The file that says every default, with every key explained. Reading it gives the defaults.
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Every key of nowcxr's configuration, with its default.\n\
+         # Precedence: this default, the file, the environment, flags. In the environment a key is\n\
+         # NOWCXR_SECTION__KEY, on the command line --set section.key=value.\n\
+         # Times: 250ms, 30s, 15m, 1h, 90d, 1h30m. Sizes: 4096, 64KiB, 8MiB, 1GiB.\n",
+    );
+    for (section, about) in SECTIONS {
+        text.push_str(&format!("\n# {about}\n[{section}]\n"));
+        for key in KEYS.iter().filter(|key| key.section() == section) {
+            for line in wrap(key.about, 96) {
+                text.push_str(&format!("# {line}\n"));
+            }
+            text.push_str(&format!("{} = {}\n", key.name(), key.default));
+        }
+    }
+    text
+}
+
+/// Lines of at most `width` characters, broken between words.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + 1 + word.len() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// The known word that was most likely meant: at most a third of its letters differ.
+pub fn meant<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|word| (distance(written, word), word))
+        .filter(|(distance, word)| *distance <= word.len().div_ceil(3))
+        .min()
+        .map(|(_, word)| word)
+}
+
+/// Levenshtein's distance in bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (y, above) in b.bytes().zip(row.iter_mut().skip(1)) {
+            let cost = diagonal + usize::from(x != y);
+            diagonal = *above;
+            left = cost.min(diagonal + 1).min(left + 1);
+            *above = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_meant() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(meant("lookbak", ["lookback", "late"].into_iter()), Some("lookback"));
+        assert_eq!(meant("colour", ["every", "late"].into_iter()), None);
+    }
+
+    #[test]
+    fn every_key_is_explained_once_in_a_known_section() {
+        for key in KEYS {
+            assert!(key.about.ends_with('.') && key.about.len() > 12, "{}", key.path);
+            assert!(SECTIONS.iter().any(|(section, _)| *section == key.section()), "{}", key.path);
+            assert_eq!(KEYS.iter().filter(|other| other.path == key.path).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Precedence, complaints, the reference and the digest.
+
+use std::io::Write as _;
+
+use super::*;
+use crate::ids::Digest;
+use crate::time::Span;
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().expect("temporary file");
+    file.write_all(text.as_bytes()).expect("write");
+    file
+}
+
+fn from_file(text: &str) -> Result<Config, ConfigError> {
+    Config::load(Some(file(text).path()), [], &[])
+}
+
+fn defaults() -> Config {
+    Config::load(None, [], &[]).expect("defaults")
+}
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn the_defaults_are_valid_and_those_of_the_engine() {
+    assert_eq!(defaults().engine, EngineConfig::default());
+    assert_eq!(defaults().alerts.mode, crate::event::risk::Mode::Silent);
+}
+
+#[test]
+fn the_reference_says_every_key_and_reads_as_the_defaults() {
+    let text = reference();
+    assert_eq!(from_file(&text).expect("the reference is valid"), defaults());
+    for key in KEYS {
+        assert!(text.contains(&format!("\n{} = ", key.name())), "{}", key.path);
+    }
+    let table: toml::Table = text.parse().expect("TOML");
+    let written: usize = table.values().filter_map(|s| s.as_table()).map(toml::Table::len).sum();
+    assert_eq!(written, KEYS.len());
+    assert!(text.lines().all(|line| line.len() <= 100));
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let file = file("[engine]\nevery = \"2h\"\nlookback = \"2h\"\ngrace = \"2h\"\n");
+    let variables = env(&[
+        ("NOWCXR_ENGINE__LOOKBACK", "3h"),
+        ("NOWCXR_ENGINE__GRACE", "3h"),
+        ("NOWCXR_ENGINE__ON_FILM", "false"),
+        ("NOWCXR_SHARED", "/not/a/key"),
+        ("HOME", "/root"),
+    ]);
+    let flags = ["engine.grace=4h".to_owned(), "kafka.prefix = icu.".to_owned()];
+    let config = Config::load(Some(file.path()), variables, &flags).expect("valid");
+    assert_eq!(config.engine.every, Some(Span::hours(2)));
+    assert_eq!(config.engine.lookback, Span::hours(3));
+    assert_eq!(config.engine.grace, Span::hours(4));
+    assert!(!config.engine.on_film);
+    assert_eq!(config.kafka.prefix, "icu.");
+}
+
+#[test]
+fn everything_wrong_is_said_at_once_with_its_place_and_advice() {
+    let wrong = r#"
+        stray = 1
+        [engine]
+        evry = "1h"
+        every = "1 hour"
+        revise_windows = -1
+        late = "maybe"
+        [predict]
+        batch = 1000
+        [kafka]
+        brokers = "nowhere"
+        [colour]
+        red = 1
+    "#;
+    let variables = env(&[("NOWCXR_ENGINE__KEEP", "1h"), ("NOWCXR_STORE__DRI", "x")]);
+    let file = file(wrong);
+    let error = Config::load(Some(file.path()), variables, &["http.listen".to_owned()])
+        .expect_err("many errors");
+    let text = error.to_string();
+    for expected in [
+        "stray",
+        "did you mean engine.every?",
+        "engine.every",
+        "is not a time",
+        "from 0 to 168",
+        "expected `keep` or `drop`",
+        "predict.batch",
+        "host:port",
+        "the sections are engine,",
+        "engine.keep (NOWCXR_ENGINE__KEEP) is not from 70h",
+        "did you mean store.dir?",
+        "write section.key=value",
+    ] {
+        assert!(text.contains(expected), "{expected} in {text}");
+    }
+    assert_eq!(error.0.len(), 11, "{text}");
+}
+
+#[test]
+fn feeds_are_checked() {
+    let complain = |list: &str| {
+        from_file(&format!("[feeds]\nlist = {list}\n")).expect_err("wrong").to_string()
+    };
+    assert!(complain("[]").contains("topic stay") || complain("[]").contains("no feed"));
+    let twice = r#"[{name="a",topic="stay"},{name="a",topic="lab"}]"#;
+    assert!(complain(twice).contains("twice"));
+    assert!(complain(r#"[{name="a",topic="x"}]"#).contains("stay, imaging, lab or vital"));
+    assert!(complain(r#"[{name="a b",topic="stay"}]"#).contains("letters"));
+    assert!(complain(r#"[{name="a",topic="lab"}]"#).contains("no feed of topic stay"));
+    assert!(complain(r#"[{name="a",topic="stay",x=1}]"#).contains("unknown key"));
+}
+
+#[test]
+fn directories_must_not_lie_in_each_other() {
+    let text = "[store]\ndir = \"data\"\n[local]\ndir = \"data/log\"\n";
+    assert!(from_file(text).expect_err("nested").to_string().contains("local.dir"));
+}
+
+#[test]
+fn unreadable_files_say_what_to_do() {
+    let error = Config::load(Some(Path::new("/no/such/file")), [], &[]).expect_err("missing");
+    assert!(error.to_string().contains("--config"), "{error}");
+    assert!(from_file("[engine").expect_err("TOML").to_string().contains("TOML"));
+    let off = "[engine]\nevery = \"off\"\nlandmarks = []\non_film = false\n";
+    assert!(from_file(off).expect_err("no windows").to_string().contains("no window"));
+}
+
+#[test]
+fn the_digest_changes_with_what_changes_payloads_and_with_nothing_else() {
+    let model = Digest::of(b"model");
+    let digest = |text: &str| from_file(text).expect("valid").digest(model);
+    let same = defaults().digest(model);
+    assert_eq!(digest("[engine]\nevery = \"60m\"\nlandmarks = [\"2d\"]\n"), same);
+    assert_eq!(digest("[store]\ndir = \"elsewhere\"\n[http]\nlisten = \"off\"\n"), same);
+    assert_eq!(digest("[predict]\nbatch = 1\nmodel = \"m\"\n[telemetry]\nformat=\"json\"\n"), same);
+    assert_ne!(digest("[engine]\nevery = \"2h\"\n"), same);
+    assert_ne!(digest("[engine]\nprofile = \"reference\"\n"), same);
+    assert_ne!(digest("[alerts]\nmode = \"passive\"\n"), same);
+    assert_ne!(defaults().digest(Digest::of(b"other model")), same);
+}
+
+#[test]
+fn passwords_are_not_printed() {
+    let text = "[kafka]\nproperties = { \"sasl.password\" = \"hunter2\" }\n";
+    let config = from_file(text).expect("valid");
+    assert_eq!(config.kafka.properties.0.get("sasl.password").map(String::as_str), Some("hunter2"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+}

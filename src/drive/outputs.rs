@@ -1,0 +1,172 @@
+//! Effects to outputs and counts.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Drive, DriveError};
+use crate::engine::{Effect, Fate};
+use crate::event::Rejection;
+use crate::event::risk::{RiskEvent, Status};
+use crate::ids::{Origin, StayId, Ticket, Topic};
+use crate::ports::{
+    Journal, Outlet, Output, OutputKind, Predictor, Source, SourceRecord, StateStore,
+};
+use crate::wire::DeadLetter;
+
+/// Latencies kept for the percentiles; later ones replace the oldest.
+const LATENCIES_MAX: usize = 100_000;
+
+/// What a task has done since it was opened.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// By topic: how many records ended as what.
+    pub fates: BTreeMap<(Topic, &'static str), u64>,
+    /// By topic and reason code.
+    pub rejected: BTreeMap<(Topic, &'static str), u64>,
+    pub sealed: u64,
+    /// By status.
+    pub events: BTreeMap<&'static str, u64>,
+    pub ended: u64,
+    /// Stays whose state was forgotten after their end.
+    pub expired: u64,
+    /// Answers taken.
+    pub answered: u64,
+    /// From sealing a window to the commit of its risk event.
+    pub latencies: Vec<Duration>,
+}
+
+impl Counts {
+    /// The `q`-quantile of the latencies, 0 ≤ q ≤ 1.
+    pub fn latency(&self, q: f64) -> Option<Duration> {
+        let mut sorted = self.latencies.clone();
+        sorted.sort();
+        let index = (q * sorted.len().saturating_sub(1) as f64).round() as usize;
+        sorted.get(index).copied()
+    }
+
+    fn decided(&mut self, topic: Topic, fate: &Fate) {
+        let name = match fate {
+            Fate::Used => "used",
+            Fate::Late => "late",
+            Fate::Duplicate => "duplicate",
+            Fate::Rejected(rejection) => {
+                *self.rejected.entry((topic, rejection.reason.code())).or_default() += 1;
+                "rejected"
+            }
+        };
+        *self.fates.entry((topic, name)).or_default() += 1;
+    }
+
+    fn latency_of(&mut self, latency: Duration) {
+        if self.latencies.len() < LATENCIES_MAX {
+            self.latencies.push(latency);
+        }
+    }
+}
+
+/// A record that the engine rejected, to be sent as a dead letter.
+pub(super) struct Rejected {
+    pub origin: Origin,
+    pub stay: Option<StayId>,
+    pub rejection: Rejection,
+}
+
+impl<S, T, O, J, P> Drive<S, T, O, J, P>
+where
+    S: Source,
+    T: StateStore,
+    O: Outlet,
+    J: Journal,
+    P: Predictor,
+{
+    pub(super) fn take_effect(&mut self, effect: Effect) -> Result<(), DriveError> {
+        match effect {
+            Effect::Decided { origin, stay, fate } => {
+                self.counts.decided(origin.topic, &fate);
+                if let Fate::Rejected(rejection) = fate {
+                    self.rejected.push(Rejected { origin, stay, rejection });
+                }
+                Ok(())
+            }
+            Effect::Sealed { ticket, .. } => {
+                self.counts.sealed += 1;
+                self.sealed.push(ticket);
+                self.sealed_at.insert(ticket, Instant::now());
+                Ok(())
+            }
+            Effect::Risk(event) => self.risk(&event),
+            Effect::Ended { .. } => {
+                self.counts.ended += 1;
+                Ok(())
+            }
+            Effect::Expired(_) => {
+                self.counts.expired += 1;
+                Ok(())
+            }
+            Effect::Advanced(_) | Effect::Unasked(_) => Ok(()),
+        }
+    }
+
+    fn risk(&mut self, event: &RiskEvent) -> Result<(), DriveError> {
+        let status = match event.status {
+            Status::Scored => "scored",
+            Status::Degraded { .. } => "degraded",
+            Status::Unscored { .. } if event.stay_end.is_some() => "closing",
+            Status::Unscored { .. } => "unscored",
+            Status::Retracted => "retracted",
+        };
+        *self.counts.events.entry(status).or_default() += 1;
+        let ticket = Ticket { stay: event.stay, t: event.t, revision: event.revision };
+        let latency = self.answered_after.remove(&ticket);
+        if let Some(latency) = latency {
+            self.counts.latency_of(latency);
+        }
+        let envelope = json!({
+            "computed_at": (self.clock)().to_string(),
+            "latency_ms": latency.map(|latency| latency.as_secs_f64() * 1e3),
+            "commit": self.commit_number + 1,
+        });
+        let payload = self.codec.encode_risk(event)?;
+        self.push_output(OutputKind::Risk, Some(event.stay), payload, &envelope);
+        Ok(())
+    }
+
+    /// Dead letters for what was rejected while `records` were stepped. A record rejected later
+    /// than it was read is named by its position; its bytes stand in the input topic.
+    pub(super) fn send_dead_letters(&mut self, records: &[SourceRecord]) -> Result<(), DriveError> {
+        if self.rejected.is_empty() {
+            return Ok(());
+        }
+        let by_origin: BTreeMap<Origin, &SourceRecord> =
+            records.iter().map(|record| (record.origin, record)).collect();
+        for rejected in std::mem::take(&mut self.rejected) {
+            let record = by_origin.get(&rejected.origin);
+            let key = record.and_then(|record| record.key.as_deref());
+            let value = record.map_or(&[][..], |record| &record.value);
+            let letter = DeadLetter::new(rejected.origin, key, value, &rejected.rejection);
+            let payload = self.codec.encode(&letter)?;
+            let envelope = json!({ "rejected_at": (self.clock)().to_string() });
+            self.push_output(OutputKind::DeadLetter, rejected.stay, payload, &envelope);
+        }
+        Ok(())
+    }
+
+    fn push_output(
+        &mut self,
+        kind: OutputKind,
+        stay: Option<StayId>,
+        payload: Vec<u8>,
+        envelope: &serde_json::Value,
+    ) {
+        self.output_number += 1;
+        self.pending.outputs.push(Output {
+            number: self.output_number,
+            kind,
+            stay,
+            payload,
+            envelope: envelope.to_string().into_bytes(),
+        });
+    }
+}

@@ -1,0 +1,37 @@
+//! Everything that can leave the engine, what we only want to count included, so that a test can
+//! assert it.
+
+use crate::event::Rejection;
+use crate::event::risk::{RiskEvent, StayEnd, Triggers};
+use crate::ids::{Digest, Origin, StayId, Ticket};
+use crate::time::EventTime;
+
+/// The closed list of effects.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// A record's fate, decided once. A rejected record leaves as a dead letter.
+    Decided { origin: Origin, stay: Option<StayId>, fate: Fate },
+    /// The watermark moved to this time.
+    Advanced(EventTime),
+    /// A window was closed over what was known; it is to be asked for after the commit.
+    Sealed { ticket: Ticket, triggers: Triggers, input_digest: Digest },
+    /// A risk event leaves.
+    Risk(Box<RiskEvent>),
+    /// An answer that nobody waits for: of another epoch, or given twice.
+    Unasked(Ticket),
+    /// The stay has ended, so its windows stop.
+    Ended { stay: StayId, at: EventTime, how: StayEnd },
+    /// The stay's state may be forgotten.
+    Expired(StayId),
+}
+
+/// What became of one record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fate {
+    Used,
+    /// Behind a window that its own feed had already promised complete.
+    Late,
+    /// A fact with this id was decided before.
+    Duplicate,
+    Rejected(Rejection),
+}

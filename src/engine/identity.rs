@@ -1,0 +1,42 @@
+//! Who speaks: the model, the config and the mode that every event names, and the ids and seeds
+//! that follow from them.
+
+use uuid::Uuid;
+
+use crate::event::risk::{Doubt, Mode, ModelName};
+use crate::ids::{Digest, EventId, NAMESPACE, Ticket};
+
+/// What every risk event says about its maker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identity {
+    pub model: ModelName,
+    pub config_digest: Digest,
+    pub mode: Mode,
+    /// Doubts that hold for every prediction of this model.
+    pub doubts: Vec<Doubt>,
+    /// How many variables the model looks at, observed or not.
+    pub n_variables: usize,
+    /// Answers of another epoch are dropped: they belong to an earlier owner of the task.
+    pub epoch: u64,
+}
+
+impl Identity {
+    /// UUIDv5 of (stay, t, revision, model digest, config digest, kind).
+    pub fn event_id(&self, ticket: Ticket, kind: &str) -> EventId {
+        let name = format!(
+            "{}/{}/{}/{}/{}/{kind}",
+            ticket.stay,
+            ticket.t.as_millis(),
+            ticket.revision,
+            self.model.digest,
+            self.config_digest,
+        );
+        EventId(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
+    }
+
+    /// The seed of whatever noise the sampler draws for this ticket.
+    pub fn seed(&self, ticket: Ticket) -> u64 {
+        let id = self.event_id(ticket, "seed");
+        (id.0.as_u128() >> 64) as u64
+    }
+}

@@ -1,0 +1,209 @@
+//! From answers to risk events. A stay's answers take effect in the order of sealing.
+
+use super::seal::Kind;
+use super::{Context, Stay, Window, WindowState};
+use crate::engine::effect::Effect;
+use crate::engine::request::{Answer, Outcome};
+use crate::event::risk::{Doubt, FilmAge, RiskEvent, Scores, Status};
+use crate::ids::Ticket;
+use crate::time::{EventTime, Span};
+
+/// Fewer variables than this in the series, and the prediction says so.
+const FEW_VARIABLES: u32 = 6;
+/// No training pair of the reference lies further apart (`reference/ddl-cxr.md` 1.7).
+const FILM_AGE_MAX: Span = Span::hours(70);
+/// The age of a stay at which the reference defines its prediction (`reference/ddl-cxr.md` 4.1).
+const LANDMARK: Span = Span::hours(48);
+
+impl Stay {
+    /// Takes an answer. The first one for a sealed revision is the record.
+    pub fn answer(&mut self, answer: Answer, context: Context<'_>, effects: &mut Vec<Effect>) {
+        let ticket = answer.ticket;
+        if answer.epoch != context.identity.epoch {
+            effects.push(Effect::Unasked(ticket));
+            return;
+        }
+        let Some(index) = self.index_of(ticket) else {
+            effects.push(Effect::Unasked(ticket));
+            return;
+        };
+        match self.windows[index].state {
+            WindowState::Open => {
+                self.set_state(index, WindowState::Held(answer.outcome));
+                self.emit_ready(context, effects);
+            }
+            WindowState::Overdue => self.answer_late(index, answer.outcome, context, effects),
+            WindowState::Held(_) | WindowState::Answered => {
+                effects.push(Effect::Unasked(ticket));
+            }
+        }
+    }
+
+    /// No answer came in time: the event leaves unscored.
+    pub fn deadline(&mut self, ticket: Ticket, context: Context<'_>, effects: &mut Vec<Effect>) {
+        let Some(index) = self.index_of(ticket) else { return };
+        if self.windows[index].state != WindowState::Open {
+            return;
+        }
+        let outcome = Outcome::Unscored(DEADLINE_PASSED.to_owned());
+        self.set_state(index, WindowState::Held(outcome));
+        self.emit_ready(context, effects);
+    }
+
+    fn index_of(&self, ticket: Ticket) -> Option<usize> {
+        self.windows.iter().rposition(|w| w.t == ticket.t && w.revision == ticket.revision)
+    }
+
+    /// Emits every answered window that no unanswered one precedes.
+    fn emit_ready(&mut self, context: Context<'_>, effects: &mut Vec<Effect>) {
+        for index in 0..self.windows.len() {
+            match &self.windows[index].state {
+                WindowState::Open => return,
+                WindowState::Held(outcome) => {
+                    let outcome = outcome.clone();
+                    let overdue = outcome == Outcome::Unscored(DEADLINE_PASSED.to_owned());
+                    self.emit(&self.windows[index], outcome, context, effects);
+                    let state = if overdue { WindowState::Overdue } else { WindowState::Answered };
+                    self.set_state(index, state);
+                }
+                WindowState::Answered | WindowState::Overdue => {}
+            }
+        }
+    }
+
+    /// The answer to a window that had to leave unscored: its next revision, over the same cut.
+    fn answer_late(
+        &mut self,
+        index: usize,
+        outcome: Outcome,
+        context: Context<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.set_state(index, WindowState::Answered);
+        let mut window = self.windows[index].clone();
+        let newest = self.windows.iter().filter(|w| w.t == window.t).map(|w| w.revision).max();
+        if newest != Some(window.revision) {
+            effects.push(Effect::Unasked(self.ticket_of(&window)));
+            return;
+        }
+        window.revision += 1;
+        self.emit(&window, outcome, context, effects);
+        self.push_window(window);
+    }
+
+    /// Adds a revision that asks the model nothing; its event leaves when its turn comes.
+    pub(super) fn push_unasked(
+        &mut self,
+        window: Window,
+        kind: Kind,
+        context: Context<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let reason = match kind {
+            Kind::Prediction => return,
+            Kind::Closing(_) => "stay_ended",
+            Kind::Retraction => "retracted",
+        };
+        let state = WindowState::Held(Outcome::Unscored(reason.to_owned()));
+        self.push_window(Window { kind, state, ..window });
+        self.emit_ready(context, effects);
+    }
+
+    /// Takes back what was said of a window, as its next revision.
+    pub(super) fn take_back(
+        &mut self,
+        window: &Window,
+        known_at: EventTime,
+        context: Context<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let revision = window.revision + 1;
+        let retraction = Window { revision, known_at, seq_below: self.next_seq, ..window.clone() };
+        self.push_unasked(retraction, Kind::Retraction, context, effects);
+    }
+
+    fn emit(
+        &self,
+        window: &Window,
+        outcome: Outcome,
+        context: Context<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut event = self.event(window, context);
+        let (status, scores) = match outcome {
+            Outcome::Scored(scores) => (Status::Scored, Some(scores)),
+            Outcome::Degraded(scores, reason) => (Status::Degraded { reason }, Some(scores)),
+            Outcome::Unscored(reason) => (Status::Unscored { reason }, None),
+        };
+        event.validity = doubts(window, &status, scores.as_ref(), context);
+        event.status = if window.kind == Kind::Retraction { Status::Retracted } else { status };
+        event.scores = scores;
+        if let Kind::Closing(how) = window.kind {
+            event.stay_end = Some(how);
+        }
+        effects.push(Effect::Risk(Box::new(event)));
+    }
+
+    /// The event of a window, but for what the model said.
+    fn event(&self, window: &Window, context: Context<'_>) -> RiskEvent {
+        let identity = context.identity;
+        let ticket = self.ticket_of(window);
+        let superseded = window.revision.checked_sub(1);
+        let name_of = |feed: &crate::ids::FeedId| {
+            let feed = context.config.feeds.get(usize::from(feed.0));
+            feed.map_or_else(String::new, |feed| feed.name.clone())
+        };
+        RiskEvent {
+            id: identity.event_id(ticket, "risk"),
+            stay: self.id,
+            t: window.t,
+            known_at: window.known_at,
+            revision: window.revision,
+            supersedes: superseded
+                .map(|revision| identity.event_id(Ticket { revision, ..ticket }, "risk")),
+            triggers: window.triggers,
+            status: Status::Unscored { reason: String::new() },
+            scores: None,
+            series: window.series,
+            film: window.film,
+            validity: Vec::new(),
+            feed_missing: window.feed_missing.iter().map(name_of).collect(),
+            stay_end: None,
+            input_digest: window.input_digest,
+            model: identity.model.clone(),
+            config_digest: identity.config_digest,
+            mode: identity.mode,
+        }
+    }
+}
+
+/// The reason of an event that left at its deadline.
+const DEADLINE_PASSED: &str = "deadline_passed";
+
+/// Every reason why this prediction lies outside what was validated, in a fixed order.
+fn doubts(
+    window: &Window,
+    status: &Status,
+    scores: Option<&Scores>,
+    context: Context<'_>,
+) -> Vec<Doubt> {
+    let film_age = window.film.map(|film| window.t.since(film.acquired_at));
+    let generated = scores.is_some_and(|scores| scores.generation.is_some());
+    let mut doubts = context.identity.doubts.clone();
+    let mut doubt = |doubt: Doubt, holds: bool| {
+        if holds {
+            doubts.push(doubt);
+        }
+    };
+    doubt(Doubt::NotAtLandmark, window.t != window.admitted.at + LANDMARK);
+    doubt(Doubt::NoFilm, film_age.is_none());
+    let fresh = film_age.is_some_and(|age| FilmAge::of(age) == FilmAge::Under12h);
+    doubt(Doubt::GeneratedAtFloor, generated && fresh);
+    doubt(Doubt::FilmTooOld, film_age.is_some_and(|age| age > FILM_AGE_MAX));
+    doubt(Doubt::FewVariables, window.n_variables_seen < FEW_VARIABLES);
+    doubt(Doubt::FeedMissing, !window.feed_missing.is_empty());
+    doubt(Doubt::Degraded, *status != Status::Scored);
+    doubts.sort();
+    doubts.dedup();
+    doubts
+}

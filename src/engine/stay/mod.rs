@@ -1,0 +1,269 @@
+//! The state of one stay. Every method touches this stay and nothing else.
+//!
+//! Facts wait in `waiting` until the watermark passes them, and are then applied in the order
+//! (effective available time, topic rank, event id), so that no interleaving of feeds can be seen.
+//! Applied facts are append-only: each has the stay's next sequence number, and a sealed window is
+//! a cut below such a number.
+
+mod answer;
+mod apply;
+mod revise;
+mod seal;
+mod waiting;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::Effect;
+use super::identity::Identity;
+use super::schedule::next_window;
+use super::watermark::Watermark;
+use crate::config::EngineConfig;
+use crate::event::Film;
+use crate::event::risk::{StayEnd, Triggers};
+use crate::ids::StayId;
+use crate::series::{History, StaticFacts};
+use crate::time::EventTime;
+
+pub use seal::{GENERATION_BINS_MAX, GENERATION_FLOOR, PREDICTION_BINS};
+pub use seal::{Kind, Window, WindowState};
+use waiting::{Order, Waiting};
+
+/// What every step is given besides the stay: nothing here changes during a step.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub config: &'a EngineConfig,
+    pub identity: &'a Identity,
+    pub watermark: &'a Watermark,
+}
+
+/// One stay: what is known, what waits, what was sealed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stay {
+    pub id: StayId,
+    phase: Phase,
+    /// Facts that the watermark has not reached.
+    waiting: BTreeMap<Order, Waiting>,
+    /// Facts of a stay whose admission is not known yet.
+    orphans: BTreeMap<Order, Waiting>,
+    /// Sequence number of the next fact to be applied.
+    next_seq: u32,
+    /// Keys of the applied facts that the history does not hold: films and stay events.
+    others_seen: BTreeSet<u64>,
+    films: Vec<HeldFilm>,
+    /// (fact key, sequence number from which it does not hold any more).
+    retractions: Vec<(u64, u32)>,
+    /// Films that arrived and whose windows are not sealed yet.
+    films_due: BTreeSet<EventTime>,
+    /// No window at or before this time will be sealed any more, except as a revision.
+    sealed_to: EventTime,
+    last_fact_at: EventTime,
+    /// Every sealed window in the order of sealing. Stored apart, one value each.
+    #[serde(skip)]
+    windows: Vec<Window>,
+    /// Places in `windows` that changed since the last commit.
+    #[serde(skip)]
+    windows_changed: BTreeSet<usize>,
+    /// Stored apart, one value an hour.
+    #[serde(skip)]
+    history: History,
+}
+
+/// What of a stay must be stored again, besides its head.
+pub struct Changes<'a> {
+    pub windows: Vec<&'a Window>,
+    /// Hours whose chunk changed; one that the history has no more was forgotten.
+    pub hours: Vec<i64>,
+    pub history: &'a History,
+}
+
+/// Where the stay is in its course.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+enum Phase {
+    /// Facts have come but no admission.
+    Expected,
+    Open(Admitted),
+    /// No fact for `silent_after`: windows stop until one comes.
+    Silent(Admitted),
+    Ended {
+        admitted: Admitted,
+        at: EventTime,
+        known_at: EventTime,
+        how: StayEnd,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Admitted {
+    pub at: EventTime,
+    pub statics: StaticFacts,
+}
+
+/// A film of this stay, with its place in the order of application.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct HeldFilm {
+    film: Film,
+    key: u64,
+    seq: u32,
+    acquired_at: EventTime,
+    available_at: EventTime,
+}
+
+/// The next thing that time will do to a stay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Due {
+    Apply,
+    /// The oldest orphan has waited for an admission for `lookback`.
+    GiveUpOrphan,
+    End(StayEnd),
+    Seal(Triggers),
+    Expire,
+}
+
+impl Stay {
+    pub fn new(id: StayId) -> Self {
+        Stay {
+            id,
+            phase: Phase::Expected,
+            waiting: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+            next_seq: 0,
+            others_seen: BTreeSet::new(),
+            films: Vec::new(),
+            retractions: Vec::new(),
+            films_due: BTreeSet::new(),
+            sealed_to: EventTime::MIN,
+            last_fact_at: EventTime::MIN,
+            windows: Vec::new(),
+            windows_changed: BTreeSet::new(),
+            history: History::default(),
+        }
+    }
+
+    /// Puts a stay together from its stored parts. The windows may come in any order.
+    pub fn restore(mut self, mut windows: Vec<Window>, history: History) -> Self {
+        windows.sort_by_key(|window| window.number);
+        self.windows = windows;
+        self.history = history;
+        self
+    }
+
+    /// What changed since this was last asked.
+    pub fn take_changes(&mut self) -> Changes<'_> {
+        let changed = std::mem::take(&mut self.windows_changed);
+        let hours = self.history.take_dirty();
+        let windows = changed.into_iter().filter_map(|index| self.windows.get(index)).collect();
+        Changes { windows, hours, history: &self.history }
+    }
+
+    /// When time will next change this stay, if the watermark gets there.
+    pub fn next_due(&self, config: &EngineConfig) -> Option<EventTime> {
+        self.due(config).map(|(at, _)| at)
+    }
+
+    /// Does everything that is due up to the watermark, in order of time.
+    pub fn advance(&mut self, context: Context<'_>, effects: &mut Vec<Effect>) {
+        while let Some((at, due)) = self.due(context.config) {
+            if at > context.watermark.time() {
+                return;
+            }
+            match due {
+                Due::Apply => self.apply_next(context, effects),
+                Due::GiveUpOrphan => self.give_up_orphan(effects),
+                Due::End(how) => self.end(at, at, how, context, effects),
+                Due::Seal(triggers) => self.seal_due(at, triggers, context, effects),
+                Due::Expire => {
+                    effects.push(Effect::Expired(self.id));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Windows that were sealed and have no answer, oldest first: what to ask for after a restart.
+    pub fn unanswered(&self) -> impl Iterator<Item = &Window> {
+        self.windows.iter().filter(|window| window.state == WindowState::Open)
+    }
+
+    /// Adds a sealed window at the end of the order of sealing.
+    fn push_window(&mut self, window: Window) {
+        let index = self.windows.len();
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        self.windows.push(Window { number, ..window });
+        self.windows_changed.insert(index);
+    }
+
+    fn set_state(&mut self, index: usize, state: WindowState) {
+        if let Some(window) = self.windows.get_mut(index) {
+            window.state = state;
+            self.windows_changed.insert(index);
+        }
+    }
+
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    pub fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
+    pub fn n_waiting(&self) -> usize {
+        self.waiting.len() + self.orphans.len()
+    }
+
+    /// How the stay ended, if it has.
+    pub fn ended(&self) -> Option<StayEnd> {
+        match self.phase {
+            Phase::Ended { how, .. } => Some(how),
+            _ => None,
+        }
+    }
+
+    pub fn admitted(&self) -> Option<Admitted> {
+        match self.phase {
+            Phase::Expected => None,
+            Phase::Open(admitted) | Phase::Silent(admitted) | Phase::Ended { admitted, .. } => {
+                Some(admitted)
+            }
+        }
+    }
+
+    /// The earliest thing due. At one time a fact comes before an end, and an end before a window:
+    /// a window at t holds the facts available by t, and a stay that ended has no more windows.
+    fn due(&self, config: &EngineConfig) -> Option<(EventTime, Due)> {
+        let apply = self.waiting.first_key_value().map(|(order, _)| (order.effective, Due::Apply));
+        let course = match self.phase {
+            Phase::Expected => self
+                .orphans
+                .first_key_value()
+                .map(|(order, _)| (order.effective + config.lookback, Due::GiveUpOrphan)),
+            Phase::Open(admitted) => self.due_while_open(admitted, config),
+            Phase::Silent(_) => None,
+            // A question that is still open is answered first: nothing sealed is ever lost.
+            Phase::Ended { .. } if self.unanswered().next().is_some() => None,
+            Phase::Ended { known_at, .. } => Some((known_at + config.keep, Due::Expire)),
+        };
+        match (apply, course) {
+            (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn due_while_open(
+        &self,
+        admitted: Admitted,
+        config: &EngineConfig,
+    ) -> Option<(EventTime, Due)> {
+        let silent = (self.last_fact_at + config.silent_after, Due::End(StayEnd::Silent));
+        let longest = (admitted.at + config.max_stay, Due::End(StayEnd::MaxStay));
+        let end = if longest.0 < silent.0 { longest } else { silent };
+        let window = next_window(config, admitted.at, &self.films_due, self.sealed_to)
+            .map(|(t, triggers)| (t, Due::Seal(triggers)));
+        match window {
+            Some(window) if window.0 < end.0 => Some(window),
+            _ => Some(end),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The files around sled's own: the lock, the format, the last flushed commit.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+use crate::store::codec::{self, CodecError, NEWEST_VERSION};
+
+/// What a disk must take for a failure to count as the data's: two of sled's buffers.
+const PROBE_BYTES: usize = 1 << 20;
+
+/// A locked store directory.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    reached: File,
+    lock: File,
+}
+
+impl Directory {
+    /// Locks `path` for this process and refuses a format of the future, before any other file
+    /// is touched.
+    pub(super) fn lock(path: &Path) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(path).map_err(io("make", path))?;
+        let lock_path = path.join("lock");
+        let lock = open_file(&lock_path)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(path.to_path_buf())),
+            Err(TryLockError::Error(error)) => return Err(io("lock", &lock_path)(error)),
+        }
+        refuse_future(path)?;
+        let reached = open_file(&path.join("reached"))?;
+        Ok(Directory { path: path.to_path_buf(), reached, lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where sled's own files are.
+    pub(super) fn engine(&self) -> PathBuf {
+        self.path.join("sled")
+    }
+
+    /// Declares that this program's format may now be in the store. Durable on return.
+    pub(super) fn declare_format(&self) -> Result<(), StoreError> {
+        let path = self.path.join("format");
+        let framed = codec::frame(NEWEST_VERSION, b"nowcxr store");
+        if std::fs::read(&path).is_ok_and(|old| old == framed) {
+            return Ok(());
+        }
+        let written = self.path.join("format.new");
+        let mut file = File::create(&written).map_err(io("write", &written))?;
+        file.write_all(&framed).and_then(|()| file.sync_all()).map_err(io("write", &written))?;
+        std::fs::rename(&written, &path).map_err(io("write", &path))?;
+        sync_dir(&self.path)
+    }
+
+    /// Notes the last flushed commit. Only a hint for noticing a lost tail, so it costs no fsync
+    /// and its failure is no error.
+    pub(super) fn reached(&self, commit: u64) {
+        let framed = codec::frame(NEWEST_VERSION, &commit.to_le_bytes());
+        // A hint that is too low only hides a lost tail from the report.
+        drop(self.reached.write_all_at(&framed, 0));
+    }
+
+    /// The last flushed commit, 0 if not known.
+    pub(super) fn flushed(&self) -> u64 {
+        let mut bytes = [0u8; 13];
+        if self.reached.read_exact_at(&mut bytes, 0).is_err() {
+            return 0;
+        }
+        match codec::unframe(&bytes) {
+            Ok((_, payload)) => payload.first_chunk().map_or(0, |n| u64::from_le_bytes(*n)),
+            Err(_) => 0,
+        }
+    }
+
+    /// Fails if the disk takes no writes now: then sled's failure need not be the data's fault.
+    pub(super) fn probe(&self) -> Result<(), StoreError> {
+        let path = self.path.join("probe");
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![0u8; PROBE_BYTES]).and_then(|()| file.sync_all())
+        });
+        drop(std::fs::remove_file(&path));
+        written.map_err(io("write", &path))
+    }
+
+    /// Moves sled's files to `<dir>.damaged-<n>`, n the first that is free.
+    pub(super) fn move_aside(&self) -> Result<PathBuf, StoreError> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let target = |n: u32| self.path.with_file_name(format!("{name}.damaged-{n}"));
+        let to = (1..=u32::MAX).map(target).find(|path| !path.exists());
+        let to = to.unwrap_or_else(|| target(0));
+        std::fs::rename(self.engine(), &to).map_err(io("move aside", &to))?;
+        sync_dir(&self.path)?;
+        Ok(to)
+    }
+
+    /// Removes `snap.*.generating`, which a crash leaves and sled then fails on (sled 1527).
+    pub(super) fn remove_unfinished_snapshots(&self) -> Result<(), StoreError> {
+        let Ok(entries) = std::fs::read_dir(self.engine()) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("snap.") && name.ends_with(".generating") {
+                std::fs::remove_file(entry.path()).map_err(io("remove", &entry.path()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Directory {
+    /// Closing the file is not enough: a process being forked elsewhere holds a copy for a moment.
+    fn drop(&mut self) {
+        drop(self.lock.unlock());
+    }
+}
+
+fn refuse_future(dir: &Path) -> Result<(), StoreError> {
+    let Ok(bytes) = std::fs::read(dir.join("format")) else { return Ok(()) };
+    match codec::unframe(&bytes) {
+        Err(CodecError::FutureVersion { found }) => {
+            let known = NEWEST_VERSION;
+            Err(StoreError::FutureVersion { dir: dir.to_path_buf(), found, known })
+        }
+        // A damaged format file says nothing: the values themselves are checked next.
+        Ok(_) | Err(CodecError::Corrupt) => Ok(()),
+    }
+}
+
+fn open_file(path: &Path) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path).map_err(io("open", path))
+}
+
+/// Makes renames in `dir` durable.
+fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("sync", dir))
+}
+
+/// Wraps an error of the file system with what was done to which path.
+pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = path.to_path_buf();
+    move |source| StoreError::Io { what, path, source }
+}

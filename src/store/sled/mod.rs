@@ -1,0 +1,225 @@
+//! The durable store: sled 0.34.7, one tree, one `apply_batch` a commit, explicit flush.
+//!
+//! A directory holds `sled/` (the engine's files), `lock` (one process at a time), `format` (the
+//! newest format of any value, read before anything is touched) and `reached` (the last flushed
+//! commit, so that a lost tail is noticed). sled panics or silently loses a tail on damage
+//! (`reference/state-and-avro.md` 1), so it is opened guarded and every call is guarded; after a
+//! failure the store answers `Reopen` to everything.
+
+mod files;
+mod open;
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::codec;
+use super::keys::OWN_TAG;
+use super::ledger::Ledger;
+use crate::ids::Digest;
+use crate::ports::{Commit, Opened, PortError, StateStore};
+use files::Directory;
+
+/// How to open a store.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// sled's cache in bytes. The process grows by 5 to 11 times this.
+    pub cache_bytes: u64,
+    /// An open that takes longer counts as damage.
+    pub open_timeout: Duration,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        StoreOptions { cache_bytes: 8 << 20, open_timeout: Duration::from_secs(120) }
+    }
+}
+
+/// What opening found and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// There was no store.
+    New,
+    /// The store is as it was left.
+    Clean,
+    /// The store is whole, but stands at an earlier commit than was once flushed: the disk lost
+    /// its tail. Reading on from its positions makes up for it.
+    RolledBack { found: u64, flushed: u64 },
+    /// The store was damaged and stands now in `to`; the one opened is empty and the caller
+    /// rebuilds it from the input and the journal, or from the changelog.
+    MovedAside { to: PathBuf, why: String },
+}
+
+/// Why a store cannot be opened; nothing of it was changed.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error("another process uses the store {0}; stop it or choose another directory")]
+    Locked(PathBuf),
+    #[error(
+        "the store {dir} has format {found}, this program knows up to {known}; \
+         use the newer program, or another directory"
+    )]
+    FutureVersion { dir: PathBuf, found: u8, known: u8 },
+    #[error("cannot {what} {path}: {source}; check the disk's free space and the permissions")]
+    Io { what: &'static str, path: PathBuf, source: std::io::Error },
+}
+
+impl From<StoreError> for PortError {
+    fn from(error: StoreError) -> Self {
+        PortError::Stop(error.to_string())
+    }
+}
+
+/// How a store is doing, for `inspect` and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Number of the last commit.
+    pub commit: u64,
+    /// Values, the outbox's included.
+    pub entries: u64,
+    /// Bytes of keys and values.
+    pub live_bytes: u64,
+    /// Bytes that the directory takes on disk.
+    pub disk_bytes: u64,
+    /// The running digest of all entries.
+    pub digest: u128,
+}
+
+/// One task's durable state.
+#[derive(Debug)]
+pub struct SledStore {
+    /// `None` only while being dropped.
+    db: Option<::sled::Db>,
+    directory: Directory,
+    ledger: Ledger,
+    opened: Opened,
+    flushed: u64,
+    broken: Cell<bool>,
+}
+
+impl SledStore {
+    /// Opens the store in `dir`, or makes one, and verifies every value and the digest.
+    pub fn open(
+        dir: impl AsRef<Path>,
+        options: &StoreOptions,
+    ) -> Result<(Self, Recovery), StoreError> {
+        open::open(dir.as_ref(), options)
+    }
+
+    /// The state's config from the next commit on.
+    pub fn set_config_digest(&mut self, digest: Digest) {
+        self.ledger.set_config(digest);
+    }
+
+    pub fn health(&self) -> Result<Health, PortError> {
+        let disk_bytes = self.guarded("measure", |db| db.size_on_disk())?;
+        let Ledger { number, digest, entries, live_bytes, .. } = self.ledger;
+        Ok(Health { commit: number, entries, live_bytes, disk_bytes, digest })
+    }
+
+    /// Runs `work` so that neither an error nor a panic of sled leaves this store unnoticed.
+    fn guarded<T>(
+        &self,
+        what: &str,
+        work: impl FnOnce(&::sled::Db) -> ::sled::Result<T>,
+    ) -> Result<T, PortError> {
+        let path = self.directory.path().display();
+        let Some(db) = self.db.as_ref().filter(|_| !self.broken.get()) else {
+            return Err(PortError::Reopen(format!("the store {path} has failed; reopen it")));
+        };
+        let error = match catch_unwind(AssertUnwindSafe(|| work(db))) {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => open::panic_text(panic.as_ref()),
+        };
+        self.broken.set(true);
+        Err(PortError::Reopen(format!(
+            "cannot {what} the store {path}: {error}; \
+             check the disk's free space and health, then reopen it"
+        )))
+    }
+
+    fn checked(&self, value: &[u8]) -> Result<(), PortError> {
+        codec::unframe(value).map(|_| ()).map_err(|error| {
+            self.broken.set(true);
+            let path = self.directory.path().display();
+            PortError::Reopen(format!("in the store {path} a {error}"))
+        })
+    }
+}
+
+impl StateStore for SledStore {
+    fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    fn scan(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), PortError> {
+        let mut entries = self.guarded("scan", |db| Ok(db.scan_prefix(prefix)))?;
+        while let Some((key, value)) = self.guarded("scan", |_| entries.next().transpose())? {
+            if key.first() != Some(&OWN_TAG) {
+                self.checked(&value)?;
+                visit(&key, &value);
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, PortError> {
+        if key.first() == Some(&OWN_TAG) {
+            return Ok(None);
+        }
+        let Some(value) = self.guarded("read", |db| db.get(key))? else { return Ok(None) };
+        self.checked(&value)?;
+        Ok(Some(value.to_vec()))
+    }
+
+    fn commit(&mut self, commit: &Commit) -> Result<(), PortError> {
+        let plan = self.ledger.plan(commit, &mut |key| {
+            let old = self.guarded("read", |db| db.get(key))?;
+            Ok(old.map(|value| codec::stamp(&value)))
+        })?;
+        let mut batch = ::sled::Batch::default();
+        for (key, value) in &plan.values {
+            match value {
+                Some(value) => batch.insert(*key, *value),
+                None => batch.remove(*key),
+            }
+        }
+        for (key, value) in plan.own {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.guarded("write", |db| db.apply_batch(batch))?;
+        self.ledger = plan.next;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), PortError> {
+        if self.flushed == self.ledger.number && !self.broken.get() {
+            return Ok(());
+        }
+        self.guarded("flush", |db| db.flush())?;
+        self.flushed = self.ledger.number;
+        self.directory.reached(self.flushed);
+        Ok(())
+    }
+
+    fn sent(&mut self, number: u64) {
+        self.ledger.sent(number);
+    }
+}
+
+impl Drop for SledStore {
+    /// Flushes, if the store still works, and guards against sled's panics on the way out.
+    fn drop(&mut self) {
+        // If it fails, the last flushed commit stands, and the next open reports what it finds.
+        drop(self.flush());
+        let db = self.db.take();
+        drop(catch_unwind(AssertUnwindSafe(|| drop(db))));
+    }
+}

@@ -1,0 +1,172 @@
+//! The engine's state as store values, and back: stay head, hour chunks, sealed windows, feed
+//! marks. Whole values, never deltas, so that the newest record of each key is the state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::codec::{frame, unframe};
+use super::keys::{Key, Kind};
+use crate::engine::{Stay, Task, Watermark, Window};
+use crate::event::{Mark, PreparedFilm};
+use crate::ids::{Digest, StayId};
+use crate::ports::{Commit, PortError, StateStore};
+use crate::series::{Chunk, History};
+use crate::time::EventTime;
+
+/// Version of the bytes of every value written here.
+const VERSION: u8 = 1;
+
+/// A feed's mark as it is stored: its time, and whether the driver made it.
+type StoredMark = (EventTime, bool);
+
+/// Adds to `commit` every value of `task` that changed since the last commit.
+pub fn put_changes(
+    task: &mut Task,
+    partition: u32,
+    store: &impl StateStore,
+    commit: &mut Commit,
+) -> Result<(), PortError> {
+    let (dirty, expired) = task.take_dirty();
+    for stay in expired {
+        delete_stay(stay, store, commit)?;
+    }
+    for id in dirty {
+        if let Some(stay) = task.stay_mut(id) {
+            put_stay(stay, commit)?;
+        }
+    }
+    // A stay may expire and begin again within one commit: what is put is not deleted.
+    let put: BTreeSet<&[u8]> = commit.puts.iter().map(|(key, _)| key.as_slice()).collect();
+    commit.deletes.retain(|key| !put.contains(key.as_slice()));
+    put_marks(task, partition, commit)
+}
+
+/// Adds the prepared film of a stay.
+pub fn put_film(stay: StayId, film: &PreparedFilm, commit: &mut Commit) {
+    let key = Key::Film { stay, digest: film.digest() }.encode();
+    commit.puts.push((key, frame(VERSION, film.pixels())));
+}
+
+/// The prepared film of a stay, if the store has it.
+pub fn film(
+    store: &impl StateStore,
+    stay: StayId,
+    digest: Digest,
+) -> Result<Option<PreparedFilm>, PortError> {
+    let Some(bytes) = store.get(&Key::Film { stay, digest }.encode())? else { return Ok(None) };
+    let pixels = payload(&bytes)?;
+    Ok(PreparedFilm::new(pixels.to_vec()).filter(|film| film.digest() == digest))
+}
+
+/// The whole state of a task: what [`Task::restore`] takes.
+pub fn load(store: &impl StateStore, n_feeds: usize) -> Result<(Watermark, Vec<Stay>), PortError> {
+    let heads = values::<Stay>(store, Kind::Head)?;
+    let mut histories: BTreeMap<StayId, History> = BTreeMap::new();
+    for (key, chunk) in values::<Chunk>(store, Kind::Chunk)? {
+        if let Key::Chunk { stay, .. } = key {
+            histories.entry(stay).or_default().restore(chunk);
+        }
+    }
+    let mut windows: BTreeMap<StayId, Vec<Window>> = BTreeMap::new();
+    for (key, window) in values::<Window>(store, Kind::Window)? {
+        if let Key::Window { stay, .. } = key {
+            windows.entry(stay).or_default().push(window);
+        }
+    }
+    let stays = heads.into_iter().map(|(_, head)| {
+        let history = histories.remove(&head.id).unwrap_or_default();
+        let windows = windows.remove(&head.id).unwrap_or_default();
+        head.restore(windows, history)
+    });
+    Ok((load_marks(store, n_feeds)?, stays.collect()))
+}
+
+fn put_stay(stay: &mut Stay, commit: &mut Commit) -> Result<(), PortError> {
+    let id = stay.id;
+    commit.puts.push((Key::Head { stay: id }.encode(), value(&*stay)?));
+    let changes = stay.take_changes();
+    for window in changes.windows {
+        let key = Key::Window { stay: id, t: window.t, revision: window.revision };
+        commit.puts.push((key.encode(), value(window)?));
+    }
+    for hour in changes.hours {
+        let key = Key::Chunk { stay: id, hour }.encode();
+        match changes.history.chunk(hour) {
+            Some(chunk) => commit.puts.push((key, value(chunk)?)),
+            None => commit.deletes.push(key),
+        }
+    }
+    Ok(())
+}
+
+fn delete_stay(
+    stay: StayId,
+    store: &impl StateStore,
+    commit: &mut Commit,
+) -> Result<(), PortError> {
+    for kind in [Kind::Head, Kind::Chunk, Kind::Film, Kind::Window] {
+        store.scan(&kind.prefix_of(stay), &mut |key, _| commit.deletes.push(key.to_vec()))?;
+    }
+    Ok(())
+}
+
+fn put_marks(task: &Task, partition: u32, commit: &mut Commit) -> Result<(), PortError> {
+    for (feed, time, derived) in task.watermark().entries() {
+        let topic = task.config().feeds.get(usize::from(feed.0)).map(|feed| feed.topic);
+        if let (Some(topic), true) = (topic, time > EventTime::MIN) {
+            let key = Key::FeedMark { topic, partition, feed }.encode();
+            let mark: StoredMark = (time, derived);
+            commit.puts.push((key, value(&mark)?));
+        }
+    }
+    Ok(())
+}
+
+fn load_marks(store: &impl StateStore, n_feeds: usize) -> Result<Watermark, PortError> {
+    let mut watermark = Watermark::new(n_feeds);
+    for (key, (time, derived)) in values::<StoredMark>(store, Kind::FeedMark)? {
+        let Key::FeedMark { feed, .. } = key else { continue };
+        let mark = Mark { feed, time };
+        if derived {
+            watermark.derive(mark);
+        } else {
+            watermark.mark(mark);
+        }
+    }
+    Ok(watermark)
+}
+
+fn values<T: DeserializeOwned>(
+    store: &impl StateStore,
+    kind: Kind,
+) -> Result<Vec<(Key, T)>, PortError> {
+    let mut found = Vec::new();
+    let mut damaged = None;
+    store.scan(&kind.prefix(), &mut |key, bytes| {
+        let decoded = payload(bytes).and_then(|payload| {
+            postcard::from_bytes::<T>(payload).map_err(|error| unreadable(&error.to_string()))
+        });
+        match (Key::decode(key), decoded) {
+            (Some(key), Ok(value)) => found.push((key, value)),
+            (None, _) => damaged = Some(unreadable("a key of no known kind")),
+            (_, Err(error)) => damaged = Some(error),
+        }
+    })?;
+    damaged.map_or(Ok(found), Err)
+}
+
+fn value<T: Serialize>(value: &T) -> Result<Vec<u8>, PortError> {
+    postcard::to_stdvec(value)
+        .map(|payload| frame(VERSION, &payload))
+        .map_err(|error| PortError::Stop(format!("a value cannot be written: {error}")))
+}
+
+fn payload(bytes: &[u8]) -> Result<&[u8], PortError> {
+    unframe(bytes).map(|(_, payload)| payload).map_err(|error| unreadable(&error.to_string()))
+}
+
+fn unreadable(cause: &str) -> PortError {
+    PortError::Reopen(format!("a stored value cannot be read: {cause}"))
+}

@@ -1,0 +1,336 @@
+//! What happens in a running task, and how it is told.
+
+use std::time::Duration;
+
+use tracing::{debug, error, info, trace, warn};
+
+use super::Metrics;
+use crate::event::Rejection;
+use crate::event::risk::Triggers;
+use crate::ids::{FactId, Origin, StayId, Ticket, Topic};
+use crate::ports::Outcome;
+use crate::time::{EventTime, Span};
+
+/// A record became a dead letter.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRejected<'a> {
+    pub origin: Origin,
+    pub rejection: &'a Rejection,
+}
+
+/// A fact came after its own feed's marks had passed a window that should have held it.
+#[derive(Clone, Copy, Debug)]
+pub struct FactLate {
+    pub topic: Topic,
+    pub stay: StayId,
+    pub fact: FactId,
+    pub late_by: Span,
+}
+
+/// A fact that its stay has already.
+#[derive(Clone, Copy, Debug)]
+pub struct FactDuplicate {
+    pub topic: Topic,
+    pub stay: StayId,
+    pub fact: FactId,
+}
+
+/// A fact entered its stay's state. The most frequent happening: it logs at `trace`.
+#[derive(Clone, Copy, Debug)]
+pub struct FactUsed {
+    pub topic: Topic,
+    pub stay: StayId,
+    pub fact: FactId,
+}
+
+/// A window was sealed. Its triggers are a set, and it is counted once.
+#[derive(Clone, Copy, Debug)]
+pub struct WindowSealed {
+    pub ticket: Ticket,
+    pub triggers: Triggers,
+    /// Feeds whose marks had stopped.
+    pub feeds_missing: usize,
+}
+
+/// The model was asked.
+#[derive(Clone, Copy, Debug)]
+pub struct PredictionRequested {
+    pub ticket: Ticket,
+    /// Requests without an answer, this one included.
+    pub pending: usize,
+}
+
+/// The model's answer was taken, or its deadline passed.
+#[derive(Clone, Copy, Debug)]
+pub struct PredictionAnswered<'a> {
+    pub ticket: Ticket,
+    pub status: PredictionStatus,
+    /// Why it is less than a score; empty for a score.
+    pub reason: &'a str,
+    pub latency: Duration,
+}
+
+/// How a prediction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PredictionStatus {
+    Scored,
+    Degraded,
+    Unscored,
+    /// No answer came before the deadline.
+    Expired,
+    /// The answer was for a task or an epoch that is no longer ours.
+    Dropped,
+}
+
+/// One commit is applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed {
+    pub task: u32,
+    pub number: u64,
+    pub puts: usize,
+    pub outputs: usize,
+    pub took: Duration,
+}
+
+/// A task's watermark moved.
+#[derive(Clone, Copy, Debug)]
+pub struct WatermarkAdvanced {
+    pub task: u32,
+    pub to: EventTime,
+    /// Behind the clock, in replay behind the replay's clock.
+    pub lag: Span,
+}
+
+/// A store is open and its task can read on.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreRecovered {
+    pub task: u32,
+    pub commit: u64,
+    pub values: u64,
+    /// Whether the store was damaged or absent, and made anew from the changelog or the inputs.
+    pub rebuilt: bool,
+    pub took: Duration,
+}
+
+/// A task stopped reading its inputs, so that a bounded queue behind it can drain.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskPaused {
+    pub task: u32,
+    pub cause: PauseCause,
+}
+
+/// What a paused task waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseCause {
+    /// The predictor's queue is full.
+    Predictor,
+    /// The outlet does not take outputs.
+    Outlet,
+    /// A commit failed and is tried again.
+    Store,
+}
+
+/// A paused task reads again.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskResumed {
+    pub task: u32,
+    pub paused_for: Duration,
+}
+
+/// The metrics of the process. They cannot fail to exist once [`super::init`] has returned; a
+/// program that never called it only loses the count.
+fn count(on: impl FnOnce(&Metrics)) {
+    if let Ok(metrics) = Metrics::global() {
+        on(metrics);
+    }
+}
+
+impl RecordRejected<'_> {
+    pub fn emit(&self) {
+        let Rejection { reason, detail } = self.rejection;
+        warn!(reason = reason.code(), %detail, origin = %self.origin, "record rejected");
+        count(|metrics| self.count(metrics));
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        let labels = [self.rejection.reason.code(), self.origin.topic.name()];
+        metrics.records_rejected.with_label_values(&labels).inc();
+    }
+}
+
+impl FactLate {
+    pub fn emit(&self) {
+        let (topic, stay, fact, late_by) = (self.topic.name(), self.stay, self.fact, self.late_by);
+        info!(topic, %stay, %fact, %late_by, "fact late");
+        count(|metrics| self.count(metrics));
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        metrics.facts_late.of(self.topic).inc();
+        metrics.fact_lateness.observe(seconds(self.late_by));
+    }
+}
+
+impl FactDuplicate {
+    pub fn emit(&self) {
+        debug!(topic = self.topic.name(), stay = %self.stay, fact = %self.fact, "fact duplicate");
+        count(|metrics| metrics.facts_duplicate.of(self.topic).inc());
+    }
+}
+
+impl FactUsed {
+    pub fn emit(&self) {
+        trace!(topic = self.topic.name(), stay = %self.stay, fact = %self.fact, "fact used");
+        count(|metrics| metrics.facts_used.of(self.topic).inc());
+    }
+}
+
+impl WindowSealed {
+    pub fn emit(&self) {
+        let (ticket, triggers) = (self.ticket, trigger_set(self.triggers));
+        let feeds_missing = self.feeds_missing;
+        debug!(%ticket, triggers, feeds_missing, "window sealed");
+        count(|metrics| metrics.windows_sealed.with_label_values(&[triggers.as_str()]).inc());
+    }
+}
+
+impl PredictionRequested {
+    pub fn emit(&self) {
+        debug!(ticket = %self.ticket, pending = self.pending, "prediction requested");
+        count(|metrics| metrics.predictions_requested.inc());
+    }
+}
+
+impl PredictionStatus {
+    /// The label's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PredictionStatus::Scored => "scored",
+            PredictionStatus::Degraded => "degraded",
+            PredictionStatus::Unscored => "unscored",
+            PredictionStatus::Expired => "expired",
+            PredictionStatus::Dropped => "dropped",
+        }
+    }
+}
+
+impl<'a> PredictionAnswered<'a> {
+    /// An answer that was accepted.
+    pub fn of(ticket: Ticket, outcome: &'a Outcome, latency: Duration) -> Self {
+        let (status, reason) = match outcome {
+            Outcome::Scored(_) => (PredictionStatus::Scored, ""),
+            Outcome::Degraded(_, reason) => (PredictionStatus::Degraded, reason.as_str()),
+            Outcome::Unscored(reason) => (PredictionStatus::Unscored, reason.as_str()),
+        };
+        PredictionAnswered { ticket, status, reason, latency }
+    }
+
+    pub fn emit(&self) {
+        let (ticket, status, reason) = (self.ticket, self.status.name(), self.reason);
+        let latency_ms = self.latency.as_millis() as u64;
+        match self.status {
+            PredictionStatus::Scored => debug!(%ticket, status, latency_ms, "prediction answered"),
+            _ => warn!(%ticket, status, reason, latency_ms, "prediction answered"),
+        }
+        count(|metrics| self.count(metrics));
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        let latency = metrics.prediction_latency.with_label_values(&[self.status.name()]);
+        latency.observe(self.latency.as_secs_f64());
+    }
+}
+
+impl Committed {
+    pub fn emit(&self) {
+        let Committed { task, number, puts, outputs, took } = *self;
+        let took_us = took.as_micros() as u64;
+        debug!(task, number, puts, outputs, took_us, "committed");
+        count(|metrics| {
+            metrics.commit_time.observe(took.as_secs_f64());
+            metrics.commit_puts.observe(puts as f64);
+        });
+    }
+}
+
+impl WatermarkAdvanced {
+    pub fn emit(&self) {
+        trace!(task = self.task, to = %self.to, lag = %self.lag, "watermark advanced");
+        count(|metrics| self.count(metrics));
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        // The two ends of the range are no times: they would ruin every graph.
+        if self.to == EventTime::MIN || self.to == EventTime::MAX {
+            return;
+        }
+        let task = self.task.to_string();
+        let (to, lag) = (self.to.as_millis(), self.lag.as_millis());
+        metrics.watermark.with_label_values(&[&task]).set(to.div_euclid(1_000));
+        metrics.watermark_lag.with_label_values(&[&task]).set(lag.div_euclid(1_000));
+    }
+}
+
+impl StoreRecovered {
+    pub fn emit(&self) {
+        let StoreRecovered { task, commit, values, rebuilt, took } = *self;
+        let took_ms = took.as_millis() as u64;
+        if rebuilt {
+            error!(task, commit, values, took_ms, "store rebuilt");
+        } else {
+            info!(task, commit, values, took_ms, "store recovered");
+        }
+        let how = if rebuilt { "rebuilt" } else { "opened" };
+        count(|metrics| {
+            let time = metrics.store_recovery_time.with_label_values(&[how]);
+            time.observe(took.as_secs_f64());
+        });
+    }
+}
+
+impl PauseCause {
+    /// The label's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PauseCause::Predictor => "predictor",
+            PauseCause::Outlet => "outlet",
+            PauseCause::Store => "store",
+        }
+    }
+}
+
+impl TaskPaused {
+    pub fn emit(&self) {
+        warn!(task = self.task, cause = self.cause.name(), "task paused");
+        count(|metrics| {
+            metrics.task_paused.with_label_values(&[self.task.to_string()]).set(1);
+            metrics.task_pauses.with_label_values(&[self.cause.name()]).inc();
+        });
+    }
+}
+
+impl TaskResumed {
+    pub fn emit(&self) {
+        let paused_ms = self.paused_for.as_millis() as u64;
+        info!(task = self.task, paused_ms, "task resumed");
+        count(|metrics| {
+            metrics.task_paused.with_label_values(&[self.task.to_string()]).set(0);
+            metrics.task_paused_time.observe(self.paused_for.as_secs_f64());
+        });
+    }
+}
+
+/// The set as one word, in a fixed order: `hour+film`, or `none`.
+fn trigger_set(triggers: Triggers) -> String {
+    let Triggers { hour, landmark, film, request } = triggers;
+    let names = [(hour, "hour"), (landmark, "landmark"), (film, "film"), (request, "request")];
+    let set: Vec<&str> = names.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
+    if set.is_empty() { "none".to_owned() } else { set.join("+") }
+}
+
+fn seconds(span: Span) -> f64 {
+    span.as_millis() as f64 / 1_000.0
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Each happening's line and number, from the same call.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::*;
+use crate::event::Reason;
+
+/// Log lines, kept for the test.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("one thread").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Lines;
+
+    fn make_writer(&'a self) -> Lines {
+        self.clone()
+    }
+}
+
+/// The JSON lines that `emit` logs.
+fn logged(emit: impl FnOnce()) -> Vec<Value> {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(lines.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, emit);
+    let bytes = lines.0.lock().expect("one thread").clone();
+    let text = String::from_utf8(bytes).expect("JSON is text");
+    text.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect()
+}
+
+/// The value of one series in the process's metrics; 0 where it is not there yet.
+fn metric(series: &str) -> f64 {
+    let text = Metrics::global().expect("metrics").render().expect("text");
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.map_or(0.0, |value| value.parse().expect("a number"))
+}
+
+fn ticket() -> Ticket {
+    Ticket { stay: StayId(37), t: EventTime::from_millis(0), revision: 2 }
+}
+
+#[test]
+fn a_rejection_is_logged_and_counted_by_reason_and_topic() {
+    let series = r#"nowcxr_records_rejected_total{reason="unit_suspect",topic="lab"}"#;
+    let before = metric(series);
+    let rejection = Rejection::new(Reason::UnitSuspect, "glucose 5.1 mg/dL");
+    let origin = Origin { topic: Topic::Lab, partition: 3, offset: 70 };
+    let lines = logged(|| RecordRejected { origin, rejection: &rejection }.emit());
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["level"], "WARN");
+    assert_eq!(lines[0]["reason"], "unit_suspect");
+    assert_eq!(lines[0]["origin"], "lab/3@70");
+    assert_eq!(lines[0]["detail"], "glucose 5.1 mg/dL");
+    assert_eq!(metric(series), before + 1.0);
+}
+
+#[test]
+fn facts_are_counted_by_their_topic() {
+    let series = |what: &str| format!(r#"nowcxr_facts_{what}_total{{topic="vital"}}"#);
+    let before = ["used", "late", "duplicate"].map(|what| metric(&series(what)));
+    let (topic, stay, fact) = (Topic::Vital, StayId(9), FactId::from_name("chartevents/1"));
+    let lines = logged(|| {
+        FactUsed { topic, stay, fact }.emit();
+        FactLate { topic, stay, fact, late_by: Span::hours(2) }.emit();
+        FactDuplicate { topic, stay, fact }.emit();
+    });
+    let messages: Vec<&Value> = lines.iter().map(|line| &line["message"]).collect();
+    assert_eq!(messages, ["fact used", "fact late", "fact duplicate"]);
+    assert_eq!(lines[1]["late_by"], "2.00 h");
+    let after = ["used", "late", "duplicate"].map(|what| metric(&series(what)));
+    assert_eq!(after, before.map(|n| n + 1.0));
+    assert!(metric(r#"nowcxr_fact_lateness_seconds_bucket{le="14400"}"#) >= 1.0);
+}
+
+#[test]
+fn a_window_is_counted_once_by_its_set_of_triggers() {
+    let series = r#"nowcxr_windows_sealed_total{triggers="landmark+film"}"#;
+    let before = metric(series);
+    let triggers = Triggers { landmark: true, film: true, ..Triggers::default() };
+    let sealed = WindowSealed { ticket: ticket(), triggers, feeds_missing: 1 };
+    let lines = logged(|| sealed.emit());
+    assert_eq!(lines[0]["triggers"], "landmark+film");
+    assert_eq!(lines[0]["ticket"], "37 1970-01-01T00:00:00.000Z r2");
+    assert_eq!(metric(series), before + 1.0);
+    assert_eq!(trigger_set(Triggers::default()), "none");
+}
+
+#[test]
+fn answers_carry_their_status_and_latency() {
+    let series = r#"nowcxr_prediction_latency_seconds_sum{status="degraded"}"#;
+    let count = r#"nowcxr_prediction_latency_seconds_count{status="unscored"}"#;
+    let before = (metric(series), metric(count));
+    let unscored = Outcome::Unscored("queue closed".into());
+    let answered = PredictionAnswered {
+        ticket: ticket(),
+        status: PredictionStatus::Degraded,
+        reason: "no film",
+        latency: Duration::from_millis(1_500),
+    };
+    let lines = logged(|| {
+        PredictionRequested { ticket: ticket(), pending: 4 }.emit();
+        PredictionAnswered::of(ticket(), &unscored, Duration::ZERO).emit();
+        answered.emit();
+    });
+    assert_eq!(lines[0]["pending"], 4);
+    assert_eq!(lines[1]["reason"], "queue closed");
+    assert_eq!((&lines[2]["level"], &lines[2]["latency_ms"]), (&"WARN".into(), &1_500.into()));
+    assert_eq!((metric(series), metric(count)), (before.0 + 1.5, before.1 + 1.0));
+}
+
+#[test]
+fn a_watermark_at_the_end_of_time_is_logged_but_not_drawn() {
+    let advanced = |to| WatermarkAdvanced { task: 71, to, lag: Span::from_millis(2_500) };
+    let lines = logged(|| advanced(EventTime::MAX).emit());
+    assert_eq!(lines[0]["to"], "end");
+    assert_eq!(metric(r#"nowcxr_watermark_lag_seconds{task="71"}"#), 0.0);
+    logged(|| advanced(EventTime::from_millis(5_000)).emit());
+    assert_eq!(metric(r#"nowcxr_watermark_timestamp_seconds{task="71"}"#), 5.0);
+    assert_eq!(metric(r#"nowcxr_watermark_lag_seconds{task="71"}"#), 2.0);
+}
+
+#[test]
+fn a_task_is_shown_as_paused_until_it_resumes() {
+    let series = r#"nowcxr_task_paused{task="72"}"#;
+    logged(|| TaskPaused { task: 72, cause: PauseCause::Predictor }.emit());
+    assert_eq!(metric(series), 1.0);
+    assert!(metric(r#"nowcxr_task_pauses_total{cause="predictor"}"#) >= 1.0);
+    logged(|| TaskResumed { task: 72, paused_for: Duration::from_secs(3) }.emit());
+    assert_eq!(metric(series), 0.0);
+}
+
+#[test]
+fn commits_and_recoveries_are_timed() {
+    let took = Duration::from_millis(4);
+    let before = metric("nowcxr_commit_puts_sum");
+    let recovered = |rebuilt| StoreRecovered { task: 1, commit: 8, values: 90, rebuilt, took };
+    let lines = logged(|| {
+        Committed { task: 1, number: 8, puts: 30, outputs: 2, took }.emit();
+        recovered(false).emit();
+        recovered(true).emit();
+    });
+    assert_eq!(lines[0]["took_us"], 4_000);
+    assert_eq!((&lines[1]["level"], &lines[2]["level"]), (&"INFO".into(), &"ERROR".into()));
+    assert_eq!(metric("nowcxr_commit_puts_sum"), before + 30.0);
+    assert!(metric(r#"nowcxr_store_recovery_seconds_count{how="rebuilt"}"#) >= 1.0);
+}
+
+#[test]
+fn no_label_can_name_a_patient() {
+    logged(|| FactUsed { topic: Topic::Lab, stay: StayId(1), fact: FactId::from_name("x") }.emit());
+    let text = Metrics::global().expect("metrics").render().expect("text");
+    let allowed =
+        ["reason", "topic", "triggers", "status", "task", "cause", "how", "version", "le"];
+    for series in text.lines().filter(|line| !line.starts_with('#')) {
+        assert!(series.starts_with("nowcxr_"), "{series}");
+        let labels = series.split_once('{').map_or("", |(_, rest)| rest);
+        for label in labels.split("\",").filter_map(|pair| pair.split_once('=')) {
+            assert!(allowed.contains(&label.0), "{series}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The metrics: their names, their collectors, their text.
+
+use std::sync::LazyLock;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::ids::Topic;
+
+/// Of the text that [`Metrics::render`] writes.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Names of all metrics, with their units as Prometheus wants them.
+pub mod name {
+    pub const RECORDS_REJECTED: &str = "nowcxr_records_rejected_total";
+    pub const FACTS_USED: &str = "nowcxr_facts_used_total";
+    pub const FACTS_LATE: &str = "nowcxr_facts_late_total";
+    pub const FACT_LATENESS: &str = "nowcxr_fact_lateness_seconds";
+    pub const FACTS_DUPLICATE: &str = "nowcxr_facts_duplicate_total";
+    pub const WINDOWS_SEALED: &str = "nowcxr_windows_sealed_total";
+    pub const PREDICTIONS_REQUESTED: &str = "nowcxr_predictions_requested_total";
+    pub const PREDICTION_LATENCY: &str = "nowcxr_prediction_latency_seconds";
+    pub const COMMIT_TIME: &str = "nowcxr_commit_seconds";
+    pub const COMMIT_PUTS: &str = "nowcxr_commit_puts";
+    pub const WATERMARK: &str = "nowcxr_watermark_timestamp_seconds";
+    pub const WATERMARK_LAG: &str = "nowcxr_watermark_lag_seconds";
+    pub const STORE_RECOVERY_TIME: &str = "nowcxr_store_recovery_seconds";
+    pub const TASK_PAUSED: &str = "nowcxr_task_paused";
+    pub const TASK_PAUSES: &str = "nowcxr_task_pauses_total";
+    pub const TASK_PAUSED_TIME: &str = "nowcxr_task_paused_seconds";
+    pub const BUILD: &str = "nowcxr_build_info";
+}
+
+/// From a fraction of a commit (0.1 ms) to a slow disk (3 s).
+const COMMIT_BUCKETS: [f64; 10] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
+/// From one put to the largest batch.
+const PUT_BUCKETS: [f64; 7] = [1.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 10_000.0];
+/// From a cached answer to its deadline and beyond.
+const PREDICTION_BUCKETS: [f64; 11] =
+    [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+/// From a minute to a week: event time, not the machine's.
+const LATENESS_BUCKETS: [f64; 7] = [60.0, 600.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0, 604_800.0];
+/// From an empty store to a full ward's, and waits of a task.
+const LONG_BUCKETS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0];
+
+/// One counter a topic, found by index: these are counted for every record.
+pub(super) struct ByTopic([IntCounter; 4]);
+
+impl ByTopic {
+    pub(super) fn of(&self, topic: Topic) -> &IntCounter {
+        let [stay, imaging, lab, vital] = &self.0;
+        match topic {
+            Topic::Stay => stay,
+            Topic::Imaging => imaging,
+            Topic::Lab => lab,
+            Topic::Vital => vital,
+        }
+    }
+}
+
+/// All collectors of the process and the registry that holds them.
+pub struct Metrics {
+    registry: Registry,
+    pub(super) records_rejected: IntCounterVec,
+    pub(super) facts_used: ByTopic,
+    pub(super) facts_late: ByTopic,
+    pub(super) fact_lateness: Histogram,
+    pub(super) facts_duplicate: ByTopic,
+    pub(super) windows_sealed: IntCounterVec,
+    pub(super) predictions_requested: IntCounter,
+    pub(super) prediction_latency: HistogramVec,
+    pub(super) commit_time: Histogram,
+    pub(super) commit_puts: Histogram,
+    pub(super) watermark: IntGaugeVec,
+    pub(super) watermark_lag: IntGaugeVec,
+    pub(super) store_recovery_time: HistogramVec,
+    pub(super) task_paused: IntGaugeVec,
+    pub(super) task_pauses: IntCounterVec,
+    pub(super) task_paused_time: Histogram,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// Registers what it makes, so that no collector can be forgotten.
+struct Maker(Registry);
+
+impl Maker {
+    fn keep<C: Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
+        self.0.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.keep(IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, by: &[&str]) -> prometheus::Result<IntCounterVec> {
+        self.keep(IntCounterVec::new(Opts::new(name, help), by)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, by: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.keep(IntGaugeVec::new(Opts::new(name, help), by)?)
+    }
+
+    fn by_topic(&self, name: &str, help: &str) -> prometheus::Result<ByTopic> {
+        let counters = self.counters(name, help, &["topic"])?;
+        Ok(ByTopic(Topic::ALL.map(|topic| counters.with_label_values(&[topic.name()]))))
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.keep(Histogram::with_opts(options)?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+        by: &str,
+    ) -> prometheus::Result<HistogramVec> {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.keep(HistogramVec::new(options, &[by])?)
+    }
+}
+
+impl Metrics {
+    /// A registry of its own with every metric in it.
+    ///
+    /// # Errors
+    /// Only if two metrics were given one name, or a name that Prometheus refuses.
+    pub fn new() -> prometheus::Result<Self> {
+        let make = Maker(Registry::new());
+        let build = make.gauges(name::BUILD, "Always 1.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let (rejected, task) = (["reason", "topic"], ["task"]);
+        Ok(Metrics {
+            records_rejected: make.counters(
+                name::RECORDS_REJECTED,
+                "Records that became dead letters.",
+                &rejected,
+            )?,
+            facts_used: make.by_topic(name::FACTS_USED, "Facts that entered a stay's state.")?,
+            facts_late: make.by_topic(name::FACTS_LATE, "Facts that their feed had passed.")?,
+            fact_lateness: make.histogram(
+                name::FACT_LATENESS,
+                "Event time by which a feed's marks had passed a late fact.",
+                &LATENESS_BUCKETS,
+            )?,
+            facts_duplicate: make.by_topic(name::FACTS_DUPLICATE, "Facts known already.")?,
+            windows_sealed: make.counters(
+                name::WINDOWS_SEALED,
+                "Windows sealed, by the set of their triggers.",
+                &["triggers"],
+            )?,
+            predictions_requested: make
+                .counter(name::PREDICTIONS_REQUESTED, "Requests sent to the model.")?,
+            prediction_latency: make.histograms(
+                name::PREDICTION_LATENCY,
+                "From a request to its answer.",
+                &PREDICTION_BUCKETS,
+                "status",
+            )?,
+            commit_time: make.histogram(name::COMMIT_TIME, "One commit.", &COMMIT_BUCKETS)?,
+            commit_puts: make.histogram(name::COMMIT_PUTS, "Values in one.", &PUT_BUCKETS)?,
+            watermark: make.gauges(
+                name::WATERMARK,
+                "Event time that a task has reached; absent before its first mark.",
+                &task,
+            )?,
+            watermark_lag: make.gauges(
+                name::WATERMARK_LAG,
+                "How far the watermark lies behind the clock or the replay's clock.",
+                &task,
+            )?,
+            store_recovery_time: make.histograms(
+                name::STORE_RECOVERY_TIME,
+                "Opening a store until its task could read on.",
+                &LONG_BUCKETS,
+                "how",
+            )?,
+            task_paused: make.gauges(name::TASK_PAUSED, "1 while a task does not read.", &task)?,
+            task_pauses: make.counters(name::TASK_PAUSES, "Pauses of tasks.", &["cause"])?,
+            task_paused_time: make.histogram(
+                name::TASK_PAUSED_TIME,
+                "Length of one pause.",
+                &LONG_BUCKETS,
+            )?,
+            registry: make.0,
+        })
+    }
+
+    /// Those of the process.
+    ///
+    /// # Errors
+    /// As [`Metrics::new`].
+    pub fn global() -> Result<&'static Metrics, &'static prometheus::Error> {
+        static GLOBAL: LazyLock<prometheus::Result<Metrics>> = LazyLock::new(Metrics::new);
+        GLOBAL.as_ref()
+    }
+
+    /// All metrics in Prometheus' text format, see [`CONTENT_TYPE`].
+    ///
+    /// # Errors
+    /// If a collector gives what the format cannot say.
+    pub fn render(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}

@@ -1,0 +1,160 @@
+//! What must be said about a Kafka cluster, and every bound of this transport.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Topic;
+use crate::ports::OutputKind;
+
+/// The largest record: an inline film of 16 MiB, and room for its key, headers and framing.
+pub const MAX_RECORD_BYTES: usize = 17 * 1024 * 1024;
+/// What one fetch may return. Must exceed [`MAX_RECORD_BYTES`], or a film would block its topic.
+pub const MAX_FETCH_BYTES: usize = 2 * MAX_RECORD_BYTES;
+/// What librdkafka may hold ahead of us, in KiB. One fetch may come on top of it.
+pub const PREFETCH_KBYTES: usize = 32 * 1024;
+/// What a source holds for its task, in records.
+pub const QUEUE_RECORDS: usize = 4_096;
+/// What a source holds for its task, in bytes. One record may come on top of it.
+pub const QUEUE_BYTES: usize = 32 * 1024 * 1024;
+/// What a producer holds before it makes its caller wait, in KiB.
+pub const SEND_KBYTES: usize = 64 * 1024;
+/// How long a question to the cluster (metadata, offsets, topic creation) may take.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a revoked partition's task has to let go of its source before it is taken away.
+pub const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One cluster, and how this application is named in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaSettings {
+    /// `host:port`, several separated by commas.
+    pub bootstrap: String,
+    /// Names the consumer group and the journal: `<app>` and `<app>-journal`.
+    #[serde(default = "default_app")]
+    pub app: String,
+    /// Stands before the name of every input and output topic, for instance `icu.`.
+    #[serde(default)]
+    pub prefix: String,
+    /// Whether topics that do not exist are created.
+    #[serde(default = "default_create")]
+    pub create_topics: bool,
+    /// How many partitions topics get that are created here: the most tasks there can ever be.
+    #[serde(default = "default_partitions")]
+    pub partitions: u32,
+    /// How many copies topics get that are created here; no more than there are brokers.
+    #[serde(default = "default_replication")]
+    pub replication: u32,
+    #[serde(default)]
+    pub clock: AppendClock,
+    /// A name for this process that survives its restart (`group.instance.id`), so that a restart
+    /// within the session timeout moves no partition.
+    #[serde(default)]
+    pub instance: Option<String>,
+    /// How long an output may take to be acknowledged by all replicas.
+    #[serde(default = "default_delivery")]
+    pub delivery_timeout_ms: u64,
+    /// Further librdkafka properties, such as `security.protocol`. They win over ours.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Which timestamp of a record says when it was appended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AppendClock {
+    /// The broker's (`LogAppendTime`). A topic without it gives no append time.
+    #[default]
+    Broker,
+    /// The one that the replay wrote: its own clock, which runs in the patients' time.
+    Replay,
+}
+
+fn default_app() -> String {
+    "nowcxr".to_owned()
+}
+
+fn default_create() -> bool {
+    true
+}
+
+fn default_partitions() -> u32 {
+    8
+}
+
+fn default_replication() -> u32 {
+    1
+}
+
+fn default_delivery() -> u64 {
+    30_000
+}
+
+impl KafkaSettings {
+    /// The defaults, for the cluster at `bootstrap`.
+    pub fn new(bootstrap: impl Into<String>) -> Self {
+        KafkaSettings {
+            bootstrap: bootstrap.into(),
+            app: default_app(),
+            prefix: String::new(),
+            create_topics: default_create(),
+            partitions: default_partitions(),
+            replication: default_replication(),
+            clock: AppendClock::default(),
+            instance: None,
+            delivery_timeout_ms: default_delivery(),
+            properties: BTreeMap::new(),
+        }
+    }
+
+    /// Name of an input topic.
+    pub fn input(&self, topic: Topic) -> String {
+        format!("{}{}", self.prefix, topic.name())
+    }
+
+    /// Name of an output topic.
+    pub fn output(&self, kind: OutputKind) -> String {
+        let name = match kind {
+            OutputKind::Risk => "risk",
+            OutputKind::Alert => "alert",
+            OutputKind::DeadLetter => "dead_letter",
+            OutputKind::View => "view",
+        };
+        format!("{}{name}", self.prefix)
+    }
+
+    pub fn journal(&self) -> String {
+        format!("{}-journal", self.app)
+    }
+
+    /// Names of the input topics, in the order of [`Topic::ALL`].
+    pub(super) fn inputs(&self) -> [String; 4] {
+        Topic::ALL.map(|topic| self.input(topic))
+    }
+
+    pub(super) fn delivery_timeout(&self) -> Duration {
+        Duration::from_millis(self.delivery_timeout_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_enough_and_unknown_keys_are_refused() {
+        let short: KafkaSettings = serde_json::from_str(r#"{"bootstrap": "a:1"}"#).unwrap();
+        assert_eq!(short, KafkaSettings::new("a:1"));
+        let typo = r#"{"bootstrap": "a:1", "partition": 3}"#;
+        assert!(serde_json::from_str::<KafkaSettings>(typo).is_err());
+    }
+
+    #[test]
+    fn topics_carry_the_prefix_and_the_journal_the_application() {
+        let settings = KafkaSettings { prefix: "icu.".to_owned(), ..KafkaSettings::new("a:1") };
+        assert_eq!(settings.input(Topic::Lab), "icu.lab");
+        assert_eq!(settings.output(OutputKind::DeadLetter), "icu.dead_letter");
+        assert_eq!(settings.journal(), "nowcxr-journal");
+    }
+}

@@ -1,0 +1,70 @@
+//! The way into the input topics, for the replay and for feeds that we own.
+
+use super::delivery::{Delivery, Outgoing};
+use super::settings::KafkaSettings;
+use super::topics::ensure_topics;
+use crate::ids::Topic;
+use crate::ports::PortError;
+use crate::time::WallTime;
+
+/// Appends records to the input topics. Order is kept within each partition.
+pub struct KafkaSink {
+    delivery: Delivery,
+    topics: [String; 4],
+    partitions: u32,
+}
+
+impl KafkaSink {
+    /// Creates the topics where they are missing.
+    pub fn open(settings: &KafkaSettings) -> Result<Self, PortError> {
+        let partitions = ensure_topics(settings)?;
+        KafkaSink::to_existing(settings, partitions)
+    }
+
+    pub(super) fn to_existing(
+        settings: &KafkaSettings,
+        partitions: u32,
+    ) -> Result<Self, PortError> {
+        let delivery = Delivery::open(settings, "sink")?;
+        Ok(KafkaSink { delivery, topics: settings.inputs(), partitions })
+    }
+
+    pub fn partitions(&self) -> u32 {
+        self.partitions
+    }
+
+    /// Appends one record to the partition of its key. `at` is the replay's clock: see
+    /// [`super::AppendClock::Replay`]; a topic with broker append time ignores it.
+    pub fn append(
+        &mut self,
+        topic: Topic,
+        key: Option<&[u8]>,
+        value: &[u8],
+        at: Option<WallTime>,
+    ) -> Result<(), PortError> {
+        let topic = &self.topics[topic as usize];
+        self.delivery.enqueue(Outgoing { topic, partition: None, key, value, at, headers: None })
+    }
+
+    /// Appends a mark to every partition of a topic, behind all records appended before.
+    pub fn mark(
+        &mut self,
+        topic: Topic,
+        value: &[u8],
+        at: Option<WallTime>,
+    ) -> Result<(), PortError> {
+        let topic = &self.topics[topic as usize];
+        for partition in 0..self.partitions {
+            let partition = Some(partition);
+            let mark = Outgoing { topic, partition, key: None, value, at, headers: None };
+            self.delivery.enqueue(mark)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was appended is durable. Call it before the end, and before a resume
+    /// point is written down.
+    pub fn flush(&mut self) -> Result<(), PortError> {
+        self.delivery.finish()
+    }
+}

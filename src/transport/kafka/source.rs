@@ -1,0 +1,165 @@
+//! One task's input: the records of its partition of every input topic, from where its state says.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rdkafka::consumer::BaseConsumer;
+
+use super::client::consumer;
+use super::error::port_error;
+use super::group::Members;
+use super::lane::{Lane, Tagged, lane};
+use super::reader::{Command, Reader, ReaderHandle};
+use super::settings::KafkaSettings;
+use super::topics::check_topics;
+use crate::ids::Position;
+use crate::ports::{PortError, Source, SourceRecord};
+
+/// How soon a waiting fetch notices that its partition has gone.
+const NOTICE: Duration = Duration::from_millis(50);
+
+/// Records of one or more partitions, in log order within each topic and partition.
+pub struct KafkaSource {
+    lane: Arc<Lane>,
+    records: Receiver<Tagged>,
+    reader: ReaderHandle,
+    /// Counts seeks; 0 until the first.
+    generation: u64,
+    /// Set where the source has a consumer of its own. Declared last: it ends after the lane.
+    _own: Option<Reader>,
+}
+
+impl KafkaSource {
+    /// Reads `partitions` of every input without being a member of the group. For rebuilds, tests
+    /// and the only node there is; nothing keeps another process from reading the same.
+    ///
+    /// # Errors
+    /// Those of [`check_topics`]; `Stop` for a partition that the topics do not have.
+    pub fn open(
+        settings: &KafkaSettings,
+        partitions: impl IntoIterator<Item = u32>,
+    ) -> Result<Self, PortError> {
+        let partitions: BTreeSet<u32> = partitions.into_iter().collect();
+        let count = check_topics(settings)?;
+        if let Some(absent) = partitions.iter().find(|&&p| p >= count) {
+            return Err(PortError::Stop(format!(
+                "kafka partition {absent} was asked for, but the inputs have {count} (0 to {})",
+                count - 1
+            )));
+        }
+        KafkaSource::assigned(settings, partitions)
+    }
+
+    /// As [`KafkaSource::open`], for topics that are known to be in order.
+    pub(super) fn assigned(
+        settings: &KafkaSettings,
+        partitions: BTreeSet<u32>,
+    ) -> Result<Self, PortError> {
+        let consumer: BaseConsumer<Members> = consumer(settings, "source")
+            .create_with_context(Members::new(settings))
+            .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))?;
+        let reader = Reader::start(settings, consumer)?;
+        let source = KafkaSource::on(reader.handle(), 1, partitions)?;
+        Ok(KafkaSource { _own: Some(reader), ..source })
+    }
+
+    pub(super) fn on(
+        reader: ReaderHandle,
+        id: u64,
+        partitions: BTreeSet<u32>,
+    ) -> Result<Self, PortError> {
+        let (lane, records, feeder) = lane(id, partitions);
+        reader.send(Command::Add(feeder))?;
+        Ok(KafkaSource { lane, records, reader, generation: 0, _own: None })
+    }
+
+    pub(super) fn lane(&self) -> Weak<Lane> {
+        Arc::downgrade(&self.lane)
+    }
+
+    /// The partitions whose records come out here.
+    pub fn partitions(&self) -> &BTreeSet<u32> {
+        &self.lane.partitions
+    }
+
+    fn check_owned(&self) -> Result<(), PortError> {
+        if self.lane.is_revoked() {
+            return Err(PortError::Reopen(format!(
+                "partitions {:?} were revoked by the consumer group",
+                self.lane.partitions
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Source for KafkaSource {
+    /// # Errors
+    /// `Reopen` when the group has taken the partition away. Errors of the broker come only when
+    /// there is nothing to hand out, and each once.
+    fn fetch(
+        &mut self,
+        max: usize,
+        wait: Duration,
+        into: &mut Vec<SourceRecord>,
+    ) -> Result<(), PortError> {
+        self.check_owned()?;
+        if self.generation == 0 {
+            self.seek(&[])?;
+        }
+        let deadline = Instant::now() + wait;
+        let full = into.len().saturating_add(max);
+        let before = into.len();
+        while into.len() < full {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let patience = if into.len() == before { left.min(NOTICE) } else { Duration::ZERO };
+            match self.records.recv_timeout(patience) {
+                Ok(tagged) => {
+                    self.lane.taken(&tagged.record);
+                    if tagged.generation == self.generation {
+                        into.push(tagged.record);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if into.len() > before => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.check_owned()?;
+                    if let Some(trouble) = self.lane.trouble() {
+                        return Err(trouble);
+                    }
+                    if left.is_zero() {
+                        return Ok(());
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(PortError::Reopen(
+                        "the kafka reader has ended; open the source anew".to_owned(),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn seek(&mut self, positions: &[Position]) -> Result<(), PortError> {
+        self.check_owned()?;
+        if let Some(foreign) =
+            positions.iter().find(|p| !self.lane.partitions.contains(&p.partition))
+        {
+            return Err(PortError::Stop(format!(
+                "the state holds a position of {}/{}, but this source reads partitions {:?}; open \
+                 the state with the partitions that it was made with",
+                foreign.topic.name(),
+                foreign.partition,
+                self.lane.partitions
+            )));
+        }
+        self.generation += 1;
+        self.reader.send(Command::Seek {
+            lane: self.lane.id,
+            generation: self.generation,
+            positions: positions.to_vec(),
+        })
+    }
+}

@@ -1,0 +1,264 @@
+//! The topics that must exist: created where they are missing, checked where they are there.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::Client;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::client::{common, log_error, log_line, with_properties};
+use super::error::port_error;
+use super::settings::{ASK_TIMEOUT, AppendClock, KafkaSettings, MAX_RECORD_BYTES};
+use crate::ids::Topic;
+use crate::ports::{OutputKind, PortError};
+
+/// Between two looks at topics that are being created.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+struct AdminContext;
+
+impl ClientContext for AdminContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log_line(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&error, reason);
+    }
+}
+
+/// One topic as it should be.
+struct Plan {
+    name: String,
+    /// Inputs and journal: the task with number n reads partition n of each.
+    is_co_partitioned: bool,
+    config: Vec<(&'static str, String)>,
+}
+
+/// Creates the topics that do not exist and checks those that do. Returns the partitions of the
+/// inputs, which is the number of tasks.
+///
+/// # Errors
+/// `Retry` when no broker answers; `Stop` when the partitions differ, or rights are missing.
+pub fn ensure_topics(settings: &KafkaSettings) -> Result<u32, PortError> {
+    let admin: AdminClient<AdminContext> = with_properties(common(settings, "admin"), settings)
+        .create_with_context(AdminContext)
+        .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))?;
+    let plans = plans(settings);
+    let there = partitions_by_topic(admin.inner(), settings)?;
+    let partitions = co_partitions(&plans, &there)?.unwrap_or(settings.partitions);
+    let missing: Vec<&Plan> = plans.iter().filter(|p| !there.contains_key(&p.name)).collect();
+    if missing.is_empty() {
+        return Ok(partitions);
+    }
+    if !settings.create_topics {
+        let names: Vec<&str> = missing.iter().map(|plan| plan.name.as_str()).collect();
+        return Err(PortError::Stop(format!(
+            "kafka topics {} do not exist; create them with {partitions} partitions each, or set \
+             kafka.create_topics",
+            names.join(", ")
+        )));
+    }
+    create(&admin, settings, &missing, partitions)?;
+    await_topics(admin.inner(), settings, &plans)?;
+    Ok(partitions)
+}
+
+/// As [`ensure_topics`], but creates nothing.
+pub fn check_topics(settings: &KafkaSettings) -> Result<u32, PortError> {
+    ensure_topics(&KafkaSettings { create_topics: false, ..settings.clone() })
+}
+
+fn plans(settings: &KafkaSettings) -> Vec<Plan> {
+    // Nothing may expire: until there is a changelog, inputs and journal are the only way to
+    // rebuild a lost state.
+    let kept = || {
+        vec![
+            ("cleanup.policy", "delete".to_owned()),
+            ("retention.ms", "-1".to_owned()),
+            ("max.message.bytes", MAX_RECORD_BYTES.to_string()),
+        ]
+    };
+    let mut plans: Vec<Plan> = Topic::ALL
+        .iter()
+        .map(|&topic| {
+            let config = kept().into_iter().chain(timestamps(settings.clock)).collect();
+            Plan { name: settings.input(topic), is_co_partitioned: true, config }
+        })
+        .collect();
+    plans.push(Plan { name: settings.journal(), is_co_partitioned: true, config: kept() });
+    for kind in [OutputKind::Risk, OutputKind::Alert, OutputKind::DeadLetter, OutputKind::View] {
+        let mut config = kept();
+        if kind == OutputKind::View {
+            // The newest view of a stay is all that a dashboard needs.
+            config.retain(|(key, _)| *key != "cleanup.policy");
+            config.push(("cleanup.policy", "compact".to_owned()));
+        }
+        plans.push(Plan { name: settings.output(kind), is_co_partitioned: false, config });
+    }
+    plans
+}
+
+/// A replay's records lie decades from the broker's clock; by default it refuses those from the
+/// future and would delete those from the past.
+fn timestamps(clock: AppendClock) -> Vec<(&'static str, String)> {
+    match clock {
+        AppendClock::Broker => vec![("message.timestamp.type", "LogAppendTime".to_owned())],
+        AppendClock::Replay => vec![
+            ("message.timestamp.type", "CreateTime".to_owned()),
+            ("message.timestamp.before.max.ms", i64::MAX.to_string()),
+            ("message.timestamp.after.max.ms", i64::MAX.to_string()),
+        ],
+    }
+}
+
+fn partitions_by_topic(
+    client: &Client<AdminContext>,
+    settings: &KafkaSettings,
+) -> Result<BTreeMap<String, u32>, PortError> {
+    let metadata = client
+        .fetch_metadata(None, ASK_TIMEOUT)
+        .map_err(|e| port_error("asking kafka for its topics", &settings.bootstrap, &e))?;
+    let ready = metadata.topics().iter().filter(|topic| {
+        topic.error().is_none() && topic.partitions().iter().all(|p| p.leader() >= 0)
+    });
+    Ok(ready.map(|topic| (topic.name().to_owned(), topic.partitions().len() as u32)).collect())
+}
+
+/// The partitions that all existing co-partitioned topics have; `None` if there is none yet.
+fn co_partitions(plans: &[Plan], there: &BTreeMap<String, u32>) -> Result<Option<u32>, PortError> {
+    let mut found = plans
+        .iter()
+        .filter(|plan| plan.is_co_partitioned)
+        .filter_map(|plan| there.get(&plan.name).map(|&n| (plan.name.as_str(), n)));
+    let Some((first, partitions)) = found.next() else { return Ok(None) };
+    if let Some((other, n)) = found.find(|&(_, n)| n != partitions) {
+        return Err(PortError::Stop(format!(
+            "kafka topic {first} has {partitions} partitions and {other} has {n}; inputs and \
+             journal need the same number, so that a stay's facts meet in one task: create \
+             {other} anew with {partitions}, or choose another kafka.prefix"
+        )));
+    }
+    Ok(Some(partitions))
+}
+
+fn create(
+    admin: &AdminClient<AdminContext>,
+    settings: &KafkaSettings,
+    missing: &[&Plan],
+    partitions: u32,
+) -> Result<(), PortError> {
+    let count = i32::try_from(partitions)
+        .ok()
+        .filter(|&n| n > 0)
+        .ok_or_else(|| PortError::Stop(format!("kafka.partitions = {partitions} is no count")))?;
+    let copies = i32::try_from(settings.replication).unwrap_or(i32::MAX);
+    let new: Vec<NewTopic<'_>> = missing
+        .iter()
+        .map(|plan| {
+            let topic = NewTopic::new(&plan.name, count, TopicReplication::Fixed(copies));
+            plan.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
+        })
+        .collect();
+    let options = AdminOptions::new().request_timeout(Some(ASK_TIMEOUT));
+    let failed = |e| port_error("creating kafka topics", &settings.bootstrap, &e);
+    let results = wait_for(admin.create_topics(&new, &options), 2 * ASK_TIMEOUT)
+        .unwrap_or(Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut)))
+        .map_err(failed)?;
+    for result in results {
+        match result {
+            // Another node that starts at the same time may be quicker.
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((name, code)) => {
+                let doing = format!("creating kafka topic {name}");
+                return Err(port_error(&doing, &settings.bootstrap, &KafkaError::AdminOp(code)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits until every topic has its leaders, so that the first use of it does not fail.
+fn await_topics(
+    client: &Client<AdminContext>,
+    settings: &KafkaSettings,
+    plans: &[Plan],
+) -> Result<(), PortError> {
+    let deadline = Instant::now() + ASK_TIMEOUT;
+    loop {
+        let there = partitions_by_topic(client, settings)?;
+        match plans.iter().find(|plan| !there.contains_key(&plan.name)) {
+            None => return co_partitions(plans, &there).map(drop),
+            Some(plan) if Instant::now() >= deadline => {
+                return Err(PortError::Retry(format!(
+                    "kafka topic {} was created but has no leader yet",
+                    plan.name
+                )));
+            }
+            Some(_) => thread::sleep(LOOK_AGAIN),
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// The future's answer, or `None` after `limit`. The admin client is the only part of the crate
+/// that speaks in futures, and one caller at a time needs no executor.
+fn wait_for<F: Future>(future: F, limit: Duration) -> Option<F::Output> {
+    let deadline = Instant::now() + limit;
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(answer) = future.as_mut().poll(&mut context) {
+            return Some(answer);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        thread::park_timeout(left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn there(counts: &[(&str, u32)]) -> BTreeMap<String, u32> {
+        counts.iter().map(|&(name, n)| (name.to_owned(), n)).collect()
+    }
+
+    #[test]
+    fn unequal_partitions_name_both_topics() {
+        let plans = plans(&KafkaSettings::new("a:1"));
+        assert_eq!(co_partitions(&plans, &there(&[])).unwrap(), None);
+        assert_eq!(co_partitions(&plans, &there(&[("lab", 3), ("risk", 1)])).unwrap(), Some(3));
+        let error = co_partitions(&plans, &there(&[("lab", 3), ("vital", 4)])).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, PortError::Stop(_)));
+        assert!(text.contains("lab has 3") && text.contains("vital has 4"), "{text}");
+    }
+
+    #[test]
+    fn a_future_that_never_answers_is_given_up() {
+        assert_eq!(wait_for(std::future::ready(7), Duration::ZERO), Some(7));
+        let start = Instant::now();
+        assert_eq!(wait_for(std::future::pending::<()>(), Duration::from_millis(30)), None);
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,200 @@
+//! Bytes to records and back, on readers and writers that are built once.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::records::{ImagingEvent, LabEvent, MarkRecord, StayEventRecord, VitalEvent};
+use super::schemas::{MAX_RECORD_BYTES, OlderSchema, RecordKind, Schemas, WireError, write_header};
+use crate::config::Feed;
+use crate::event::dictionary::Dictionary;
+use crate::event::{Reason, Rejection};
+use crate::ids::StayId;
+
+/// A struct that mirrors one schema file.
+pub trait Record: Serialize + DeserializeOwned {
+    const KIND: RecordKind;
+}
+
+impl Record for LabEvent {
+    const KIND: RecordKind = RecordKind::Lab;
+}
+
+impl Record for VitalEvent {
+    const KIND: RecordKind = RecordKind::Vital;
+}
+
+impl Record for ImagingEvent {
+    const KIND: RecordKind = RecordKind::Imaging;
+}
+
+impl Record for StayEventRecord {
+    const KIND: RecordKind = RecordKind::Stay;
+}
+
+impl Record for MarkRecord {
+    const KIND: RecordKind = RecordKind::Mark;
+}
+
+/// Decodes and encodes every record. Built once, shared by reference between threads.
+pub struct Codec {
+    schemas: Schemas,
+    pub(super) feeds: Vec<Feed>,
+    pub(super) dictionary: Dictionary,
+}
+
+impl Codec {
+    /// With the schemas of this version. `feeds` in the order of their ids.
+    pub fn new(feeds: &[Feed], dictionary: Dictionary) -> Result<Self, WireError> {
+        Codec::with_older(feeds, dictionary, &[])
+    }
+
+    /// Reads records of `older` schemas too; what an older writer did not say takes its default.
+    pub fn with_older(
+        feeds: &[Feed],
+        dictionary: Dictionary,
+        older: &[OlderSchema],
+    ) -> Result<Self, WireError> {
+        Ok(Codec { schemas: Schemas::new(older)?, feeds: feeds.to_vec(), dictionary })
+    }
+
+    /// `record` as Confluent-framed Avro.
+    pub fn encode<R: Record>(&self, record: &R) -> Result<Vec<u8>, WireError> {
+        let mut bytes = Vec::with_capacity(128);
+        self.encode_into(record, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Appends `record` to `into`, which is left as it was on an error.
+    pub fn encode_into<R: Record>(&self, record: &R, into: &mut Vec<u8>) -> Result<(), WireError> {
+        let name = R::KIND.name();
+        let Some((id, writer)) = self.schemas.writer(R::KIND) else {
+            return Err(WireError::Schema(format!("{name}: missing")));
+        };
+        let start = into.len();
+        write_header(*id, into);
+        match writer.write_ser(into, record) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                into.truncate(start);
+                Err(WireError::Encode { record: name, cause: short(&error.to_string()) })
+            }
+        }
+    }
+
+    /// The kind of a framed record, from its schema id.
+    pub fn kind_of(&self, bytes: &[u8]) -> Result<RecordKind, Rejection> {
+        self.schemas.open(bytes).map(|(kind, _, _)| kind).map_err(undecodable)
+    }
+
+    /// One whole record of kind `R`; anything else is a rejection that says where it broke off.
+    pub fn decode<R: Record>(&self, bytes: &[u8]) -> Result<R, Rejection> {
+        if bytes.len() > MAX_RECORD_BYTES {
+            return Err(too_large(R::KIND, bytes.len()));
+        }
+        let (kind, reader, body) = self.schemas.open(bytes).map_err(undecodable)?;
+        if kind != R::KIND {
+            let (found, wanted) = (kind.name(), R::KIND.name());
+            return Err(undecodable(format!("a {found} record where {wanted} belongs")));
+        }
+        let mut rest = body;
+        let record = reader.read_deser::<R>(&mut rest).map_err(|_| {
+            let at = body.len() - rest.len();
+            let (kind, len) = (kind.name(), body.len());
+            undecodable(format!("not a {kind} record, or cut short: byte {at} of {len}"))
+        })?;
+        match rest.len() {
+            0 => Ok(record),
+            n => Err(undecodable(format!("{n} bytes follow the {} record", kind.name()))),
+        }
+    }
+
+    /// The key of every record but marks: the stay id in decimal.
+    pub fn key(stay: StayId) -> String {
+        stay.0.to_string()
+    }
+}
+
+/// A record that reads well and says what cannot be.
+pub(super) fn does_not_hold(detail: String) -> Rejection {
+    undecodable(detail)
+}
+
+fn undecodable(detail: String) -> Rejection {
+    Rejection::new(Reason::Undecodable, detail)
+}
+
+fn too_large(kind: RecordKind, len: usize) -> Rejection {
+    let reason = match kind {
+        RecordKind::Imaging => Reason::FilmTooLarge,
+        _ => Reason::Undecodable,
+    };
+    Rejection::new(reason, format!("{len} bytes; a record may have {MAX_RECORD_BYTES}"))
+}
+
+/// apache-avro's messages print whole schemas; the first line says what is wrong.
+fn short(message: &str) -> String {
+    message.chars().take(160).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::records::{Code, CodeSystem, ObservationStatus, RecordedValue};
+    use super::*;
+    use crate::config::EngineConfig;
+    use crate::event::dictionary::Profile;
+    use crate::ids::{FactId, Topic};
+    use crate::time::EventTime;
+
+    fn codec() -> Codec {
+        let dictionary = Dictionary::builtin(Profile::Reference).expect("dictionary");
+        Codec::new(&EngineConfig::default().feeds, dictionary).expect("codec")
+    }
+
+    fn lab() -> LabEvent {
+        LabEvent {
+            event_id: FactId::from_name("lab/1"),
+            stay_id: StayId(30_000_001),
+            feed: "lab".into(),
+            code: Code { system: CodeSystem::Loinc, code: "2345-7".into() },
+            value: RecordedValue::Number(104.5),
+            unit: Some("mg/dL".into()),
+            observed_at: EventTime::from_millis(4_000_000_000_000),
+            available_at: EventTime::from_millis(4_000_003_600_000),
+            status: ObservationStatus::Final,
+            replaces: None,
+            specimen: Some("blood".into()),
+        }
+    }
+
+    #[test]
+    fn a_lab_round_trips_behind_a_confluent_header() {
+        let codec = codec();
+        let bytes = codec.encode(&lab()).expect("encode");
+        assert_eq!(bytes[..5], [0, 0, 0, 0, 1]);
+        assert_eq!(codec.decode::<LabEvent>(&bytes).expect("decode"), lab());
+        assert_eq!(codec.kind_of(&bytes).expect("kind"), RecordKind::Lab);
+    }
+
+    #[test]
+    fn a_stay_id_beyond_a_long_is_an_error_and_leaves_the_buffer_alone() {
+        let mut into = vec![7];
+        let record = LabEvent { stay_id: StayId(u64::MAX), ..lab() };
+        assert!(codec().encode_into(&record, &mut into).is_err());
+        assert_eq!(into, [7]);
+    }
+
+    #[test]
+    fn every_byte_counts() {
+        let codec = codec();
+        let mut bytes = codec.encode(&lab()).expect("encode");
+        for end in 0..bytes.len() {
+            let cut = codec.decode::<LabEvent>(&bytes[..end]).expect_err("cut short");
+            assert_eq!(cut.reason, Reason::Undecodable);
+        }
+        bytes.push(0);
+        let longer = codec.decode::<LabEvent>(&bytes).expect_err("trailing byte");
+        assert!(longer.detail.starts_with("1 bytes follow"), "{longer}");
+        let wrong = codec.decode_input(Topic::Vital, None, &bytes[..bytes.len() - 1]);
+        assert_eq!(wrong.expect_err("wrong topic").reason, Reason::Undecodable);
+    }
+}

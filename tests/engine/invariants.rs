@@ -1,0 +1,205 @@
+//! The invariants of `src/engine/mod.rs`, each over many seeded wards. A failure prints its seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nowcxr::config::EngineConfig;
+use nowcxr::engine::{Answer, Effect, Fate, Input, Outcome};
+use nowcxr::event::risk::{Probability, RiskEvent, Status};
+use nowcxr::ids::{Ticket, VariableId};
+use nowcxr::time::{EventTime, Span};
+
+use crate::support::{payloads, run, score_of, scores, sealed, step_and_answer, task};
+use crate::workload::{Faults, Ward, ward};
+
+const SEEDS: u64 = 300;
+/// No honest answer of these tests is this number.
+const WRONG: f32 = 0.123_456;
+
+fn each_ward(faults: &Faults, check: impl Fn(u64, &Ward)) {
+    println!("seeds 0..{SEEDS}");
+    for seed in 0..SEEDS {
+        check(seed, &ward(seed, faults));
+    }
+}
+
+fn effects_of(inputs: Vec<Input>) -> Vec<Effect> {
+    run(&mut task(EngineConfig::default()), inputs)
+}
+
+#[test]
+fn same_inputs_give_the_same_effects_byte_for_byte() {
+    each_ward(&Faults::ALL, |seed, ward| {
+        let once = format!("{:?}", effects_of(ward.in_order()));
+        let again = format!("{:?}", effects_of(ward.in_order()));
+        assert_eq!(once, again, "seed {seed}");
+    });
+}
+
+#[test]
+fn no_interleaving_of_feeds_can_be_seen_in_the_output() {
+    let mut n_events = 0;
+    each_ward(&Faults::ALL, |seed, ward| {
+        let expected = payloads(&effects_of(ward.in_order()));
+        for other in 0..4 {
+            let inputs = ward.interleaved(seed * 31 + other);
+            let got = payloads(&effects_of(inputs));
+            assert_eq!(got, expected, "seed {seed}, interleaving {other}");
+        }
+    });
+    for seed in 0..SEEDS {
+        n_events += payloads(&effects_of(ward(seed, &Faults::ALL).in_order())).len();
+    }
+    assert!(n_events > 1_000, "only {n_events} events were compared");
+}
+
+#[test]
+fn the_watermark_never_goes_back() {
+    each_ward(&Faults::ALL, |seed, ward| {
+        let mut last = EventTime::MIN;
+        for effect in effects_of(ward.interleaved(seed)) {
+            if let Effect::Advanced(to) = effect {
+                assert!(to > last, "seed {seed}: {last} then {to}");
+                last = to;
+            }
+        }
+    });
+}
+
+#[test]
+fn the_first_revision_knows_what_was_available_by_t_and_nothing_else() {
+    each_ward(&Faults::NONE, |seed, ward| {
+        let mut task = task(EngineConfig::default());
+        let mut effects = Vec::new();
+        for input in ward.in_order() {
+            let already = effects.len();
+            task.step(input, &mut effects);
+            let tickets: Vec<Ticket> = effects[already..].iter().filter_map(sealed).collect();
+            for ticket in tickets {
+                let request = task.request(ticket).unwrap();
+                let got: Vec<(EventTime, VariableId, f64)> =
+                    request.rows.iter().map(|row| (row.at, row.variable, row.value)).collect();
+                assert_eq!(sorted(got), oracle_rows(ward, ticket), "seed {seed}, {ticket}");
+            }
+        }
+    });
+}
+
+/// What a window holds, from the records alone and with no state: observed in its span, available
+/// by t. No film gap in these wards reaches back further than 48 h.
+fn oracle_rows(ward: &Ward, ticket: Ticket) -> Vec<(EventTime, VariableId, f64)> {
+    let from = ticket.t - Span::hours(48);
+    let rows = ward.observations().filter_map(|(record, value)| {
+        let fact = &record.fact;
+        let held = fact.stay == ticket.stay
+            && fact.available_at <= ticket.t
+            && fact.observed_at >= from
+            && fact.observed_at <= ticket.t;
+        let nowcxr::event::FactBody::Observed(observation) = fact.body else { return None };
+        held.then_some((fact.observed_at, observation.variable(), value))
+    });
+    sorted(rows.collect())
+}
+
+fn sorted(mut rows: Vec<(EventTime, VariableId, f64)>) -> Vec<(EventTime, VariableId, f64)> {
+    rows.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)));
+    rows
+}
+
+#[test]
+fn every_record_ends_as_exactly_one_of_the_four_fates() {
+    let mut seen = BTreeSet::new();
+    for seed in 0..SEEDS {
+        let ward = ward(seed, &Faults::ALL);
+        let mut decided = BTreeMap::new();
+        for effect in effects_of(ward.interleaved(seed)) {
+            if let Effect::Decided { origin, fate, .. } = effect {
+                seen.insert(match fate {
+                    Fate::Used => "used",
+                    Fate::Late => "late",
+                    Fate::Duplicate => "duplicate",
+                    Fate::Rejected(_) => "rejected",
+                });
+                assert!(decided.insert(origin, ()).is_none(), "seed {seed}: {origin} twice");
+            }
+        }
+        assert_eq!(decided.len(), ward.n_records(), "seed {seed}");
+    }
+    assert_eq!(seen.len(), 4, "the wards never showed every fate, only {seen:?}");
+}
+
+#[test]
+fn one_event_leaves_per_revision_and_each_names_what_it_supersedes() {
+    each_ward(&Faults::ALL, |seed, ward| {
+        let events = payloads(&effects_of(ward.interleaved(seed)));
+        let mut newest: BTreeMap<_, &RiskEvent> = BTreeMap::new();
+        for event in &events {
+            let key = (event.stay, event.t);
+            match newest.insert(key, event) {
+                None => assert_eq!((event.revision, event.supersedes), (0, None), "seed {seed}"),
+                Some(before) => {
+                    assert_eq!(event.revision, before.revision + 1, "seed {seed}");
+                    assert_eq!(event.supersedes, Some(before.id), "seed {seed}");
+                    assert!(event.known_at >= before.known_at, "seed {seed}");
+                }
+            }
+            let first_knows_t = event.revision > 0 || event.known_at == event.t;
+            assert!(first_knows_t, "seed {seed}: {} known at {}", event.t, event.known_at);
+        }
+    });
+}
+
+#[test]
+fn a_second_answer_and_one_of_another_epoch_are_not_accepted() {
+    each_ward(&Faults::ALL, |seed, ward| {
+        let mut task = task(EngineConfig::default());
+        let mut effects = Vec::new();
+        let mut first = Vec::new();
+        for input in ward.in_order() {
+            let already = effects.len();
+            task.step(input, &mut effects);
+            let tickets: Vec<Ticket> = effects[already..].iter().filter_map(sealed).collect();
+            for ticket in tickets {
+                let answer = score_of(&task, ticket).unwrap();
+                let stale = Answer { epoch: answer.epoch + 1, ..answer.clone() };
+                let other = Outcome::Scored(scores(Probability::new(WRONG).unwrap()));
+                let second = Answer { outcome: other, ..answer.clone() };
+                for answer in [stale, answer, second] {
+                    task.step(Input::Answer(answer), &mut effects);
+                }
+                first.push(ticket);
+            }
+        }
+        let n_unasked = effects.iter().filter(|e| matches!(e, Effect::Unasked(_))).count();
+        assert_eq!(n_unasked, 2 * first.len(), "seed {seed}");
+        let wrong = payloads(&effects).into_iter().filter(|event| {
+            event.scores.as_ref().is_some_and(|scores| scores.mortality.get() == WRONG)
+        });
+        assert_eq!(wrong.count(), 0, "seed {seed}");
+    });
+}
+
+#[test]
+fn a_retracted_fact_is_in_no_event_that_still_stands() {
+    each_ward(&Faults::ALL, |seed, ward| {
+        let mut plain = task(EngineConfig::default());
+        let mut effects = Vec::new();
+        for input in ward.in_order() {
+            step_and_answer(&mut plain, input, &mut effects);
+        }
+        let n_retracted =
+            payloads(&effects).iter().filter(|event| event.status == Status::Retracted).count();
+        let standing: BTreeMap<_, _> =
+            payloads(&effects).into_iter().map(|event| ((event.stay, event.t), event)).collect();
+        // Every retraction is the last word on its window.
+        let last_words =
+            standing.values().filter(|event| event.status == Status::Retracted).count();
+        assert!(last_words <= n_retracted, "seed {seed}");
+        for event in standing.values() {
+            assert_eq!(
+                event.status == Status::Retracted,
+                event.scores.is_none() && event.stay_end.is_none(),
+                "seed {seed}"
+            );
+        }
+    });
+}

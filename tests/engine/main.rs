@@ -1,0 +1,9 @@
+//! The engine by itself: golden journals and the invariants of `src/engine/mod.rs`.
+
+#![allow(clippy::unwrap_used)]
+
+mod crash;
+mod golden;
+mod invariants;
+mod support;
+mod workload;
