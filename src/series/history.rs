@@ -3,8 +3,6 @@
 //! Facts are only appended. What a window saw is therefore named by a time span, a bound on the
 //! application count and the retractions in force, and can be cut again at any later moment.
 
-use std::collections::BTreeMap;
-
 use super::Row;
 use super::chunk::{Chunk, Entry};
 use super::key_filter::KeyFilter;
@@ -12,9 +10,12 @@ use crate::ids::VariableId;
 use crate::time::{EventTime, Span};
 
 /// Chunks by hour, which of them changed, and which facts are in them.
+///
+/// A vector in the order of the hours, not a map: new rows belong to one of the last hours, and a
+/// stay holds a hundred hours at most, so its end is found with one look at memory.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    hours: BTreeMap<i64, Held>,
+    hours: Vec<Held>,
     rows: usize,
     keys: KeyFilter,
     /// Hours that left and whose stored value must go too.
@@ -50,7 +51,11 @@ impl History {
     ) -> bool {
         let hour = at.hour();
         let dt_ms = at.as_millis().rem_euclid(Span::HOUR.as_millis()) as u32;
-        let held = self.hours.entry(hour).or_insert_with(|| Held::new(hour));
+        let place = self.place(hour);
+        if self.hours.get(place).is_none_or(|held| held.chunk.hour() != hour) {
+            self.hours.insert(place, Held::new(hour));
+        }
+        let held = &mut self.hours[place];
         let first = held.chunk.is_empty();
         held.chunk.append(Entry { dt_ms, seq, key, variable, value });
         held.dirty = true;
@@ -92,7 +97,8 @@ impl History {
         let retracted = |entry: &Entry| {
             excluded.iter().any(|&(key, from_seq)| key == entry.key && from_seq < seq_below)
         };
-        for held in self.hours.range(from.hour()..=to.hour()).map(|(_, held)| held) {
+        let (first, last) = (self.place(from.hour()), self.place(to.hour().saturating_add(1)));
+        for held in &self.hours[first..last] {
             held.chunk.for_each(|entry| {
                 let row = held.chunk.row(&entry);
                 let known = entry.seq < seq_below && !retracted(&entry);
@@ -110,7 +116,7 @@ impl History {
 
     /// When and of what the fact with this key is. Scans: corrections and duplicates are rare.
     pub fn find(&self, key: u64) -> Option<(EventTime, VariableId)> {
-        self.hours.values().rev().find_map(|held| {
+        self.hours.iter().rev().find_map(|held| {
             let entry = held.chunk.find(key)?;
             Some((held.chunk.at(&entry), entry.variable))
         })
@@ -118,14 +124,14 @@ impl History {
 
     /// Forgets the hours before `hour`.
     pub fn evict_before(&mut self, hour: i64) {
-        if self.hours.first_key_value().is_none_or(|(&first, _)| first >= hour) {
+        let n = self.place(hour);
+        if n == 0 {
             return;
         }
-        let kept = self.hours.split_off(&hour);
-        for (gone, held) in std::mem::replace(&mut self.hours, kept) {
+        for held in self.hours.drain(..n) {
             self.rows -= held.chunk.len();
             if held.stored {
-                self.gone.push(gone);
+                self.gone.push(held.chunk.hour());
             }
         }
         self.changed |= !self.gone.is_empty();
@@ -134,10 +140,15 @@ impl History {
 
     /// Puts a stored chunk back. It is not dirty: the store has it.
     pub fn restore(&mut self, chunk: Chunk) {
-        let hour = chunk.hour();
+        let place = self.place(chunk.hour());
         self.rows += chunk.len();
-        if let Some(old) = self.hours.insert(hour, Held { chunk, dirty: false, stored: true }) {
-            self.rows -= old.chunk.len();
+        let restored = Held { chunk, dirty: false, stored: true };
+        match self.hours.get_mut(place) {
+            Some(held) if held.chunk.hour() == restored.chunk.hour() => {
+                self.rows -= held.chunk.len();
+                *held = restored;
+            }
+            _ => self.hours.insert(place, restored),
         }
         self.index();
     }
@@ -149,10 +160,10 @@ impl History {
             return Vec::new();
         }
         let mut dirty = std::mem::take(&mut self.gone);
-        for (&hour, held) in &mut self.hours {
+        for held in &mut self.hours {
             if std::mem::take(&mut held.dirty) {
                 held.stored = true;
-                dirty.push(hour);
+                dirty.push(held.chunk.hour());
             }
         }
         dirty.sort_unstable();
@@ -162,12 +173,13 @@ impl History {
 
     /// The chunk of one hour.
     pub fn chunk(&self, hour: i64) -> Option<&Chunk> {
-        self.hours.get(&hour).map(|held| &held.chunk)
+        let chunk = &self.hours.get(self.place(hour))?.chunk;
+        (chunk.hour() == hour).then_some(chunk)
     }
 
     /// All chunks, ascending in time.
     pub fn chunks(&self) -> impl Iterator<Item = &Chunk> {
-        self.hours.values().map(|held| &held.chunk)
+        self.hours.iter().map(|held| &held.chunk)
     }
 
     /// Observations held.
@@ -185,8 +197,18 @@ impl History {
         size_of::<Self>() + chunks + self.keys.bytes()
     }
 
+    /// Where the chunk of `hour` is or would be.
+    #[inline]
+    fn place(&self, hour: i64) -> usize {
+        match self.hours.last() {
+            Some(last) if last.chunk.hour() < hour => self.hours.len(),
+            Some(last) if last.chunk.hour() == hour => self.hours.len() - 1,
+            _ => self.hours.partition_point(|held| held.chunk.hour() < hour),
+        }
+    }
+
     fn index(&mut self) {
-        let keys = self.hours.values().flat_map(|held| held.chunk.keys());
+        let keys = self.hours.iter().flat_map(|held| held.chunk.keys());
         self.keys.rebuild(self.rows, keys);
     }
 }
@@ -200,6 +222,8 @@ impl PartialEq for History {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
