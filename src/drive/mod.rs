@@ -380,7 +380,8 @@ where
     /// Puts questions to the predictor until its queue is full.
     fn ask(&mut self) -> Result<(), DriveError> {
         while let Some(&ticket) = self.backlog.front() {
-            let Some(mut request) = self.task.request(ticket) else {
+            let open = self.task.is_open(ticket);
+            let Some(mut request) = self.task.request(ticket).filter(|_| open) else {
                 self.sealed_at.remove(&ticket);
                 self.backlog.pop_front();
                 continue;
