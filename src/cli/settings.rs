@@ -13,10 +13,10 @@ const DEFAULT_FILE: &str = "nowcxr.toml";
 #[derive(Args, Clone, Debug, Default)]
 pub struct ConfigArgs {
     /// Configuration file; without it nowcxr.toml in the working directory, if there is one
-    #[arg(long, value_name = "FILE", env = "NOWCXR_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "NOWCXR_CONFIG")]
     pub config: Option<PathBuf>,
     /// Sets one key, for instance --set engine.every=30m; may be given several times
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
 }
 

@@ -29,9 +29,9 @@ use crate::time::{EventTime, WallTime};
 use crate::wire::{Codec, Decoded, FilmMeta, JournalInput, Picture, WireError};
 
 /// Records taken from the source at once.
-const FETCH_MAX: usize = 4_096;
+const FETCH_MAX: usize = 1_024;
 /// Questions that may wait for a place in the predictor's queue before reading stops.
-const BACKLOG_MAX: usize = 256;
+const BACKLOG_MAX: usize = 64;
 
 /// How the loop behaves. Nothing here changes a payload.
 #[derive(Clone, Debug)]
