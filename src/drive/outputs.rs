@@ -160,6 +160,9 @@ where
         payload: Vec<u8>,
         envelope: &serde_json::Value,
     ) {
+        if self.recorded.sent_before(&payload) {
+            return;
+        }
         self.output_number += 1;
         self.pending.outputs.push(Output {
             number: self.output_number,
