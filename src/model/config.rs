@@ -267,6 +267,23 @@ impl FusionConfig {
     }
 }
 
+impl EhrEncoderConfig {
+    /// The LDM's EHR encoder of one layer and of this width.
+    fn of(d_model: usize, n_heads: usize, dim_feedforward: usize, dropout: f64) -> Self {
+        EhrEncoderConfig {
+            feat_dim: EHR_COLUMNS,
+            max_len: 70,
+            d_model,
+            n_heads,
+            num_layers: 1,
+            dim_feedforward,
+            dropout,
+            pool: Pool::Cls,
+            labels: Some(N_FINDINGS),
+        }
+    }
+}
+
 impl DdlCxrConfig {
     /// The paper's sizes (`reference/ddl-cxr.md` 2.1, 3.1, 3.2, 4.2): 224 px, latents 4 × 28 × 28.
     pub fn full() -> Self {
@@ -316,17 +333,7 @@ impl DdlCxrConfig {
                 dropout: 0.0,
                 norm_groups: 32,
             },
-            ehr_encoder: EhrEncoderConfig {
-                feat_dim: EHR_COLUMNS,
-                max_len: 70,
-                d_model: 128,
-                n_heads: 8,
-                num_layers: 1,
-                dim_feedforward: 256,
-                dropout: 0.2,
-                pool: Pool::Cls,
-                labels: Some(N_FINDINGS),
-            },
+            ehr_encoder: EhrEncoderConfig::of(128, 8, 256, 0.2),
             fusion_mortality: fusion(Task::Mortality),
             fusion_phenotype: fusion(Task::Phenotype),
             diffusion: DiffusionConfig {
@@ -390,17 +397,7 @@ impl DdlCxrConfig {
                 dropout: 0.0,
                 norm_groups: 16,
             },
-            ehr_encoder: EhrEncoderConfig {
-                feat_dim: EHR_COLUMNS,
-                max_len: 70,
-                d_model: 64,
-                n_heads: 4,
-                num_layers: 1,
-                dim_feedforward: 128,
-                dropout: 0.1,
-                pool: Pool::Cls,
-                labels: Some(N_FINDINGS),
-            },
+            ehr_encoder: EhrEncoderConfig::of(64, 4, 128, 0.1),
             fusion_mortality: fusion(Task::Mortality),
             fusion_phenotype: fusion(Task::Phenotype),
             diffusion: DiffusionConfig {
