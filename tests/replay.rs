@@ -29,7 +29,7 @@ const STAYS: &str = "subject_id,hadm_id,stay_id,first_careunit,intime,outtime\n\
     11,101,3001,Medical Intensive Care Unit (MICU),2150-01-02 00:00:00,2150-01-04 00:00:00\n";
 const LABS: &str = "labevent_id,subject_id,hadm_id,specimen_id,itemid,charttime,storetime,value,\
     valuenum,valueuom,comments\n\
-    1,11,,9,50931,2150-01-02 06:00:00,2150-01-02 07:00:00,___,140,mg/dL,\"a, \"\"quoted\"\" note\"\n\
+    1,11,,9,50931,2150-01-02 06:00:00,2150-01-02 07:00:00,___,140,mg/dL,\"a, \"\"quoted\"\" it\"\n\
     2,11,101,9,50931,2150-01-02 05:00:00,2150-01-02 05:40:00,120,120,mg/dL,\n\
     3,11,101,9,50931,2150-01-02 08:00:00,,130,130,mg/dL,\n\
     4,11,101,9,50820,2150-01-02 08:00:00,,7.31,7.31,units,\n\

@@ -1,3 +1,139 @@
-//! One file a command.
+//! The command line: one file a command. Here is what the commands share.
 
 pub mod bench;
+mod check;
+mod demo;
+mod embedded;
+mod exports;
+mod feeding;
+mod inspect;
+mod pictures;
+mod progress;
+mod replay;
+mod settings;
+mod summary;
+mod synth;
+mod train;
+mod usage;
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::time::WallTime;
+use settings::ConfigArgs;
+
+/// Exit code of a run that a person stopped.
+const STOPPED: u8 = 130;
+
+/// Keeps every ICU stay's picture of the chest up to date: reads lab, vital, imaging and stay
+/// events, generates the latent chest film as of now, and emits risk events.
+///
+/// Research use only. Nothing it says has been clinically validated; the default mode is silent.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    settings: ConfigArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes a small synthetic ward and runs it through the whole pipeline, without a broker.
+    Demo(demo::DemoArgs),
+    /// Replays MIMIC-IV and MIMIC-CXR files through the pipeline.
+    Replay(replay::ReplayArgs),
+    /// Writes a synthetic ward as MIMIC files.
+    Synth(synth::SynthArgs),
+    /// Trains a model on the synthetic ward.
+    Train(train::TrainArgs),
+    /// Shows a stay's state, the positions and the health of a store.
+    Inspect(inspect::InspectArgs),
+    /// Measures speed on recorded events; prints JSON.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+    /// Checks configuration and environment, and says what to do.
+    Check(check::CheckArgs),
+    /// Prints a completion script for a shell.
+    Completions { shell: Shell },
+}
+
+/// Parses the command line, runs the command and says what went wrong.
+pub fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let settings = cli.settings;
+    match cli.command {
+        Command::Demo(args) => demo::run(&args, &settings),
+        Command::Replay(args) => replay::run(&args, &settings),
+        Command::Synth(args) => synth::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Bench(command) => bench::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Check(args) => check::run(&args, &settings, &mut io::stdout()),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "nowcxr", &mut io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The machine's clock. Read here and handed down; nothing below reads it for itself.
+fn now() -> WallTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Set by the first Ctrl-C or SIGTERM; the second ends the process at once.
+fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("signals cannot be watched")?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                interrupted().await;
+                eprintln!("stopping after the next commit; once more to stop at once");
+                seen.store(true, Ordering::Release);
+                interrupted().await;
+                std::process::exit(i32::from(STOPPED));
+            });
+        })
+        .context("signals cannot be watched")?;
+    Ok(stop)
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminated) => {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminated.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}

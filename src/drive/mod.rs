@@ -8,6 +8,7 @@
 
 mod films;
 mod outputs;
+mod recorded;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 pub use films::FilmCache;
 pub use outputs::Counts;
+use recorded::Recorded;
 
 use crate::engine::{Effect, Input, Task};
 use crate::event::{Fact, FactBody, Film, Reason, Rejection, ViewPosition};
@@ -29,9 +31,9 @@ use crate::time::{EventTime, WallTime};
 use crate::wire::{Codec, Decoded, FilmMeta, JournalInput, Picture, WireError};
 
 /// Records taken from the source at once.
-const FETCH_MAX: usize = 4_096;
+const FETCH_MAX: usize = 1_024;
 /// Questions that may wait for a place in the predictor's queue before reading stops.
-const BACKLOG_MAX: usize = 256;
+const BACKLOG_MAX: usize = 64;
 
 /// How the loop behaves. Nothing here changes a payload.
 #[derive(Clone, Debug)]
@@ -116,6 +118,7 @@ pub struct Drive<S, T, O, J, P> {
     answered_after: BTreeMap<Ticket, Duration>,
     rejected: Vec<outputs::Rejected>,
     films: FilmCache,
+    recorded: Recorded,
     counts: Counts,
     last_commit: Instant,
     effects: Vec<Effect>,
@@ -139,7 +142,7 @@ where
         options: DriveOptions,
         clock: fn() -> WallTime,
     ) -> Result<Self, DriveError> {
-        let Ports { mut source, mut store, mut outlet, journal, predictor } = ports;
+        let Ports { mut source, mut store, mut outlet, mut journal, predictor } = ports;
         let opened = store.opened().clone();
         let (watermark, stays) = values::load(&store, task.config().feeds.len())?;
         task.restore(watermark, stays);
@@ -148,6 +151,7 @@ where
             store.sent(last.number);
         }
         source.seek(&opened.positions)?;
+        let recorded = Recorded::read(&codec, &opened, &mut journal, &outlet)?;
         let backlog: VecDeque<Ticket> = task.unanswered().collect();
         let now = Instant::now();
         Ok(Drive {
@@ -167,6 +171,7 @@ where
             answered_after: BTreeMap::new(),
             rejected: Vec::new(),
             films: FilmCache::new(options.film_cache_bytes),
+            recorded,
             counts: Counts::default(),
             last_commit: now,
             effects: Vec::new(),
@@ -352,6 +357,7 @@ where
     fn has_pending(&self) -> bool {
         let pending = &self.pending;
         !(pending.outputs.is_empty() && pending.journal.is_empty() && pending.puts.is_empty())
+            || !self.recorded.stepped.is_empty()
             || !self.sealed.is_empty()
             || self.task.has_changes()
     }
@@ -364,6 +370,7 @@ where
         let partition = self.options.partition;
         values::put_changes(&mut self.task, partition, &self.ports.store, &mut commit)?;
         self.ports.journal.append(&commit.journal)?;
+        commit.journal.append(&mut self.recorded.stepped);
         self.ports.store.commit(&commit)?;
         self.ports.store.flush()?;
         self.commit_number = commit.number;
@@ -380,7 +387,12 @@ where
     /// Puts questions to the predictor until its queue is full.
     fn ask(&mut self) -> Result<(), DriveError> {
         while let Some(&ticket) = self.backlog.front() {
-            let Some(mut request) = self.task.request(ticket) else {
+            if self.step_recorded(ticket)? {
+                self.backlog.pop_front();
+                continue;
+            }
+            let open = self.task.is_open(ticket);
+            let Some(mut request) = self.task.request(ticket).filter(|_| open) else {
                 self.sealed_at.remove(&ticket);
                 self.backlog.pop_front();
                 continue;

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::{Drive, DriveError};
 use crate::engine::{Effect, Fate};
-use crate::event::Rejection;
 use crate::event::risk::{RiskEvent, Status};
+use crate::event::{Reason, Rejection};
 use crate::ids::{Origin, StayId, Ticket, Topic};
 use crate::ports::{
     Journal, Outlet, Output, OutputKind, Predictor, Source, SourceRecord, StateStore,
@@ -23,8 +23,8 @@ const LATENCIES_MAX: usize = 100_000;
 pub struct Counts {
     /// By topic: how many records ended as what.
     pub fates: BTreeMap<(Topic, &'static str), u64>,
-    /// By topic and reason code.
-    pub rejected: BTreeMap<(Topic, &'static str), u64>,
+    /// By topic and reason.
+    pub rejected: BTreeMap<(Topic, Reason), u64>,
     pub sealed: u64,
     /// By status.
     pub events: BTreeMap<&'static str, u64>,
@@ -52,7 +52,7 @@ impl Counts {
             Fate::Late => "late",
             Fate::Duplicate => "duplicate",
             Fate::Rejected(rejection) => {
-                *self.rejected.entry((topic, rejection.reason.code())).or_default() += 1;
+                *self.rejected.entry((topic, rejection.reason)).or_default() += 1;
                 "rejected"
             }
         };
@@ -160,6 +160,9 @@ where
         payload: Vec<u8>,
         envelope: &serde_json::Value,
     ) {
+        if self.recorded.sent_before(&payload) {
+            return;
+        }
         self.output_number += 1;
         self.pending.outputs.push(Output {
             number: self.output_number,

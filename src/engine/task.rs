@@ -6,7 +6,7 @@ use super::effect::{Effect, Fate};
 use super::identity::Identity;
 use super::input::Input;
 use super::request::PredictionRequest;
-use super::stay::{Context, Stay};
+use super::stay::{Context, Stay, WindowState};
 use super::watermark::Watermark;
 use crate::config::EngineConfig;
 use crate::ids::{Digest, StayId, Ticket};
@@ -83,9 +83,15 @@ impl Task {
         self.fire(self.watermark.time(), effects);
     }
 
-    /// The question for a sealed window, without the film's pixels; `None` if it needs no answer.
+    /// The question for a sealed window, without the film's pixels; `None` if there is none.
     pub fn request(&self, ticket: Ticket) -> Option<PredictionRequest> {
         self.stays.get(&ticket.stay)?.request(ticket, self.context())
+    }
+
+    /// Whether a sealed window still needs its answer.
+    pub fn is_open(&self, ticket: Ticket) -> bool {
+        let window = self.stays.get(&ticket.stay).and_then(|stay| stay.window_of(ticket));
+        window.is_some_and(|window| window.state == WindowState::Open)
     }
 
     /// The film that a sealed window was cut with.

@@ -26,6 +26,14 @@ use crate::event::{FILM_SIDE, PreparedFilm, Reason, Rejection, ViewPosition};
 pub use gate::{Statistics, UnknownView};
 pub use mark::{MARK_LINES, MARKED_SIDE, mark_synthetic};
 
+/// A grey picture of another size as 224 × 224 pixels; `None` unless there are width × height
+/// pixels. For pictures that are shown: nothing is judged.
+pub fn to_film_side(pixels: &[u8], width: usize, height: usize) -> Option<Vec<u8>> {
+    let whole = width > 0 && height > 0 && pixels.len() == width * height;
+    let grey = whole.then(|| Grey { width, height, pixels: pixels.to_vec() })?;
+    Some(resize::short_side_and_crop(&grey, FILM_SIDE))
+}
+
 /// Encoded bytes of one film. A 15 Mpx detector's uncompressed 16-bit film fits.
 pub const MAX_ENCODED_BYTES: usize = 32 * 1024 * 1024;
 

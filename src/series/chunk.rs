@@ -7,6 +7,8 @@
 //!
 //! Record, little-endian: dt ms u32 | seq u32 | key u64 | value f64 | variable u8.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use super::Row;
@@ -16,12 +18,14 @@ use crate::time::{EventTime, Span};
 /// Bytes of one record.
 const RECORD: usize = 25;
 
+type Record = [u8; RECORD];
+
 /// How far back a row is moved into its place. Beyond it the chunk is sorted when it is read:
 /// appending stays O(1) even if a backfill arrives in reverse.
 const MAX_MOVE: usize = 16;
 
 /// Rows that a new chunk has room for: a stay's busy variables in a calm hour.
-const FIRST_ROOM: usize = 16;
+const FIRST_ROOM: usize = 24;
 
 /// The rows of one stay whose observation time lies in one hour of event time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,10 +72,12 @@ impl Chunk {
         self.hour
     }
 
+    #[inline]
     pub fn len(&self) -> usize {
         self.bytes.len() / RECORD
     }
 
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -82,6 +88,7 @@ impl Chunk {
     }
 
     /// Adds a row. Amortised O(1), in any order of arrival.
+    #[inline]
     pub fn append(&mut self, entry: Entry) {
         if self.bytes.is_empty() {
             self.bytes.reserve(FIRST_ROOM * RECORD);
@@ -104,55 +111,66 @@ impl Chunk {
     }
 
     /// The rows in the order of (observation time, seq).
+    #[inline]
     pub fn for_each(&self, mut visit: impl FnMut(Entry)) {
         if self.ordered {
-            self.records().for_each(|record| visit(Entry::unpack(record)));
+            self.records().iter().for_each(|record| visit(Entry::unpack(record)));
             return;
         }
         let mut order: Vec<usize> = (0..self.len()).collect();
         order.sort_by_key(|&i| self.place(i));
         for i in order {
-            self.get(i).into_iter().for_each(&mut visit);
+            visit(Entry::unpack(&self.records()[i]));
         }
     }
 
     /// The row with this key.
     pub fn find(&self, key: u64) -> Option<Entry> {
-        self.records().map(Entry::unpack).find(|entry| entry.key == key)
+        self.records().iter().find(|record| self::key(record) == key).map(Entry::unpack)
     }
 
     /// The keys of all rows, in no particular order.
     pub fn keys(&self) -> impl Iterator<Item = u64> + '_ {
-        self.records().map(|record| le_u64(record, 8))
+        self.records().iter().map(key)
     }
 
     /// When a row of this chunk was observed.
+    #[inline]
     pub fn at(&self, entry: &Entry) -> EventTime {
         let start = self.hour.wrapping_mul(Span::HOUR.as_millis());
         EventTime::from_millis(start.wrapping_add(i64::from(entry.dt_ms)))
     }
 
+    /// Which offsets inside this hour lie in `from..=to`: one comparison a row is left.
+    pub(super) fn offsets(&self, from: EventTime, to: EventTime) -> RangeInclusive<u32> {
+        let hour_ms = i128::from(Span::HOUR.as_millis());
+        let start = i128::from(self.hour) * hour_ms;
+        let offset = |at: EventTime| (i128::from(at.as_millis()) - start).clamp(-1, hour_ms);
+        match (offset(from), offset(to)) {
+            (low, high) if high < 0 || low > high => RangeInclusive::new(1, 0),
+            (low, high) => low.max(0) as u32..=high as u32,
+        }
+    }
+
+    #[inline]
     pub fn row(&self, entry: &Entry) -> Row {
         Row { at: self.at(entry), variable: entry.variable, value: entry.value }
     }
 
-    fn get(&self, index: usize) -> Option<Entry> {
-        let from = index * RECORD;
-        self.bytes.get(from..from + RECORD).map(Entry::unpack)
-    }
-
+    #[inline]
     fn place(&self, index: usize) -> (u32, u32) {
-        let record = &self.bytes[index * RECORD..];
-        (le_u32(record, 0), le_u32(record, 4))
+        self.records().get(index).map_or((0, 0), place)
     }
 
-    fn records(&self) -> impl Iterator<Item = &[u8]> {
-        self.bytes.chunks_exact(RECORD)
+    #[inline]
+    fn records(&self) -> &[Record] {
+        self.bytes.as_chunks().0
     }
 }
 
 impl Entry {
-    fn pack(&self) -> [u8; RECORD] {
+    #[inline]
+    fn pack(&self) -> Record {
         let mut record = [0; RECORD];
         record[0..4].copy_from_slice(&self.dt_ms.to_le_bytes());
         record[4..8].copy_from_slice(&self.seq.to_le_bytes());
@@ -162,23 +180,36 @@ impl Entry {
         record
     }
 
-    fn unpack(record: &[u8]) -> Self {
+    #[inline]
+    fn unpack(record: &Record) -> Self {
+        let (dt_ms, seq) = place(record);
         Entry {
-            dt_ms: le_u32(record, 0),
-            seq: le_u32(record, 4),
-            key: le_u64(record, 8),
+            dt_ms,
+            seq,
+            key: key(record),
             value: f64::from_bits(le_u64(record, 16)),
-            variable: VariableId(record.get(24).copied().unwrap_or(u8::MAX)),
+            variable: VariableId(record[24]),
         }
     }
 }
 
-fn le_u32(record: &[u8], from: usize) -> u32 {
-    record.get(from..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_le_bytes(*bytes))
+#[inline]
+fn place(record: &Record) -> (u32, u32) {
+    let both = le_u64(record, 0);
+    (both as u32, (both >> 32) as u32)
 }
 
-fn le_u64(record: &[u8], from: usize) -> u64 {
-    record.get(from..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_le_bytes(*bytes))
+#[inline]
+fn key(record: &Record) -> u64 {
+    le_u64(record, 8)
+}
+
+/// Eight bytes at a constant place of a record: the bounds are known when this is inlined.
+#[inline(always)]
+fn le_u64(record: &Record, from: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&record[from..from + 8]);
+    u64::from_le_bytes(bytes)
 }
 
 impl From<Chunk> for Packed {
@@ -197,7 +228,7 @@ impl TryFrom<Packed> for Chunk {
         let mut chunk = Chunk { hour: packed.hour, ordered: true, bytes: packed.bytes };
         let hour_ms = Span::HOUR.as_millis();
         let sound = |entry: Entry| i64::from(entry.dt_ms) < hour_ms && entry.value.is_finite();
-        if !chunk.records().all(|record| sound(Entry::unpack(record))) {
+        if !chunk.records().iter().all(|record| sound(Entry::unpack(record))) {
             return Err(ChunkError("a time outside its hour, or a value that is not finite"));
         }
         chunk.ordered = (1..chunk.len()).all(|i| chunk.place(i - 1) <= chunk.place(i));

@@ -3,7 +3,7 @@
 //! Facts are only appended. What a window saw is therefore named by a time span, a bound on the
 //! application count and the retractions in force, and can be cut again at any later moment.
 
-use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use super::Row;
 use super::chunk::{Chunk, Entry};
@@ -12,11 +12,15 @@ use crate::ids::VariableId;
 use crate::time::{EventTime, Span};
 
 /// Chunks by hour, which of them changed, and which facts are in them.
+///
+/// The hours are a vector, not a map: new rows belong to one of the last, and a stay holds a
+/// hundred at most, so the chunk that is wanted is found with one look at memory.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    hours: BTreeMap<i64, Held>,
+    hours: Vec<Held>,
     rows: usize,
-    keys: KeyFilter,
+    /// Made when first asked: whoever never asks for duplicates does not pay for them.
+    keys: OnceLock<KeyFilter>,
     /// Hours that left and whose stored value must go too.
     gone: Vec<i64>,
     changed: bool,
@@ -38,8 +42,8 @@ impl Held {
 }
 
 impl History {
-    /// Adds an observation and says whether it is the first of its hour. `key` is the fact's [`crate::ids::FactId::key`], `seq` the stay's
-    /// application count, which never falls.
+    /// Adds an observation and says whether it is the first of its hour. `key` is the fact's
+    /// [`crate::ids::FactId::key`], `seq` the stay's application count, which never falls.
     pub fn append(
         &mut self,
         at: EventTime,
@@ -50,13 +54,19 @@ impl History {
     ) -> bool {
         let hour = at.hour();
         let dt_ms = at.as_millis().rem_euclid(Span::HOUR.as_millis()) as u32;
-        let held = self.hours.entry(hour).or_insert_with(|| Held::new(hour));
+        let place = self.place(hour);
+        if self.hours.get(place).is_none_or(|held| held.chunk.hour() != hour) {
+            self.hours.insert(place, Held::new(hour));
+        }
+        let held = &mut self.hours[place];
         let first = held.chunk.is_empty();
         held.chunk.append(Entry { dt_ms, seq, key, variable, value });
         held.dirty = true;
         self.changed = true;
         self.rows += 1;
-        if !self.keys.insert(key) {
+        if let Some(keys) = self.keys.get_mut()
+            && !keys.insert(key)
+        {
             self.index();
         }
         first
@@ -92,12 +102,12 @@ impl History {
         let retracted = |entry: &Entry| {
             excluded.iter().any(|&(key, from_seq)| key == entry.key && from_seq < seq_below)
         };
-        for held in self.hours.range(from.hour()..=to.hour()).map(|(_, held)| held) {
-            held.chunk.for_each(|entry| {
-                let row = held.chunk.row(&entry);
-                let known = entry.seq < seq_below && !retracted(&entry);
-                if known && from <= row.at && row.at <= to {
-                    visit(row);
+        let (first, last) = (self.place(from.hour()), self.place(to.hour().saturating_add(1)));
+        for Held { chunk, .. } in &self.hours[first..last] {
+            let inside = chunk.offsets(from, to);
+            chunk.for_each(|entry| {
+                if inside.contains(&entry.dt_ms) && entry.seq < seq_below && !retracted(&entry) {
+                    visit(chunk.row(&entry));
                 }
             });
         }
@@ -105,12 +115,12 @@ impl History {
 
     /// Whether a fact with this key is here. Near O(1) for a fact that is not.
     pub fn contains(&self, key: u64) -> bool {
-        self.keys.may_contain(key) && self.find(key).is_some()
+        self.keys.get_or_init(|| self.filter()).may_contain(key) && self.find(key).is_some()
     }
 
     /// When and of what the fact with this key is. Scans: corrections and duplicates are rare.
     pub fn find(&self, key: u64) -> Option<(EventTime, VariableId)> {
-        self.hours.values().rev().find_map(|held| {
+        self.hours.iter().rev().find_map(|held| {
             let entry = held.chunk.find(key)?;
             Some((held.chunk.at(&entry), entry.variable))
         })
@@ -118,14 +128,14 @@ impl History {
 
     /// Forgets the hours before `hour`.
     pub fn evict_before(&mut self, hour: i64) {
-        if self.hours.first_key_value().is_none_or(|(&first, _)| first >= hour) {
+        let n = self.place(hour);
+        if n == 0 {
             return;
         }
-        let kept = self.hours.split_off(&hour);
-        for (gone, held) in std::mem::replace(&mut self.hours, kept) {
+        for held in self.hours.drain(..n) {
             self.rows -= held.chunk.len();
             if held.stored {
-                self.gone.push(gone);
+                self.gone.push(held.chunk.hour());
             }
         }
         self.changed |= !self.gone.is_empty();
@@ -134,10 +144,15 @@ impl History {
 
     /// Puts a stored chunk back. It is not dirty: the store has it.
     pub fn restore(&mut self, chunk: Chunk) {
-        let hour = chunk.hour();
+        let place = self.place(chunk.hour());
         self.rows += chunk.len();
-        if let Some(old) = self.hours.insert(hour, Held { chunk, dirty: false, stored: true }) {
-            self.rows -= old.chunk.len();
+        let restored = Held { chunk, dirty: false, stored: true };
+        match self.hours.get_mut(place) {
+            Some(held) if held.chunk.hour() == restored.chunk.hour() => {
+                self.rows -= held.chunk.len();
+                *held = restored;
+            }
+            _ => self.hours.insert(place, restored),
         }
         self.index();
     }
@@ -149,10 +164,10 @@ impl History {
             return Vec::new();
         }
         let mut dirty = std::mem::take(&mut self.gone);
-        for (&hour, held) in &mut self.hours {
+        for held in &mut self.hours {
             if std::mem::take(&mut held.dirty) {
                 held.stored = true;
-                dirty.push(hour);
+                dirty.push(held.chunk.hour());
             }
         }
         dirty.sort_unstable();
@@ -162,12 +177,13 @@ impl History {
 
     /// The chunk of one hour.
     pub fn chunk(&self, hour: i64) -> Option<&Chunk> {
-        self.hours.get(&hour).map(|held| &held.chunk)
+        let chunk = &self.hours.get(self.place(hour))?.chunk;
+        (chunk.hour() == hour).then_some(chunk)
     }
 
     /// All chunks, ascending in time.
     pub fn chunks(&self) -> impl Iterator<Item = &Chunk> {
-        self.hours.values().map(|held| &held.chunk)
+        self.hours.iter().map(|held| &held.chunk)
     }
 
     /// Observations held.
@@ -182,12 +198,28 @@ impl History {
     /// Bytes held in memory, about.
     pub fn bytes(&self) -> usize {
         let chunks: usize = self.chunks().map(Chunk::bytes).sum();
-        size_of::<Self>() + chunks + self.keys.bytes()
+        size_of::<Self>() + chunks + self.keys.get().map_or(0, KeyFilter::bytes)
     }
 
+    /// Where the chunk of `hour` is or would be.
+    #[inline]
+    fn place(&self, hour: i64) -> usize {
+        match self.hours.last() {
+            Some(last) if last.chunk.hour() < hour => self.hours.len(),
+            Some(last) if last.chunk.hour() == hour => self.hours.len() - 1,
+            _ => self.hours.partition_point(|held| held.chunk.hour() < hour),
+        }
+    }
+
+    /// Makes the filter again, if there is one: it can only grow.
     fn index(&mut self) {
-        let keys = self.hours.values().flat_map(|held| held.chunk.keys());
-        self.keys.rebuild(self.rows, keys);
+        if self.keys.get().is_some() {
+            self.keys = OnceLock::from(self.filter());
+        }
+    }
+
+    fn filter(&self) -> KeyFilter {
+        KeyFilter::of(self.rows, self.chunks().flat_map(Chunk::keys))
     }
 }
 
@@ -200,6 +232,8 @@ impl PartialEq for History {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -331,6 +365,7 @@ mod tests {
         for i in 0..30_000u32 {
             history.append(at(i64::from(i) * 12_000), VariableId(1), 1.0, u64::from(i), i);
         }
-        assert!(history.bytes() < 30_000 * 70, "{} bytes", history.bytes());
+        assert!(!history.contains(30_000) && history.contains(7));
+        assert!(history.bytes() < 30_000 * 60, "{} bytes", history.bytes());
     }
 }

@@ -4,6 +4,7 @@
 //! Whatever bytes come in, the answer is a checked value or a [`crate::event::Rejection`].
 
 mod codec;
+mod container;
 pub mod form;
 mod input;
 mod journal;
@@ -13,6 +14,7 @@ mod risk;
 mod schemas;
 
 pub use codec::{Codec, Record};
+pub use container::container;
 pub use input::{Decoded, EARLIEST, FilmMeta, LATEST, Picture};
 pub use journal::{
     AnswerRecord, Command, CommandKind, DeadlineRecord, DerivedMarkRecord, FilmVerdict,

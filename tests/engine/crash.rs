@@ -2,7 +2,7 @@
 //! memory twin of the store, and every port can fail before or after it has done its work.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use nowcxr::engine::Task;
 use nowcxr::event::dictionary::{Dictionary, Profile};
 use nowcxr::event::risk::Probability;
 use nowcxr::event::{Disposition, FactBody, Sex, StayEvent};
-use nowcxr::ids::{FactId, Origin, Position, Topic};
+use nowcxr::ids::{Digest, FactId, Origin, Position, Topic};
 use nowcxr::ports::{
     Answer, Commit, Journal, JournalRecord, Opened, Outcome, Outlet, Output, OutputKind, PortError,
     PredictionRequest, Predictor, Source, SourceRecord, StateStore,
@@ -141,6 +141,10 @@ struct Out(World);
 impl Outlet for Out {
     fn last_number(&self) -> u64 {
         self.0.outputs.borrow().last().map_or(0, |output| output.number)
+    }
+
+    fn held(&self) -> Result<BTreeSet<Digest>, PortError> {
+        Ok(self.0.outputs.borrow().iter().map(|output| Digest::of(&output.payload)).collect())
     }
 
     fn send(&mut self, outputs: &[Output]) -> Result<(), PortError> {
@@ -369,4 +373,29 @@ fn a_crash_at_any_call_then_a_resume_equals_no_crash() {
     }
     assert!(n_crashes > 300, "only {n_crashes} runs crashed");
     assert!(n_events > 200, "only {n_events} outputs were compared");
+}
+
+#[test]
+fn a_lost_store_is_rebuilt_from_input_and_journal_without_a_second_event_or_prediction() {
+    let mut n_rebuilt = 0;
+    for seed in 0..WARDS {
+        let calm = World::of(seed);
+        calm.run().unwrap();
+        let expected = calm.payloads();
+        for crash in [17 + seed, 60, 150 + 3 * seed, u64::MAX] {
+            let world = World::of(seed);
+            *world.fuse.0.borrow_mut() = Some(crash);
+            let crashed = world.run().is_err();
+            *world.fuse.0.borrow_mut() = None;
+            *world.store.borrow_mut() = Some(MemoryStore::crashable());
+            let n_answers = world.journal.borrow().len();
+            world.run().unwrap();
+            assert_eq!(world.payloads(), expected, "ward {seed}, crash {crash}");
+            if !crashed {
+                assert_eq!(world.journal.borrow().len(), n_answers, "ward {seed} asked again");
+            }
+            n_rebuilt += 1;
+        }
+    }
+    assert_eq!(n_rebuilt, 4 * WARDS);
 }

@@ -69,6 +69,7 @@ pub(super) struct Shard {
     pub(super) stays: Vec<Stay>,
     /// The stays with an accepted event in each open hour.
     open: BTreeMap<i64, Vec<u32>>,
+    last: LastValues,
     tally: Tally,
 }
 
@@ -89,6 +90,7 @@ impl Shard {
             places: Stays::default(),
             stays: Vec::new(),
             open: BTreeMap::new(),
+            last: LastValues::new(),
             tally: Tally::default(),
         }
     }
@@ -99,33 +101,28 @@ impl Shard {
             let hour = Tumbling::HOURLY.window_of(event.at);
             if Tumbling::HOURLY.is_closed(hour, self.watermark) {
                 self.tally.late += 1;
-            } else {
-                self.accept(event, hour);
+                continue;
+            }
+            self.tally.accepted += 1;
+            let place = self.place(event.stay);
+            if self.stays[place as usize].accept(event) {
+                self.open.entry(hour).or_default().push(place);
             }
         }
     }
 
-    fn accept(&mut self, event: &Event, hour: i64) {
-        self.tally.accepted += 1;
-        let (place, new) = self.places.place(event.stay);
+    fn place(&mut self, id: StayId) -> u32 {
+        let (place, new) = self.places.place(id);
         if new {
             self.stays.push(Stay {
-                id: event.stay,
+                id,
                 history: History::default(),
                 seq: 0,
                 film: EventTime::MIN,
                 films_open: Vec::new(),
             });
         }
-        let stay = &mut self.stays[place];
-        stay.seq += 1;
-        let key = u64::from(stay.seq);
-        if stay.history.append(event.at, event.variable, event.value, key, stay.seq) {
-            self.open.entry(hour).or_default().push(place as u32);
-        }
-        if event.variable == FILM_VARIABLE && event.value >= FILM_VALUE {
-            stay.films_open.push(event.at);
-        }
+        place
     }
 
     /// Closes the windows that `watermark` has reached, the oldest first.
@@ -140,8 +137,8 @@ impl Shard {
                 let stay = &mut self.stays[place as usize];
                 self.tally.outputs += 1;
                 match self.emission {
-                    Emission::LastValues => stay.emit_last(hour, &mut self.tally),
-                    Emission::SinceFilm => stay.emit_series(hour, &mut self.tally),
+                    Emission::LastValues => stay.emit_last(hour, &mut self.last, &mut self.tally),
+                    Emission::SinceFilm => stay.emit_series(hour, &mut self.last, &mut self.tally),
                 }
             }
         }
@@ -153,8 +150,17 @@ impl Shard {
 }
 
 impl Stay {
-    fn emit_last(&mut self, hour: i64, tally: &mut Tally) {
-        let mut last = LastValues::new();
+    /// Takes one event; true if it is the first of its hour.
+    fn accept(&mut self, event: &Event) -> bool {
+        self.seq += 1;
+        if event.variable == FILM_VARIABLE && event.value >= FILM_VALUE {
+            self.films_open.push(event.at);
+        }
+        let key = u64::from(self.seq);
+        self.history.append(event.at, event.variable, event.value, key, self.seq)
+    }
+
+    fn emit_last(&mut self, hour: i64, last: &mut LastValues, tally: &mut Tally) {
         if let Some(chunk) = self.history.chunk(hour) {
             chunk.for_each(|entry| last.take(entry.variable, entry.value));
         }
@@ -163,13 +169,12 @@ impl Stay {
         self.history.evict_before(hour + 1);
     }
 
-    fn emit_series(&mut self, hour: i64, tally: &mut Tally) {
+    fn emit_series(&mut self, hour: i64, last: &mut LastValues, tally: &mut Tally) {
         let end = Tumbling::HOURLY.end(hour);
         let taken = self.films_open.iter().copied().filter(|&film| film < end).max();
         self.film = taken.unwrap_or(self.film).max(self.film);
         self.films_open.retain(|&film| film >= end);
         let (from, to) = (self.film + MILLISECOND, end - MILLISECOND);
-        let mut last = LastValues::new();
         self.history.visit(from, to, u32::MAX, &[], |row| {
             tally.reads += 1;
             last.take(row.variable, row.value);
@@ -180,7 +185,8 @@ impl Stay {
     }
 }
 
-/// The last value of each variable.
+/// The last value of each variable. One for all emissions, so that it is not cleared for each.
+#[derive(Debug)]
 struct LastValues {
     last: [f64; 256],
     /// One bit for each variable.
@@ -199,8 +205,9 @@ impl LastValues {
         self.seen[variable / 64] |= 1 << (variable % 64);
     }
 
-    fn emit(&self, tally: &mut Tally) {
-        for (word, mut bits) in self.seen.into_iter().enumerate() {
+    /// Emits what was taken, and starts again.
+    fn emit(&mut self, tally: &mut Tally) {
+        for (word, mut bits) in std::mem::take(&mut self.seen).into_iter().enumerate() {
             while bits != 0 {
                 tally.emit(self.last[word * 64 + bits.trailing_zeros() as usize]);
                 bits &= bits - 1;

@@ -20,7 +20,8 @@ pub(super) struct Stays {
 
 impl Stays {
     /// The place of a stay, and whether it is new.
-    pub(super) fn place(&mut self, stay: StayId) -> (usize, bool) {
+    #[inline]
+    pub(super) fn place(&mut self, stay: StayId) -> (u32, bool) {
         let place = match usize::try_from(stay.0).ok().filter(|_| stay.0 < DIRECT_MAX) {
             Some(id) => {
                 if id >= self.direct.len() {
@@ -35,7 +36,7 @@ impl Stays {
             *place = self.n;
             self.n += 1;
         }
-        (*place as usize, new)
+        (*place, new)
     }
 }
 

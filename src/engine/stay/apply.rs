@@ -182,7 +182,7 @@ impl Stay {
             key: fact.id.key(),
             seq,
             acquired_at: fact.observed_at,
-            available_at: effective,
+            available_at: fact.available_at,
         });
         self.films_due.insert(effective);
     }

@@ -155,9 +155,9 @@ impl Stay {
         }
     }
 
-    /// The question for a sealed window, without the film's pixels; `None` if it needs no answer.
+    /// The question for a sealed window, without the film's pixels; `None` if there is none.
     pub fn request(&self, ticket: Ticket, context: Context<'_>) -> Option<PredictionRequest> {
-        let window = self.window_of(ticket).filter(|w| w.state == WindowState::Open)?;
+        let window = self.window_of(ticket).filter(|w| w.kind == Kind::Prediction)?;
         let rows = self.history.cut(window.from, window.t, window.seq_below, &self.retractions);
         Some(PredictionRequest {
             ticket,

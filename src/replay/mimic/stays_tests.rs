@@ -1,3 +1,5 @@
+//! Which stay a row belongs to, and how a stay ends.
+
 use super::*;
 use crate::event::Sex;
 

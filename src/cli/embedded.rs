@@ -1,0 +1,177 @@
+//! The embedded service: replay, local log, engine, model and outputs in one process. No broker.
+//!
+//! A thread writes the recording into the local log as a feed would; the loop reads the log, like
+//! any other input, and writes what leaves to the output topics of the same log.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::feeding::{Fed, LogSink, feed};
+use super::now;
+use super::progress::Progress;
+use crate::config::Config;
+use crate::drive::{Counts, Drive, DriveOptions, Ports};
+use crate::engine::{Identity, Task};
+use crate::event::dictionary::Dictionary;
+use crate::ids::Topic;
+use crate::predict::{Pipeline, Worker, WorkerConfig};
+use crate::replay::{Encoder, Player, Reconciliation, ReplayConfig, ReplaySource, Speed};
+use crate::store::sled::{Recovery, SledStore, StoreOptions};
+use crate::transport::local::{LocalJournal, LocalLog, LocalOutlet, LocalSource, LogOptions};
+use crate::wire::Codec;
+
+/// Bytes of film features that the model keeps.
+pub const FEATURE_CACHE_BYTES: usize = 64 << 20;
+
+/// Where the parts of an embedded service live below its directory.
+pub struct Home(PathBuf);
+
+/// What an embedded run is made of, besides its recording.
+pub struct Setup {
+    pub home: Home,
+    pub config: Config,
+    pub dictionary: Dictionary,
+    pub replay: ReplayConfig,
+    pub speed: Speed,
+}
+
+/// What a run did, for the summary.
+pub struct Ran {
+    pub counts: Counts,
+    pub reconciliation: Reconciliation,
+    pub fed: Fed,
+    pub task: Task,
+    pub recovery: Recovery,
+    pub wall: Duration,
+    /// Stopped by the user before the recording ended.
+    pub stopped: bool,
+}
+
+type EmbeddedDrive = Drive<LocalSource, SledStore, LocalOutlet, LocalJournal, Worker>;
+
+impl Home {
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Home(dir.into())
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.0.join("state")
+    }
+}
+
+/// Replays `source` to its end, or until `stop`.
+pub fn run(setup: &Setup, source: ReplaySource, stop: &AtomicBool) -> Result<Ran> {
+    let started = Instant::now();
+    let log = LocalLog::open(setup.home.log(), LogOptions::default())
+        .context("the local log cannot be opened")?;
+    let (mut drive, recovery) = open(setup, &log)?;
+    let codec = codec(setup)?;
+    let fed_to_end = AtomicBool::new(false);
+    let (fed, reconciliation) = thread::scope(|scope| -> Result<_> {
+        let feeder = scope.spawn(|| {
+            let told = tell(setup, source, &log, &codec, stop);
+            fed_to_end.store(true, Ordering::Release);
+            told
+        });
+        let driven = turn_to_end(&mut drive, &fed_to_end, stop);
+        if driven.is_err() {
+            stop.store(true, Ordering::Release);
+        }
+        let told = feeder.join().map_err(|_| anyhow!("the replay's thread panicked"))?;
+        driven?;
+        told
+    })?;
+    drive.finish()?;
+    Ok(Ran {
+        counts: drive.counts().clone(),
+        reconciliation,
+        fed,
+        task: drive.task().clone(),
+        recovery,
+        wall: started.elapsed(),
+        stopped: stop.load(Ordering::Acquire),
+    })
+}
+
+fn tell(
+    setup: &Setup,
+    source: ReplaySource,
+    log: &LocalLog,
+    codec: &Codec,
+    stop: &AtomicBool,
+) -> Result<(Fed, Reconciliation)> {
+    let encoder = Encoder::new(codec, &setup.config.engine.feeds, &setup.replay)?;
+    let mut player = Player::new(source, encoder, &setup.replay, setup.speed);
+    let mut sink = LogSink::open(log, codec)?;
+    let fed = feed(&mut player, &mut sink, stop)?;
+    Ok((fed, player.source().counts().clone()))
+}
+
+fn open(setup: &Setup, log: &LocalLog) -> Result<(EmbeddedDrive, Recovery)> {
+    let config = &setup.config;
+    let options = StoreOptions { cache_bytes: config.store.cache_bytes, ..StoreOptions::default() };
+    let (mut store, recovery) =
+        SledStore::open(setup.home.state(), &options).context("the state cannot be opened")?;
+    let pipeline =
+        Pipeline::open(&config.predict.model, FEATURE_CACHE_BYTES).with_context(|| {
+            format!("the model in {} cannot be used", config.predict.model.display())
+        })?;
+    let model = pipeline.model();
+    let config_digest = config.digest(model.digest());
+    store.set_config_digest(config_digest);
+    let identity = Identity {
+        model: model.name(),
+        config_digest,
+        mode: config.alerts.mode,
+        doubts: model.about.doubts.clone(),
+        n_variables: setup.dictionary.variables().len(),
+        epoch: 1,
+    };
+    let max_pending = config.predict.queue;
+    let ports = Ports {
+        source: LocalSource::open(log, &Topic::ALL, 0)?,
+        store,
+        outlet: LocalOutlet::open(log, 0, Box::new(now))?,
+        journal: LocalJournal::open(log, 0, Box::new(now))?,
+        // A replay waits for every answer; only a service has a deadline.
+        predictor: Worker::start(pipeline, WorkerConfig { max_pending, deadline: None })?,
+    };
+    let task = Task::new(config.engine.clone(), identity);
+    let drive = Drive::open(ports, task, codec(setup)?, DriveOptions::default(), now)?;
+    Ok((drive, recovery))
+}
+
+fn codec(setup: &Setup) -> Result<Codec> {
+    Ok(Codec::new(&setup.config.engine.feeds, setup.dictionary.clone())?)
+}
+
+fn turn_to_end(
+    drive: &mut EmbeddedDrive,
+    fed_to_end: &AtomicBool,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let mut progress = Progress::new("predicting", "windows");
+    loop {
+        // Asked before the turn, so that an idle turn after it means that all was read.
+        let all_written = fed_to_end.load(Ordering::Acquire);
+        let turn = drive.turn()?;
+        let counts = drive.counts();
+        progress.set(counts.answered, counts.sealed);
+        if stop.load(Ordering::Acquire) || all_written && turn.idle() {
+            progress.finish();
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! From the replay to the local log: what a feed and its router would do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::ids::{StayId, Topic};
+use crate::ports::PortError;
+use crate::replay::{Player, RejectedRow, ReplaySink, Step};
+use crate::time::WallTime;
+use crate::transport::local::{LocalLog, LogError, NewRecord, Partition};
+use crate::wire::{Codec, WireError};
+
+/// Bytes gathered for one topic before they are appended.
+const BATCH_BYTES: usize = 1 << 20;
+/// Records gathered for one topic before they are appended.
+const BATCH_RECORDS: usize = 2_048;
+/// How long a waiting feeder sleeps before it asks again whether to stop.
+const NAP: Duration = Duration::from_millis(50);
+/// The replay's writer id: its appends are idempotent under it.
+const WRITER: u64 = 1;
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fed {
+    pub records: u64,
+    pub films: u64,
+    pub rejected: u64,
+    pub labels: u64,
+}
+
+/// Appends a recording to the input topics of a local log.
+pub struct LogSink<'a> {
+    codec: &'a Codec,
+    topics: Vec<Gathering>,
+    labels: Gathering,
+    dead_letters: Gathering,
+    fed: Fed,
+    /// The replay's clock, which stamps what is appended: its dates lie a century from now.
+    clock: WallTime,
+}
+
+/// The records of one topic that are not appended yet.
+struct Gathering {
+    partition: Arc<Partition>,
+    sequence: u64,
+    records: Vec<(Option<String>, Vec<u8>)>,
+    bytes: usize,
+}
+
+/// Tells the recording to the end, or until `stop`, as fast as its speed allows.
+pub fn feed(player: &mut Player<'_>, sink: &mut LogSink<'_>, stop: &AtomicBool) -> Result<Fed> {
+    let started = Instant::now();
+    while !stop.load(Ordering::Acquire) {
+        sink.clock = WallTime::from_millis(player.virtual_time().as_millis());
+        match player.step(sink, started.elapsed())? {
+            Step::Told => {}
+            Step::Wait(wait) => {
+                sink.append_all()?;
+                thread::sleep(wait.min(NAP));
+            }
+            Step::Done => break,
+        }
+    }
+    sink.append_all()?;
+    Ok(sink.fed)
+}
+
+impl<'a> LogSink<'a> {
+    pub fn open(log: &LocalLog, codec: &'a Codec) -> Result<Self> {
+        let gather = |name: &str| Gathering::open(log, name);
+        Ok(LogSink {
+            codec,
+            topics: Topic::ALL
+                .iter()
+                .map(|topic| gather(topic.name()))
+                .collect::<Result<_, _>>()?,
+            labels: gather("label")?,
+            dead_letters: gather("replay_dead_letter")?,
+            fed: Fed::default(),
+            clock: WallTime::from_millis(0),
+        })
+    }
+
+    fn append_all(&mut self) -> Result<(), LogError> {
+        for topic in self.topics.iter_mut().chain([&mut self.labels, &mut self.dead_letters]) {
+            topic.append(self.clock)?;
+        }
+        Ok(())
+    }
+
+    /// Marks bind all topics together, so everything before one is appended before it.
+    fn append_if_full(&mut self) -> Result<(), PortError> {
+        let full =
+            |topic: &Gathering| topic.bytes >= BATCH_BYTES || topic.records.len() >= BATCH_RECORDS;
+        if self.topics.iter().any(full) {
+            self.append_all()?;
+        }
+        Ok(())
+    }
+}
+
+impl ReplaySink for LogSink<'_> {
+    fn append(&mut self, topic: Topic, stay: StayId, record: &[u8]) -> Result<(), PortError> {
+        self.fed.records += 1;
+        self.fed.films += u64::from(topic == Topic::Imaging);
+        self.topics[topic as usize].push(Some(Codec::key(stay)), record);
+        self.append_if_full()
+    }
+
+    fn mark(&mut self, topic: Topic, record: &[u8]) -> Result<(), PortError> {
+        self.topics[topic as usize].push(None, record);
+        Ok(())
+    }
+
+    fn reject(&mut self, row: &RejectedRow) -> Result<(), PortError> {
+        self.fed.rejected += 1;
+        let stopped = |error: WireError| PortError::Stop(error.to_string());
+        let letter = self.codec.encode(&row.dead_letter()).map_err(stopped)?;
+        self.dead_letters.push(row.stay.map(Codec::key), &letter);
+        Ok(())
+    }
+
+    fn label(&mut self, stay: StayId, record: &[u8]) -> Result<(), PortError> {
+        self.fed.labels += 1;
+        self.labels.push(Some(Codec::key(stay)), record);
+        Ok(())
+    }
+}
+
+impl Gathering {
+    fn open(log: &LocalLog, name: &str) -> Result<Self, LogError> {
+        let partition = log.partition(name, 0)?;
+        let sequence = partition.last_sequence(WRITER).unwrap_or(0);
+        Ok(Gathering { partition, sequence, records: Vec::new(), bytes: 0 })
+    }
+
+    fn push(&mut self, key: Option<String>, record: &[u8]) {
+        self.bytes += record.len();
+        self.records.push((key, record.to_vec()));
+    }
+
+    fn append(&mut self, at: WallTime) -> Result<(), LogError> {
+        if self.records.is_empty() {
+            return Ok(());
+        }
+        let records: Vec<NewRecord<'_>> = self
+            .records
+            .iter()
+            .zip(self.sequence + 1..)
+            .map(|((key, value), sequence)| NewRecord {
+                writer: WRITER,
+                sequence,
+                key: key.as_deref().map(str::as_bytes),
+                value,
+                headers: &[],
+            })
+            .collect();
+        self.partition.append_batch(&records, at)?;
+        self.partition.sync()?;
+        self.sequence += records.len() as u64;
+        self.records.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! `nowcxr replay`: recorded stays through the whole pipeline.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use super::embedded::{self, Home, Ran, Setup};
+use super::exports::{Exports, export};
+use super::pictures;
+use super::progress::Progress;
+use super::settings::ConfigArgs;
+use super::summary::Summary;
+use super::{STOPPED, stop_on_signal};
+use crate::event::dictionary::Dictionary;
+use crate::predict::Pipeline;
+use crate::replay::{Anchor, Cohort, EngineCounts, ItemFilter, Reconciliation, ReplayConfig};
+use crate::replay::{ReplaySource, Speed};
+use crate::time::Span;
+use crate::transport::local::{LocalLog, LogOptions};
+use crate::wire::Codec;
+
+/// Says beside every score what joins films and stays in `mimic-cxr-simulated-pairing`.
+const PAIRING_FILE: &str = "PAIRING.csv";
+
+#[derive(Args)]
+pub struct ReplayArgs {
+    /// MIMIC-IV as downloaded: the directory with hosp/ and icu/.
+    #[arg(long, value_name = "DIR")]
+    mimic_iv: PathBuf,
+    /// MIMIC-CXR or MIMIC-CXR-JPG as downloaded: the directory with files/ and the metadata.
+    #[arg(long, value_name = "DIR")]
+    mimic_cxr: Option<PathBuf>,
+    /// Where state, log and outputs go. A directory of an earlier, interrupted replay is resumed.
+    #[arg(long, default_value = "nowcxr-replay")]
+    out: PathBuf,
+    /// How fast: 1 is real time, 60 an hour a minute, `max` as fast as it goes.
+    #[arg(long, default_value = "max")]
+    speed: Speed,
+    /// Only the stays listed in this file, one id a line.
+    #[arg(long, value_name = "FILE")]
+    stays: Option<PathBuf>,
+    /// Only stays with an AP film from 24 h before to 48 h after admission.
+    #[arg(long)]
+    with_film: bool,
+    /// Only stays at least so many hours long.
+    #[arg(long, value_name = "HOURS")]
+    min_stay: Option<i64>,
+    /// At most so many stays, the first ones admitted.
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Move all times so that the first admission is now.
+    #[arg(long)]
+    anchor_now: bool,
+    /// Seed of whatever the replay draws.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print the summary as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A recording and how to play it.
+pub struct Recording {
+    pub replay: ReplayConfig,
+    pub speed: Speed,
+    /// Printed wherever a score appears.
+    pub provenance: String,
+}
+
+pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
+    let anchor = if args.anchor_now { Anchor::First(super::now()) } else { Anchor::Original };
+    let cohort = Cohort {
+        stays_file: args.stays.clone(),
+        with_film: args.with_film,
+        min_stay: args.min_stay.map(Span::hours),
+        limit: args.limit,
+        ..Cohort::default()
+    };
+    let replay = ReplayConfig {
+        mimic_iv: args.mimic_iv.clone(),
+        mimic_cxr: args.mimic_cxr.clone(),
+        anchor,
+        cohort,
+        seed: args.seed,
+        ..ReplayConfig::default()
+    };
+    let simulated = args.mimic_cxr.as_ref().is_some_and(|dir| dir.join(PAIRING_FILE).exists());
+    let pairing = if simulated {
+        " The pairing of films and stays is SIMULATED: no score below is a clinical result."
+    } else {
+        ""
+    };
+    let provenance = format!("Replay of {}.{pairing}", args.mimic_iv.display());
+    replay_into(&args.out, Recording { replay, speed: args.speed, provenance }, settings, args.json)
+}
+
+/// Plays a recording into `out` and prints what came of it.
+pub fn replay_into(
+    out: &Path,
+    recording: Recording,
+    settings: &ConfigArgs,
+    json: bool,
+) -> Result<ExitCode> {
+    let config = settings.load()?;
+    let stop = stop_on_signal()?;
+    let dictionary = Dictionary::builtin(config.profile)?;
+    let mut progress = Progress::new("reading the recording", "KiB");
+    let items = ItemFilter::of(&dictionary);
+    let source = ReplaySource::open(&recording.replay, &items, &mut |at| {
+        progress.set(at.bytes_read_in_all >> 10, at.bytes_in_all >> 10);
+    })?;
+    progress.finish();
+    let setup = Setup {
+        home: Home::new(out),
+        dictionary,
+        config,
+        replay: recording.replay,
+        speed: recording.speed,
+    };
+    let mut ran = embedded::run(&setup, source, &stop)?;
+    let log = LocalLog::open(setup.home.log(), LogOptions::default())?;
+    let codec = Codec::new(&setup.config.engine.feeds, setup.dictionary.clone())?;
+    let exports = export(&log, &codec, out)?;
+    let films = draw(&setup, &ran, &exports, out)?;
+    let books = close_books(&mut ran);
+    let mut summary = Summary::new(&ran, &exports, recording.provenance);
+    summary.outputs =
+        vec![exports.risk_jsonl, exports.risk_avro, exports.dead_letters, films, books.path(out)];
+    books.write(out)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    } else {
+        println!("{}\n{summary}", books.0);
+    }
+    finish(&ran, &books)
+}
+
+fn finish(ran: &Ran, books: &Books) -> Result<ExitCode> {
+    if ran.stopped {
+        return Ok(ExitCode::from(STOPPED));
+    }
+    let differences = books.0.differences();
+    if !differences.is_empty() {
+        bail!("the counts do not reconcile: {}", differences.join("; "));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn draw(setup: &Setup, ran: &Ran, exports: &Exports, out: &Path) -> Result<PathBuf> {
+    let dir = out.join("films");
+    let mut pipeline = Pipeline::open(&setup.config.predict.model, embedded::FEATURE_CACHE_BYTES)?;
+    pictures::draw(&setup.home, &ran.task, &exports.events, &mut pipeline, &dir)?;
+    Ok(dir)
+}
+
+/// The reconciliation of every row read with what became of it.
+struct Books(Reconciliation);
+
+/// Enters what the engine says of each topic beside what the replay says of each table.
+fn close_books(ran: &mut Ran) -> Books {
+    let mut books = ran.reconciliation.clone();
+    for topic in crate::ids::Topic::ALL {
+        let fate = |name| ran.counts.fates.get(&(topic, name)).copied().unwrap_or_default();
+        let rejected = ran.counts.rejected.iter().filter(|((of, _), _)| *of == topic);
+        books.enter_engine(
+            topic,
+            EngineCounts {
+                used: fate("used"),
+                late: fate("late"),
+                duplicate: fate("duplicate"),
+                rejected: rejected.map(|((_, reason), n)| (*reason, *n)).collect(),
+            },
+        );
+    }
+    Books(books)
+}
+
+impl Books {
+    fn path(&self, out: &Path) -> PathBuf {
+        out.join("reconciliation.json")
+    }
+
+    fn write(&self, out: &Path) -> Result<()> {
+        let path = self.path(out);
+        let text = serde_json::to_string_pretty(&self.0)?;
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}

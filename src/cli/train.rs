@@ -1,0 +1,85 @@
+//! `nowcxr train`: a model directory from the synthetic ward.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::model::DdlCxrConfig;
+use crate::train::{Budget, Progress, TrainOptions, train_all};
+
+/// Time between two lines of progress.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+#[derive(Args)]
+pub struct TrainArgs {
+    /// The model directory to write.
+    #[arg(long)]
+    out: PathBuf,
+    /// The model's name.
+    #[arg(long, default_value = "demo")]
+    name: String,
+    /// Stays of the synthetic ward to train on.
+    #[arg(long, default_value_t = 400)]
+    patients: u64,
+    /// Of the ward, the networks, the batches and the noise.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Seconds for the autoencoder.
+    #[arg(long, default_value_t = 1_800.0)]
+    vae_s: f64,
+    /// Seconds for the diffusion model.
+    #[arg(long, default_value_t = 900.0)]
+    ldm_s: f64,
+    /// Seconds for each of the two fusion models.
+    #[arg(long, default_value_t = 450.0)]
+    fusion_s: f64,
+}
+
+pub fn run(args: &TrainArgs) -> Result<ExitCode> {
+    let TrainArgs { out, name, patients, seed, vae_s, ldm_s, fusion_s } = args;
+    let command = format!(
+        "nowcxr train --name {name} --patients {patients} --seed {seed} --vae-s {vae_s} \
+         --ldm-s {ldm_s} --fusion-s {fusion_s}"
+    );
+    let options = TrainOptions {
+        name: name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        config: DdlCxrConfig::demo(),
+        patients: *patients,
+        seed: *seed,
+        vae: Budget::Seconds(*vae_s),
+        ldm: Budget::Seconds(*ldm_s),
+        fusion: Budget::Seconds(*fusion_s),
+        command,
+    };
+    eprintln!("seed {seed}; log and pictures go to {}", out.join("training").display());
+    let mut last: Option<(Instant, String)> = None;
+    let summary = train_all(&options, out, &mut |progress| {
+        let due = last
+            .as_ref()
+            .is_none_or(|(at, stage)| at.elapsed() >= LINE_EVERY || *stage != progress.stage);
+        if due {
+            eprintln!("{}", line(&progress));
+            last = Some((Instant::now(), progress.stage));
+        }
+    })?;
+    println!("{}", serde_json::to_string_pretty(&summary)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(progress: &Progress) -> String {
+    let losses: Vec<String> =
+        progress.losses.iter().map(|(name, loss)| format!("{name} {loss:.4}")).collect();
+    format!(
+        "{}: {}/{}, {:.1}/s, about {:.0} s left, {}",
+        progress.stage,
+        progress.step,
+        progress.steps,
+        progress.steps_per_second,
+        progress.eta_seconds,
+        losses.join(", ")
+    )
+}
