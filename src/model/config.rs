@@ -267,19 +267,17 @@ impl FusionConfig {
     }
 }
 
-impl EhrEncoderConfig {
-    /// The LDM's EHR encoder of one layer and of this width.
-    fn of(d_model: usize, n_heads: usize, dim_feedforward: usize, dropout: f64) -> Self {
-        EhrEncoderConfig {
-            feat_dim: EHR_COLUMNS,
-            max_len: 70,
-            d_model,
-            n_heads,
-            num_layers: 1,
-            dim_feedforward,
-            dropout,
-            pool: Pool::Cls,
-            labels: Some(N_FINDINGS),
+impl DiffusionConfig {
+    /// The published noise schedule, walked back in `steps` evaluations.
+    pub fn reference(sampler: SamplerKind, steps: usize, eta: f64) -> Self {
+        DiffusionConfig {
+            timesteps: 1000,
+            linear_start: 0.0015,
+            linear_end: 0.0195,
+            sampler,
+            steps,
+            eta,
+            scale_factor: 1.0,
         }
     }
 }
@@ -333,18 +331,20 @@ impl DdlCxrConfig {
                 dropout: 0.0,
                 norm_groups: 32,
             },
-            ehr_encoder: EhrEncoderConfig::of(128, 8, 256, 0.2),
+            ehr_encoder: EhrEncoderConfig {
+                feat_dim: EHR_COLUMNS,
+                max_len: 70,
+                d_model: 128,
+                n_heads: 8,
+                num_layers: 1,
+                dim_feedforward: 256,
+                dropout: 0.2,
+                pool: Pool::Cls,
+                labels: Some(N_FINDINGS),
+            },
             fusion_mortality: fusion(Task::Mortality),
             fusion_phenotype: fusion(Task::Phenotype),
-            diffusion: DiffusionConfig {
-                timesteps: 1000,
-                linear_start: 0.0015,
-                linear_end: 0.0195,
-                sampler: SamplerKind::Ddim,
-                steps: 200,
-                eta: 1.0,
-                scale_factor: 1.0,
-            },
+            diffusion: DiffusionConfig::reference(SamplerKind::Ddim, 200, 1.0),
         }
     }
 
@@ -397,18 +397,20 @@ impl DdlCxrConfig {
                 dropout: 0.0,
                 norm_groups: 16,
             },
-            ehr_encoder: EhrEncoderConfig::of(64, 4, 128, 0.1),
+            ehr_encoder: EhrEncoderConfig {
+                feat_dim: EHR_COLUMNS,
+                max_len: 70,
+                d_model: 64,
+                n_heads: 4,
+                num_layers: 1,
+                dim_feedforward: 128,
+                dropout: 0.1,
+                pool: Pool::Cls,
+                labels: Some(N_FINDINGS),
+            },
             fusion_mortality: fusion(Task::Mortality),
             fusion_phenotype: fusion(Task::Phenotype),
-            diffusion: DiffusionConfig {
-                timesteps: 1000,
-                linear_start: 0.0015,
-                linear_end: 0.0195,
-                sampler: SamplerKind::DpmSolver2m,
-                steps: 8,
-                eta: 0.0,
-                scale_factor: 1.0,
-            },
+            diffusion: DiffusionConfig::reference(SamplerKind::DpmSolver2m, 8, 0.0),
         }
     }
 
