@@ -2,9 +2,11 @@
 //! is data from outside: everything that a constructor would trip over is refused here.
 
 use super::config::{
-    ConfigError, DdlCxrConfig, DiffusionConfig, EHR_COLUMNS, EhrEncoderConfig, FUSION_BINS,
-    FusionConfig, ImageFeatures, SamplerKind, Task, UnetConfig, VaeConfig,
+    ConfigError, DdlCxrConfig, DiffusionConfig, EHR_COLUMNS, EhrEncoderConfig, FusionConfig,
+    ImageFeatures, SamplerKind, Task, UnetConfig, VaeConfig,
 };
+
+use crate::series::grid::GENERATION_BINS_MAX;
 
 /// Bound of any one size: a typing error must not ask for all memory.
 const MAX_SIZE: usize = 8_192;
@@ -61,7 +63,7 @@ impl VaeConfig {
         let levels = self.ch_mult.len();
         faults.need((1..=6).contains(&levels), "vae.ch_mult has 1 to 6 levels");
         faults.rate("vae.dropout", self.dropout);
-        let fold = self.stem.max(1) << levels.clamp(1, 6) - 1;
+        let fold = self.stem.max(1) << (levels.clamp(1, 6) - 1);
         faults.divides(fold, self.resolution, "vae.resolution divides down to the latent");
         for mult in &self.ch_mult {
             faults.need((1..=64).contains(mult), "vae.ch_mult is in 1..=64");
@@ -223,8 +225,8 @@ impl DdlCxrConfig {
         faults.need(columns, format!("ehr_encoder.feat_dim is {EHR_COLUMNS}"));
         let context = self.unet.context_dim == self.ehr_encoder.d_model;
         faults.need(context, "unet.context_dim is ehr_encoder.d_model");
-        let window = self.ehr_encoder.max_len >= FUSION_BINS;
-        faults.need(window, format!("ehr_encoder.max_len is at least {FUSION_BINS}"));
+        let window = self.ehr_encoder.max_len >= GENERATION_BINS_MAX;
+        faults.need(window, format!("ehr_encoder.max_len is at least {GENERATION_BINS_MAX}"));
         let mortality = self.fusion_mortality.task == Task::Mortality;
         faults.need(mortality, "fusion_mortality.task is mortality");
         let phenotype = self.fusion_phenotype.task == Task::Phenotype;

@@ -12,8 +12,6 @@ use crate::event::risk::N_PHENOTYPES;
 pub const EHR_COLUMNS: usize = 79;
 /// CheXpert findings of the label heads (`reference/ddl-cxr.md` 1.4).
 pub const N_FINDINGS: usize = 14;
-/// Hourly bins that the prediction model looks back over (`reference/ddl-cxr.md` 4.1).
-pub const FUSION_BINS: usize = 48;
 
 /// A configuration that no network can be built from; the message names each field.
 #[derive(Debug, Error, PartialEq, Eq)]

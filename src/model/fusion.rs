@@ -78,24 +78,56 @@ impl Fusion {
 
     /// Logits `[batch, outputs]`.
     pub fn forward(&self, input: FusionInput) -> Tensor<2> {
-        let [batch, bins, _] = input.ehr.dims();
-        let ehr = self.ehr_encoder.forward(input.ehr, input.ehr_keep.as_ref()).tokens;
-        let ehr = ehr.narrow(1, 1, bins);
-        let patches = self.patch_embedding.forward(cut_patches(input.latent, self.patch));
-        let count = patches.dims()[1];
-        let latent = self.cxr_transformer.forward(patches, None).tokens.narrow(1, 1, count);
+        let ehr = self.ehr_tokens(input.ehr, input.ehr_keep.as_ref());
+        let latent = self.latent_tokens(input.latent);
         let image = self.cxr_feat_project.forward(input.image_features).unsqueeze_dim::<3>(1);
-        let keep = match (input.ehr_keep, input.present) {
-            (None, None) => None,
-            (ehr_keep, present) => {
-                let device = ehr.device();
-                let all = || Tensor::ones([batch, bins], &device);
-                let present = present.unwrap_or_else(|| Tensor::ones([batch, 2], &device));
-                let latent = present.clone().narrow(1, 0, 1).expand([batch, count]);
-                let image = present.narrow(1, 1, 1);
-                Some(Tensor::cat(vec![ehr_keep.unwrap_or_else(all), latent, image], 1))
-            }
-        };
+        self.fuse(ehr, input.ehr_keep, latent, image, input.present)
+    }
+
+    /// Several variants of one window: EHR and image features have a batch of 1, `latent` and
+    /// `present` one entry for each variant. The same numbers as [`Fusion::forward`] on the
+    /// repeated window (up to rounding), without encoding its EHR again. Logits
+    /// `[variants, outputs]`.
+    pub fn forward_variants(&self, input: FusionInput) -> Tensor<2> {
+        let variants = input.latent.dims()[0];
+        let ehr = self.ehr_tokens(input.ehr, input.ehr_keep.as_ref());
+        let latent = self.latent_tokens(input.latent);
+        let image = self.cxr_feat_project.forward(input.image_features).unsqueeze_dim::<3>(1);
+        let [_, bins, d] = ehr.dims();
+        let ehr = ehr.expand([variants, bins, d]);
+        let image = image.expand([variants, 1, d]);
+        let keep = input.ehr_keep.map(|keep| keep.expand([variants, bins]));
+        self.fuse(ehr, keep, latent, image, input.present)
+    }
+
+    fn ehr_tokens(&self, ehr: Tensor<3>, keep: Option<&Tensor<2>>) -> Tensor<3> {
+        let bins = ehr.dims()[1];
+        self.ehr_encoder.forward(ehr, keep).tokens.narrow(1, 1, bins)
+    }
+
+    fn latent_tokens(&self, latent: Tensor<4>) -> Tensor<3> {
+        let patches = self.patch_embedding.forward(cut_patches(latent, self.patch));
+        let count = patches.dims()[1];
+        self.cxr_transformer.forward(patches, None).tokens.narrow(1, 1, count)
+    }
+
+    fn fuse(
+        &self,
+        ehr: Tensor<3>,
+        ehr_keep: Option<Tensor<2>>,
+        latent: Tensor<3>,
+        image: Tensor<3>,
+        present: Option<Tensor<2>>,
+    ) -> Tensor<2> {
+        let [batch, bins, _] = ehr.dims();
+        let patches = latent.dims()[1];
+        let keep = (ehr_keep.is_some() || present.is_some()).then(|| {
+            let device = ehr.device();
+            let present = present.unwrap_or_else(|| Tensor::ones([batch, 2], &device));
+            let ehr = ehr_keep.unwrap_or_else(|| Tensor::ones([batch, bins], &device));
+            let latent = present.clone().narrow(1, 0, 1).expand([batch, patches]);
+            Tensor::cat(vec![ehr, latent, present.narrow(1, 1, 1)], 1)
+        });
         let tokens = Tensor::cat(vec![ehr, latent, image], 1);
         let pooled = self.fusion_tf.forward(tokens, keep.as_ref()).pooled;
         self.head_out.forward(gelu(self.head_in.forward(pooled)))
@@ -111,4 +143,81 @@ fn cut_patches(latent: Tensor<4>, patch: usize) -> Tensor<3> {
         .reshape([batch, channels, rows, patch, columns, patch])
         .permute([0, 2, 4, 3, 5, 1])
         .reshape([batch, rows * columns, patch * patch * channels])
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::super::config::DdlCxrConfig;
+    use super::super::layers::gaussian;
+    use super::*;
+
+    fn noise<const D: usize>(seed: u64, shape: [usize; D]) -> Tensor<D> {
+        let data = TensorData::new(gaussian(seed, shape.iter().product()), shape);
+        Tensor::from_data(data, &Device::flex())
+    }
+
+    fn logits(x: Tensor<2>) -> Vec<f32> {
+        x.into_data().try_into_vec().expect("f32")
+    }
+
+    fn window(bins: usize, keep: Option<usize>) -> FusionInput {
+        let device = Device::flex();
+        let keep = keep.map(|n| {
+            let keep = (0..bins).map(|bin| f32::from(bin < n)).collect();
+            Tensor::from_data(TensorData::new(keep, [1, bins]), &device)
+        });
+        FusionInput {
+            ehr: noise(1, [1, bins, EHR_COLUMNS]),
+            ehr_keep: keep,
+            latent: noise(2, [1, 4, 14, 14]),
+            image_features: noise(3, [1, 128]),
+            present: None,
+        }
+    }
+
+    fn model() -> Fusion {
+        let config = DdlCxrConfig::demo().fusion_phenotype;
+        Fusion::new(&config, &mut Init::seeded(9, &Device::flex()))
+    }
+
+    #[test]
+    fn what_is_masked_has_no_influence() {
+        let model = model();
+        let absent = Some(Tensor::zeros([1, 2], &Device::flex()));
+        let mut a = FusionInput { present: absent.clone(), ..window(20, Some(12)) };
+        let mut b = a.clone();
+        b.latent = b.latent.mul_scalar(-3.0);
+        b.image_features = b.image_features.add_scalar(1.0);
+        let tail = b.ehr.clone().narrow(1, 12, 8).mul_scalar(7.0);
+        b.ehr = Tensor::cat(vec![b.ehr.narrow(1, 0, 12), tail], 1);
+        let (x, y) = (logits(model.forward(a.clone())), logits(model.forward(b)));
+        assert!(x.iter().zip(&y).all(|(x, y)| (x - y).abs() < 1e-5), "{x:?} {y:?}");
+        // With the film present the same change shows.
+        a.present = None;
+        let shown = logits(model.forward(a));
+        assert!(x.iter().zip(&shown).any(|(x, y)| (x - y).abs() > 1e-3));
+    }
+
+    #[test]
+    fn variants_are_what_forward_gives_one_by_one() {
+        let model = model();
+        let one = window(48, Some(30));
+        let device = Device::flex();
+        let latent = noise(5, [2, 4, 14, 14]);
+        let present = Tensor::from_data([[1.0, 1.0], [0.0, 0.0]], &device);
+        let both =
+            FusionInput { latent: latent.clone(), present: Some(present.clone()), ..one.clone() };
+        let got = logits(model.forward_variants(both));
+        for (n, row) in got.chunks(25).enumerate() {
+            let single = FusionInput {
+                latent: latent.clone().narrow(0, n, 1),
+                present: Some(present.clone().narrow(0, n, 1)),
+                ..one.clone()
+            };
+            let want = logits(model.forward(single));
+            assert!(row.iter().zip(&want).all(|(x, y)| (x - y).abs() < 1e-5));
+        }
+    }
 }
