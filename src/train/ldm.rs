@@ -109,7 +109,7 @@ pub(super) fn train(
         ];
         if let Some(auxiliary) = auxiliary {
             noted.push(("findings", scalar(auxiliary.clone().detach())));
-            loss = loss.add(auxiliary.mul_scalar(AUXILIARY * 0.1));
+            loss = loss.add(auxiliary.mul_scalar(AUXILIARY));
         }
         ldm = step(ldm, &loss, &mut optimiser, learning_rate(RATE, pace.share()));
         average.update(&ldm.unet);

@@ -51,7 +51,7 @@ pub struct TrainOptions {
     pub name: String,
     pub version: String,
     pub config: DdlCxrConfig,
-    /// Stays of the synthetic ward: 70 % to train on, 8 % to validate, the rest to test.
+    /// Stays of the synthetic ward: 60 % to train on, 8 % to validate, the rest to test.
     pub patients: u64,
     /// Of the ward, of the networks, of batches and of noise.
     pub seed: u64,
@@ -326,7 +326,7 @@ mod tests {
                 name: "test".to_owned(),
                 version: "0".to_owned(),
                 config: DdlCxrConfig::demo(),
-                patients: 40,
+                patients: 26,
                 seed: 4,
                 vae: Budget::Steps(3),
                 ldm: Budget::Steps(3),

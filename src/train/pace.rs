@@ -111,14 +111,17 @@ impl<'a> Pace<'a> {
         self.step
     }
 
-    /// Adds a value to the mean of `name`, and reports when it is time to.
-    pub(super) fn note(&mut self, losses: &[(&'static str, f64)]) -> Result<(), TrainError> {
-        for &(name, value) in losses {
-            match self.sums.iter_mut().find(|sum| sum.0 == name) {
-                Some(sum) => (sum.1, sum.2) = (sum.1 + value, sum.2 + 1),
-                None => self.sums.push((name, value, 1)),
-            }
+    /// Adds a value to the mean of `name` in the next report.
+    pub(super) fn add(&mut self, name: &'static str, value: f64) {
+        match self.sums.iter_mut().find(|sum| sum.0 == name) {
+            Some(sum) => (sum.1, sum.2) = (sum.1 + value, sum.2 + 1),
+            None => self.sums.push((name, value, 1)),
         }
+    }
+
+    /// Adds the values of a step, and reports when it is time to.
+    pub(super) fn note(&mut self, losses: &[(&'static str, f64)]) -> Result<(), TrainError> {
+        losses.iter().for_each(|&(name, value)| self.add(name, value));
         let every = (self.steps / REPORTS).max(5);
         if self.step % every != 0 && self.step != self.steps {
             return Ok(());
