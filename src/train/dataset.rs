@@ -276,8 +276,33 @@ impl Samples {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::ids::{StayId, Ticket};
+    use crate::ports::PredictionRequest;
+
+    /// The samples of one stay, and its window at 48 h as the engine would ask for it.
+    pub(crate) fn served(seed: u64, number: u64) -> (Samples, PredictionRequest) {
+        let dictionary = Dictionary::builtin(Profile::Clinical).unwrap();
+        let stay = synth::stay(seed, number, FILM_SIDE).unwrap();
+        let mut samples = of_stay(&stay, &dictionary);
+        samples.windows.retain(|window| window.t_h == 48.0);
+        let film = samples.windows[0].film.as_ref().unwrap();
+        let admitted_at = EventTime::from_millis(0);
+        let t = admitted_at + LANDMARK;
+        let acquired_at = t - Span::from_millis((film.age_h * 3_600_000.0).round() as i64);
+        let request = PredictionRequest {
+            ticket: Ticket { stay: StayId(stay.stay_id), t, revision: 0 },
+            epoch: 1,
+            seed: 9,
+            admitted_at,
+            generation_start: acquired_at.min(t - Span::hours(12)),
+            rows: available(&rows(&stay, &dictionary, &mut 0), t).into(),
+            static_facts: StaticFacts { age_years: stay.age_years, sex: stay.sex },
+            film: Some(samples.films[film.film].film.clone()),
+        };
+        (samples, request)
+    }
 
     #[test]
     fn nothing_from_after_a_window_enters_it() {
