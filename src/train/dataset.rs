@@ -278,6 +278,7 @@ impl Samples {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::event::ViewPosition;
     use crate::ids::{StayId, Ticket};
     use crate::ports::PredictionRequest;
 
@@ -322,6 +323,24 @@ pub(super) mod tests {
             let grid = |w: &WindowSample| w.film.as_ref().map(|f| (f.film, f.ehr.clone()));
             assert_eq!(grid(a), grid(b));
         }
+    }
+
+    #[test]
+    fn the_gate_lets_drawn_films_pass_and_turns_the_other_views_away() {
+        let (mut ap, mut accepted, mut others) = (0, 0, 0);
+        for number in 0..16 {
+            for film in synth::stay(6, number, FILM_SIDE).unwrap().films {
+                let passes = prepared(&film).is_some();
+                match film.view {
+                    Some(ViewPosition::Ap) => {
+                        (ap, accepted) = (ap + 1, accepted + i32::from(passes))
+                    }
+                    _ => others += i32::from(passes),
+                }
+            }
+        }
+        assert!(ap > 40 && accepted * 100 >= ap * 95, "{accepted} of {ap} AP films");
+        assert_eq!(others, 0, "films of other or unknown views passed");
     }
 
     #[test]

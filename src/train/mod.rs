@@ -2,7 +2,7 @@
 //! to a model directory.
 //!
 //! Everything is seeded; a run given in steps repeats bit for bit on one CPU type. A run given in
-//! seconds chooses its steps by its speed and reports them.
+//! seconds makes as many as it can and reports how many those were.
 
 mod batch;
 mod card;
