@@ -3,7 +3,7 @@
 //! A thread writes the recording into the local log as a feed would; the loop reads the log, like
 //! any other input, and writes what leaves to the output topics of the same log.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,7 +45,8 @@ pub struct Ran {
     pub reconciliation: Reconciliation,
     pub fed: Fed,
     pub task: Task,
-    pub recovery: Recovery,
+    /// How the state was found, if not simply new.
+    pub found: Option<String>,
     pub wall: Duration,
     /// Stopped by the user before the recording ended.
     pub stopped: bool,
@@ -56,10 +57,6 @@ type EmbeddedDrive = Drive<LocalSource, SledStore, LocalOutlet, LocalJournal, Wo
 impl Home {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Home(dir.into())
-    }
-
-    pub fn dir(&self) -> &Path {
-        &self.0
     }
 
     pub fn log(&self) -> PathBuf {
@@ -77,6 +74,7 @@ pub fn run(setup: &Setup, source: ReplaySource, stop: &AtomicBool) -> Result<Ran
     let log = LocalLog::open(setup.home.log(), LogOptions::default())
         .context("the local log cannot be opened")?;
     let (mut drive, recovery) = open(setup, &log)?;
+    let resumed = drive.commit_number() > 0;
     let codec = codec(setup)?;
     let fed_to_end = AtomicBool::new(false);
     let (fed, reconciliation) = thread::scope(|scope| -> Result<_> {
@@ -99,10 +97,26 @@ pub fn run(setup: &Setup, source: ReplaySource, stop: &AtomicBool) -> Result<Ran
         reconciliation,
         fed,
         task: drive.task().clone(),
-        recovery,
+        found: found(&recovery, resumed),
         wall: started.elapsed(),
         stopped: stop.load(Ordering::Acquire),
     })
+}
+
+/// What a person should know about the state that a run started from.
+fn found(recovery: &Recovery, resumed: bool) -> Option<String> {
+    match recovery {
+        Recovery::MovedAside { to, why } => {
+            Some(format!("the state was damaged ({why}), moved to {} and rebuilt", to.display()))
+        }
+        Recovery::RolledBack { found, flushed } => Some(format!(
+            "the state had lost its tail (commit {found} of {flushed}) and was brought up to date"
+        )),
+        Recovery::New | Recovery::Clean if resumed => {
+            Some("an earlier run was resumed; records and latencies count from there".to_owned())
+        }
+        Recovery::New | Recovery::Clean => None,
+    }
 }
 
 fn tell(

@@ -208,6 +208,11 @@ where
         &self.task
     }
 
+    /// Number of the last commit; 0 before the first.
+    pub fn commit_number(&self) -> u64 {
+        self.commit_number
+    }
+
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
