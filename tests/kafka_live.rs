@@ -4,6 +4,8 @@
 //! NOWCXR_KAFKA=$(.ci/kafka start) cargo test --release --test kafka_live; .ci/kafka stop
 //! ```
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
