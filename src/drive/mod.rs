@@ -298,7 +298,10 @@ where
             feed: meta.feed,
             observed_at: meta.observed_at,
             available_at: meta.available_at,
-            body: FactBody::Filmed(film),
+            body: match meta.replaces {
+                Some(replaces) => FactBody::FilmCorrected { replaces, film },
+                None => FactBody::Filmed(film),
+            },
         };
         Ok(Input::Fact { fact, origin })
     }
