@@ -18,9 +18,11 @@ use crate::drive::{Counts, Drive, DriveOptions, Ports};
 use crate::engine::{Identity, Task};
 use crate::event::dictionary::Dictionary;
 use crate::ids::Topic;
+use crate::model::Artifact;
 use crate::predict::{Pipeline, Worker, WorkerConfig};
 use crate::replay::{Encoder, Player, Reconciliation, ReplayConfig, ReplaySource, Speed};
 use crate::store::sled::{Recovery, SledStore, StoreOptions};
+use crate::telemetry::StoreRecovered;
 use crate::transport::local::{LocalJournal, LocalLog, LocalOutlet, LocalSource, LogOptions};
 use crate::wire::Codec;
 
@@ -45,7 +47,6 @@ pub struct Ran {
     pub reconciliation: Reconciliation,
     pub fed: Fed,
     pub task: Task,
-    pub recovery: Recovery,
     pub wall: Duration,
     /// Stopped by the user before the recording ended.
     pub stopped: bool,
@@ -56,10 +57,6 @@ type EmbeddedDrive = Drive<LocalSource, SledStore, LocalOutlet, LocalJournal, Wo
 impl Home {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Home(dir.into())
-    }
-
-    pub fn dir(&self) -> &Path {
-        &self.0
     }
 
     pub fn log(&self) -> PathBuf {
@@ -76,7 +73,7 @@ pub fn run(setup: &Setup, source: ReplaySource, stop: &AtomicBool) -> Result<Ran
     let started = Instant::now();
     let log = LocalLog::open(setup.home.log(), LogOptions::default())
         .context("the local log cannot be opened")?;
-    let (mut drive, recovery) = open(setup, &log)?;
+    let mut drive = open(setup, &log)?;
     let codec = codec(setup)?;
     let fed_to_end = AtomicBool::new(false);
     let (fed, reconciliation) = thread::scope(|scope| -> Result<_> {
@@ -99,7 +96,6 @@ pub fn run(setup: &Setup, source: ReplaySource, stop: &AtomicBool) -> Result<Ran
         reconciliation,
         fed,
         task: drive.task().clone(),
-        recovery,
         wall: started.elapsed(),
         stopped: stop.load(Ordering::Acquire),
     })
@@ -119,26 +115,28 @@ fn tell(
     Ok((fed, player.source().counts().clone()))
 }
 
-fn open(setup: &Setup, log: &LocalLog) -> Result<(EmbeddedDrive, Recovery)> {
+fn open(setup: &Setup, log: &LocalLog) -> Result<EmbeddedDrive> {
     let config = &setup.config;
+    let started = Instant::now();
     let options = StoreOptions { cache_bytes: config.store.cache_bytes, ..StoreOptions::default() };
     let (mut store, recovery) =
         SledStore::open(setup.home.state(), &options).context("the state cannot be opened")?;
+    let health = store.health()?;
+    StoreRecovered {
+        task: 0,
+        commit: health.commit,
+        values: health.entries,
+        rebuilt: matches!(recovery, Recovery::MovedAside { .. }),
+        took: started.elapsed(),
+    }
+    .emit();
     let pipeline =
         Pipeline::open(&config.predict.model, FEATURE_CACHE_BYTES).with_context(|| {
             format!("the model in {} cannot be used", config.predict.model.display())
         })?;
     let model = pipeline.model();
-    let config_digest = config.digest(model.digest());
-    store.set_config_digest(config_digest);
-    let identity = Identity {
-        model: model.name(),
-        config_digest,
-        mode: config.alerts.mode,
-        doubts: model.about.doubts.clone(),
-        n_variables: setup.dictionary.variables().len(),
-        epoch: 1,
-    };
+    let identity = identity(config, &setup.dictionary, model);
+    store.set_config_digest(identity.config_digest);
     let max_pending = config.predict.queue;
     let ports = Ports {
         source: LocalSource::open(log, &Topic::ALL, 0)?,
@@ -149,8 +147,24 @@ fn open(setup: &Setup, log: &LocalLog) -> Result<(EmbeddedDrive, Recovery)> {
         predictor: Worker::start(pipeline, WorkerConfig { max_pending, deadline: None })?,
     };
     let task = Task::new(config.engine.clone(), identity);
-    let drive = Drive::open(ports, task, codec(setup)?, DriveOptions::default(), now)?;
-    Ok((drive, recovery))
+    Ok(Drive::open(ports, task, codec(setup)?, DriveOptions::default(), now)?)
+}
+
+/// Who speaks in the events of a service. The epoch is drawn from configuration and model, so that
+/// answers of another one, read back from the journal, are not taken for this one's.
+pub fn identity(config: &Config, dictionary: &Dictionary, model: &Artifact) -> Identity {
+    let config_digest = config.digest(model.digest());
+    let [a, b, c, d, e, f, g, h, ..] = config_digest.0;
+    // The journal's epoch is a signed number.
+    let epoch = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1;
+    Identity {
+        model: model.name(),
+        config_digest,
+        mode: config.alerts.mode,
+        doubts: model.about.doubts.clone(),
+        n_variables: dictionary.variables().len(),
+        epoch,
+    }
 }
 
 fn codec(setup: &Setup) -> Result<Codec> {
