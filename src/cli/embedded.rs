@@ -3,7 +3,7 @@
 //! A thread writes the recording into the local log as a feed would; the loop reads the log, like
 //! any other input, and writes what leaves to the output topics of the same log.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
