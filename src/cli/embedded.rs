@@ -18,9 +18,11 @@ use crate::drive::{Counts, Drive, DriveOptions, Ports};
 use crate::engine::{Identity, Task};
 use crate::event::dictionary::Dictionary;
 use crate::ids::Topic;
+use crate::model::Artifact;
 use crate::predict::{Pipeline, Worker, WorkerConfig};
 use crate::replay::{Encoder, Player, Reconciliation, ReplayConfig, ReplaySource, Speed};
 use crate::store::sled::{Recovery, SledStore, StoreOptions};
+use crate::telemetry::StoreRecovered;
 use crate::transport::local::{LocalJournal, LocalLog, LocalOutlet, LocalSource, LogOptions};
 use crate::wire::Codec;
 
@@ -135,24 +137,26 @@ fn tell(
 
 fn open(setup: &Setup, log: &LocalLog) -> Result<(EmbeddedDrive, Recovery)> {
     let config = &setup.config;
+    let started = Instant::now();
     let options = StoreOptions { cache_bytes: config.store.cache_bytes, ..StoreOptions::default() };
     let (mut store, recovery) =
         SledStore::open(setup.home.state(), &options).context("the state cannot be opened")?;
+    let health = store.health()?;
+    StoreRecovered {
+        task: 0,
+        commit: health.commit,
+        values: health.entries,
+        rebuilt: matches!(recovery, Recovery::MovedAside { .. }),
+        took: started.elapsed(),
+    }
+    .emit();
     let pipeline =
         Pipeline::open(&config.predict.model, FEATURE_CACHE_BYTES).with_context(|| {
             format!("the model in {} cannot be used", config.predict.model.display())
         })?;
     let model = pipeline.model();
-    let config_digest = config.digest(model.digest());
-    store.set_config_digest(config_digest);
-    let identity = Identity {
-        model: model.name(),
-        config_digest,
-        mode: config.alerts.mode,
-        doubts: model.about.doubts.clone(),
-        n_variables: setup.dictionary.variables().len(),
-        epoch: 1,
-    };
+    let identity = identity(config, &setup.dictionary, model);
+    store.set_config_digest(identity.config_digest);
     let max_pending = config.predict.queue;
     let ports = Ports {
         source: LocalSource::open(log, &Topic::ALL, 0)?,
@@ -165,6 +169,23 @@ fn open(setup: &Setup, log: &LocalLog) -> Result<(EmbeddedDrive, Recovery)> {
     let task = Task::new(config.engine.clone(), identity);
     let drive = Drive::open(ports, task, codec(setup)?, DriveOptions::default(), now)?;
     Ok((drive, recovery))
+}
+
+/// Who speaks in the events of a service. The epoch is drawn from configuration and model, so that
+/// answers of another one, read back from the journal, are not taken for this one's.
+pub fn identity(config: &Config, dictionary: &Dictionary, model: &Artifact) -> Identity {
+    let config_digest = config.digest(model.digest());
+    let [a, b, c, d, e, f, g, h, ..] = config_digest.0;
+    // The journal's epoch is a signed number.
+    let epoch = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1;
+    Identity {
+        model: model.name(),
+        config_digest,
+        mode: config.alerts.mode,
+        doubts: model.about.doubts.clone(),
+        n_variables: dictionary.variables().len(),
+        epoch,
+    }
 }
 
 fn codec(setup: &Setup) -> Result<Codec> {

@@ -54,6 +54,7 @@ impl Model {
                 .map(|(&(topic, partition), &next)| Position { topic, partition, next })
                 .collect(),
             outbox: self.outbox.iter().filter(|o| o.number > self.sent).cloned().collect(),
+            last_output: self.last_output,
             config_digest: (self.number > 0).then(config),
             journal: self.journal,
         }
