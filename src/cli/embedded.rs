@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 
 use super::feeding::{Fed, LogSink, feed};
+use super::held::Held;
+use super::keepsake::{Keepsakes, Listening};
 use super::now;
 use super::progress::Progress;
 use crate::config::Config;
@@ -25,7 +27,7 @@ use crate::transport::local::{LocalJournal, LocalLog, LocalOutlet, LocalSource, 
 use crate::wire::Codec;
 
 /// Bytes of film features that the model keeps.
-pub const FEATURE_CACHE_BYTES: usize = 64 << 20;
+const FEATURE_CACHE_BYTES: usize = 64 << 20;
 
 /// Where the parts of an embedded service live below its directory.
 pub struct Home(PathBuf);
@@ -45,13 +47,14 @@ pub struct Ran {
     pub reconciliation: Reconciliation,
     pub fed: Fed,
     pub task: Task,
-    pub recovery: Recovery,
+    /// The last questions, for the pictures.
+    pub keepsakes: Keepsakes,
     pub wall: Duration,
     /// Stopped by the user before the recording ended.
     pub stopped: bool,
 }
 
-type EmbeddedDrive = Drive<LocalSource, SledStore, LocalOutlet, LocalJournal, Worker>;
+type EmbeddedDrive = Drive<LocalSource, SledStore, LocalOutlet, LocalJournal, Listening<Worker>>;
 
 impl Home {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
@@ -72,11 +75,19 @@ impl Home {
 }
 
 /// Replays `source` to its end, or until `stop`.
-pub fn run(setup: &Setup, source: ReplaySource, stop: &AtomicBool) -> Result<Ran> {
+pub fn run(
+    setup: &Setup,
+    pipeline: Pipeline,
+    source: ReplaySource,
+    stop: &AtomicBool,
+) -> Result<Ran> {
     let started = Instant::now();
+    let Setup { home, config, replay, .. } = setup;
+    Held::new(replay, source.data_digest(), config, pipeline.model().digest()).claim(home.dir())?;
     let log = LocalLog::open(setup.home.log(), LogOptions::default())
         .context("the local log cannot be opened")?;
-    let (mut drive, recovery) = open(setup, &log)?;
+    let keepsakes = Keepsakes::default();
+    let mut drive = open(setup, &log, pipeline, keepsakes.clone())?;
     let codec = codec(setup)?;
     let fed_to_end = AtomicBool::new(false);
     let (fed, reconciliation) = thread::scope(|scope| -> Result<_> {
@@ -99,7 +110,7 @@ pub fn run(setup: &Setup, source: ReplaySource, stop: &AtomicBool) -> Result<Ran
         reconciliation,
         fed,
         task: drive.task().clone(),
-        recovery,
+        keepsakes,
         wall: started.elapsed(),
         stopped: stop.load(Ordering::Acquire),
     })
@@ -119,15 +130,27 @@ fn tell(
     Ok((fed, player.source().counts().clone()))
 }
 
-fn open(setup: &Setup, log: &LocalLog) -> Result<(EmbeddedDrive, Recovery)> {
+/// The configured model.
+pub fn pipeline(config: &Config) -> Result<Pipeline> {
+    let dir = &config.predict.model;
+    Pipeline::open(dir, FEATURE_CACHE_BYTES)
+        .with_context(|| format!("the model in {} cannot be used", dir.display()))
+}
+
+fn open(
+    setup: &Setup,
+    log: &LocalLog,
+    pipeline: Pipeline,
+    keepsakes: Keepsakes,
+) -> Result<EmbeddedDrive> {
     let config = &setup.config;
     let options = StoreOptions { cache_bytes: config.store.cache_bytes, ..StoreOptions::default() };
     let (mut store, recovery) =
         SledStore::open(setup.home.state(), &options).context("the state cannot be opened")?;
-    let pipeline =
-        Pipeline::open(&config.predict.model, FEATURE_CACHE_BYTES).with_context(|| {
-            format!("the model in {} cannot be used", config.predict.model.display())
-        })?;
+    if let Recovery::MovedAside { to, why } = &recovery {
+        let to = to.display();
+        eprintln!("the state was damaged ({why}); it stands now in {to} and is made again");
+    }
     let model = pipeline.model();
     let config_digest = config.digest(model.digest());
     store.set_config_digest(config_digest);
@@ -139,18 +162,18 @@ fn open(setup: &Setup, log: &LocalLog) -> Result<(EmbeddedDrive, Recovery)> {
         n_variables: setup.dictionary.variables().len(),
         epoch: 1,
     };
-    let max_pending = config.predict.queue;
+    // A replay waits for every answer; only a service has a deadline.
+    let bounds = WorkerConfig { max_pending: config.predict.queue, deadline: None };
+    let worker = Worker::start(pipeline, bounds)?;
     let ports = Ports {
         source: LocalSource::open(log, &Topic::ALL, 0)?,
         store,
         outlet: LocalOutlet::open(log, 0, Box::new(now))?,
         journal: LocalJournal::open(log, 0, Box::new(now))?,
-        // A replay waits for every answer; only a service has a deadline.
-        predictor: Worker::start(pipeline, WorkerConfig { max_pending, deadline: None })?,
+        predictor: Listening::new(worker, keepsakes),
     };
     let task = Task::new(config.engine.clone(), identity);
-    let drive = Drive::open(ports, task, codec(setup)?, DriveOptions::default(), now)?;
-    Ok((drive, recovery))
+    Ok(Drive::open(ports, task, codec(setup)?, DriveOptions::default(), now)?)
 }
 
 fn codec(setup: &Setup) -> Result<Codec> {

@@ -1,4 +1,8 @@
 //! From the replay to the local log: what a feed and its router would do.
+//!
+//! A recording is told from its beginning every time, in the same order, and each record has the
+//! number of its place in it. So a run that goes on after a kill says everything again, and the
+//! log drops what it holds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +50,7 @@ pub struct LogSink<'a> {
 /// The records of one topic that are not appended yet.
 struct Gathering {
     partition: Arc<Partition>,
+    /// Records of the recording that were appended, by this run or an earlier one.
     sequence: u64,
     records: Vec<(Option<String>, Vec<u8>)>,
     bytes: usize,
@@ -55,9 +60,12 @@ struct Gathering {
 pub fn feed(player: &mut Player<'_>, sink: &mut LogSink<'_>, stop: &AtomicBool) -> Result<Fed> {
     let started = Instant::now();
     while !stop.load(Ordering::Acquire) {
-        sink.clock = WallTime::from_millis(player.virtual_time().as_millis());
         match player.step(sink, started.elapsed())? {
-            Step::Told => {}
+            Step::Told => {
+                // After the telling: no record may be stamped before it became available.
+                sink.clock = WallTime::from_millis(player.virtual_time().as_millis());
+                sink.append_if_full()?;
+            }
             Step::Wait(wait) => {
                 sink.append_all()?;
                 thread::sleep(wait.min(NAP));
@@ -93,7 +101,7 @@ impl<'a> LogSink<'a> {
     }
 
     /// Marks bind all topics together, so everything before one is appended before it.
-    fn append_if_full(&mut self) -> Result<(), PortError> {
+    fn append_if_full(&mut self) -> Result<(), LogError> {
         let full =
             |topic: &Gathering| topic.bytes >= BATCH_BYTES || topic.records.len() >= BATCH_RECORDS;
         if self.topics.iter().any(full) {
@@ -108,7 +116,7 @@ impl ReplaySink for LogSink<'_> {
         self.fed.records += 1;
         self.fed.films += u64::from(topic == Topic::Imaging);
         self.topics[topic as usize].push(Some(Codec::key(stay)), record);
-        self.append_if_full()
+        Ok(())
     }
 
     fn mark(&mut self, topic: Topic, record: &[u8]) -> Result<(), PortError> {
@@ -134,8 +142,7 @@ impl ReplaySink for LogSink<'_> {
 impl Gathering {
     fn open(log: &LocalLog, name: &str) -> Result<Self, LogError> {
         let partition = log.partition(name, 0)?;
-        let sequence = partition.last_sequence(WRITER).unwrap_or(0);
-        Ok(Gathering { partition, sequence, records: Vec::new(), bytes: 0 })
+        Ok(Gathering { partition, sequence: 0, records: Vec::new(), bytes: 0 })
     }
 
     fn push(&mut self, key: Option<String>, record: &[u8]) {

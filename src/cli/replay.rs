@@ -8,13 +8,14 @@ use clap::Args;
 
 use super::embedded::{self, Home, Ran, Setup};
 use super::exports::{Exports, export};
+use super::held::Held;
 use super::pictures;
 use super::progress::Progress;
 use super::settings::ConfigArgs;
 use super::summary::Summary;
 use super::{STOPPED, stop_on_signal};
+use crate::config::Config;
 use crate::event::dictionary::Dictionary;
-use crate::predict::Pipeline;
 use crate::replay::{Anchor, Cohort, EngineCounts, ItemFilter, Reconciliation, ReplayConfig};
 use crate::replay::{ReplaySource, Speed};
 use crate::time::Span;
@@ -70,7 +71,12 @@ pub struct Recording {
 }
 
 pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
-    let anchor = if args.anchor_now { Anchor::First(super::now()) } else { Anchor::Original };
+    let config = settings.load()?;
+    let anchor = match (args.anchor_now, Held::read(&args.out)?) {
+        (false, _) => Anchor::Original,
+        (true, Some(earlier)) => earlier.anchor(),
+        (true, None) => Anchor::First(super::now()),
+    };
     let cohort = Cohort {
         stays_file: args.stays.clone(),
         with_film: args.with_film,
@@ -93,17 +99,19 @@ pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
         ""
     };
     let provenance = format!("Replay of {}.{pairing}", args.mimic_iv.display());
-    replay_into(&args.out, Recording { replay, speed: args.speed, provenance }, settings, args.json)
+    replay_into(&args.out, Recording { replay, speed: args.speed, provenance }, config, args.json)
 }
 
 /// Plays a recording into `out` and prints what came of it.
 pub fn replay_into(
     out: &Path,
     recording: Recording,
-    settings: &ConfigArgs,
+    config: Config,
     json: bool,
 ) -> Result<ExitCode> {
-    let config = settings.load()?;
+    // What can fail at once fails before the long part.
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let pipeline = embedded::pipeline(&config)?;
     let stop = stop_on_signal()?;
     let dictionary = Dictionary::builtin(config.profile)?;
     let mut progress = Progress::new("reading the recording", "KiB");
@@ -119,7 +127,7 @@ pub fn replay_into(
         replay: recording.replay,
         speed: recording.speed,
     };
-    let mut ran = embedded::run(&setup, source, &stop)?;
+    let mut ran = embedded::run(&setup, pipeline, source, &stop)?;
     let log = LocalLog::open(setup.home.log(), LogOptions::default())?;
     let codec = Codec::new(&setup.config.engine.feeds, setup.dictionary.clone())?;
     let exports = export(&log, &codec, out)?;
@@ -150,8 +158,8 @@ fn finish(ran: &Ran, books: &Books) -> Result<ExitCode> {
 
 fn draw(setup: &Setup, ran: &Ran, exports: &Exports, out: &Path) -> Result<PathBuf> {
     let dir = out.join("films");
-    let mut pipeline = Pipeline::open(&setup.config.predict.model, embedded::FEATURE_CACHE_BYTES)?;
-    pictures::draw(&setup.home, &ran.task, &exports.events, &mut pipeline, &dir)?;
+    let mut pipeline = embedded::pipeline(&setup.config)?;
+    pictures::draw(&ran.keepsakes, &exports.events, &mut pipeline, &dir)?;
     Ok(dir)
 }
 

@@ -47,7 +47,9 @@ impl Recorded {
                 "a journal record cannot be read: {rejection}; {advice}"
             )));
         }
-        if opened.commit == 0 {
+        // A store that was lost, or lost its last commits, makes outputs again that have left.
+        let last_in_store = opened.outbox.last().map_or(0, |output| output.number);
+        if outlet.last_number() > last_in_store {
             recorded.sent = outlet.held()?;
         }
         Ok(recorded)
