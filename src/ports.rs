@@ -1,5 +1,5 @@
-//! What the one loop (`drive`) needs from outside, as small synchronous traits. The loop knows these
-//! and no implementation of them.
+//! What the one loop (`drive`) needs from outside, as small synchronous traits. The loop knows
+//! these and no implementation of them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -115,7 +115,7 @@ impl Report {
 fn with_config(config: &Config, kafka: bool, checks: &mut Vec<Row>) {
     let feeds = config.engine.feeds.len();
     checks.push(Row::ok("config", format!("valid; {feeds} feeds")));
-    checks.push(probes::model(&config.predict.model));
+    checks.push(probes::model(&config.predict.model, config.profile));
     for (name, dir) in [("store.dir", &config.store.dir), ("local.dir", &config.local.dir)] {
         checks.push(probes::writable(name, dir));
         checks.push(probes::disk(name, dir));

@@ -3,7 +3,7 @@
 //! A thread writes the recording into the local log as a feed would; the loop reads the log, like
 //! any other input, and writes what leaves to the output topics of the same log.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,6 +49,8 @@ pub struct Ran {
     pub task: Task,
     /// The last questions, for the pictures.
     pub keepsakes: Keepsakes,
+    /// How the state was found, if not simply new.
+    pub found: Option<String>,
     pub wall: Duration,
     /// Stopped by the user before the recording ended.
     pub stopped: bool,
@@ -59,10 +61,6 @@ type EmbeddedDrive = Drive<LocalSource, SledStore, LocalOutlet, LocalJournal, Li
 impl Home {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Home(dir.into())
-    }
-
-    pub fn dir(&self) -> &Path {
-        &self.0
     }
 
     pub fn log(&self) -> PathBuf {
@@ -87,7 +85,8 @@ pub fn run(
     let log = LocalLog::open(setup.home.log(), LogOptions::default())
         .context("the local log cannot be opened")?;
     let keepsakes = Keepsakes::default();
-    let mut drive = open(setup, &log, pipeline, keepsakes.clone())?;
+    let (mut drive, recovery) = open(setup, &log, pipeline, keepsakes.clone())?;
+    let resumed = drive.commit_number() > 0;
     let codec = codec(setup)?;
     let fed_to_end = AtomicBool::new(false);
     let (fed, reconciliation) = thread::scope(|scope| -> Result<_> {
@@ -111,9 +110,26 @@ pub fn run(
         fed,
         task: drive.task().clone(),
         keepsakes,
+        found: found(&recovery, resumed),
         wall: started.elapsed(),
         stopped: stop.load(Ordering::Acquire),
     })
+}
+
+/// What a person should know about the state that a run started from.
+fn found(recovery: &Recovery, resumed: bool) -> Option<String> {
+    match recovery {
+        Recovery::MovedAside { to, why } => {
+            Some(format!("the state was damaged ({why}), moved to {} and rebuilt", to.display()))
+        }
+        Recovery::RolledBack { found, flushed } => Some(format!(
+            "the state had lost its tail (commit {found} of {flushed}) and was brought up to date"
+        )),
+        Recovery::New | Recovery::Clean if resumed => {
+            Some("an earlier run was resumed; latencies count from there".to_owned())
+        }
+        Recovery::New | Recovery::Clean => None,
+    }
 }
 
 fn tell(
@@ -142,15 +158,11 @@ fn open(
     log: &LocalLog,
     pipeline: Pipeline,
     keepsakes: Keepsakes,
-) -> Result<EmbeddedDrive> {
+) -> Result<(EmbeddedDrive, Recovery)> {
     let config = &setup.config;
     let options = StoreOptions { cache_bytes: config.store.cache_bytes, ..StoreOptions::default() };
     let (mut store, recovery) =
         SledStore::open(setup.home.state(), &options).context("the state cannot be opened")?;
-    if let Recovery::MovedAside { to, why } = &recovery {
-        let to = to.display();
-        eprintln!("the state was damaged ({why}); it stands now in {to} and is made again");
-    }
     let model = pipeline.model();
     let config_digest = config.digest(model.digest());
     store.set_config_digest(config_digest);
@@ -173,7 +185,8 @@ fn open(
         predictor: Listening::new(worker, keepsakes),
     };
     let task = Task::new(config.engine.clone(), identity);
-    Ok(Drive::open(ports, task, codec(setup)?, DriveOptions::default(), now)?)
+    let drive = Drive::open(ports, task, codec(setup)?, DriveOptions::default(), now)?;
+    Ok((drive, recovery))
 }
 
 fn codec(setup: &Setup) -> Result<Codec> {

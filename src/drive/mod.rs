@@ -208,6 +208,11 @@ where
         &self.task
     }
 
+    /// Number of the last commit; 0 before the first.
+    pub fn commit_number(&self) -> u64 {
+        self.commit_number
+    }
+
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
@@ -360,10 +365,12 @@ where
 
     fn has_pending(&self) -> bool {
         let pending = &self.pending;
-        !(pending.outputs.is_empty() && pending.journal.is_empty() && pending.puts.is_empty())
-            || !self.recorded.stepped.is_empty()
-            || !self.sealed.is_empty()
-            || self.task.has_changes()
+        let nothing = pending.outputs.is_empty()
+            && pending.journal.is_empty()
+            && pending.puts.is_empty()
+            && self.recorded.stepped.is_empty()
+            && self.sealed.is_empty();
+        !nothing || self.task.has_changes()
     }
 
     /// Makes everything since the last commit durable, sends it, and lets the questions go.

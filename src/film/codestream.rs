@@ -110,15 +110,13 @@ pub(super) fn jpeg(bytes: &[u8]) -> Result<Header, Rejection> {
 
 /// The next marker that has a meaning outside a scan; `None` at the end of the bytes.
 fn next_jpeg_marker(cursor: &mut Cursor<'_>) -> Option<u8> {
-    loop {
-        let rest = cursor.bytes.get(cursor.at..)?;
-        let at = rest.windows(2).position(|pair| {
-            // Stuffed zero, fill byte, restart, TEM and a second SOI stand for themselves only.
-            pair[0] == 0xff && !matches!(pair[1], 0x00 | 0x01 | 0xff | 0xd0..=0xd8)
-        })?;
-        cursor.at += at + 2;
-        return Some(rest[at + 1]);
-    }
+    let rest = cursor.bytes.get(cursor.at..)?;
+    let at = rest.windows(2).position(|pair| {
+        // Stuffed zero, fill byte, restart, TEM and a second SOI stand for themselves only.
+        pair[0] == 0xff && !matches!(pair[1], 0x00 | 0x01 | 0xff | 0xd0..=0xd8)
+    })?;
+    cursor.at += at + 2;
+    Some(rest[at + 1])
 }
 
 /// Reads the main header of a raw JPEG 2000 codestream (ITU-T T.800 annex A).

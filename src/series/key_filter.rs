@@ -16,7 +16,8 @@ pub(super) struct KeyFilter {
 }
 
 impl KeyFilter {
-    /// Adds a key unless there is no room left; false then: make a larger one with [`KeyFilter::of`].
+    /// Adds a key unless there is no room left; false then, and [`KeyFilter::of`] makes a larger
+    /// one.
     #[inline]
     pub(super) fn insert(&mut self, key: u64) -> bool {
         if (self.taken + 1) * LOAD.1 > self.slots.len() * LOAD.0 {

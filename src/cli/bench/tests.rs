@@ -1,3 +1,5 @@
+//! The benchmarks give the exact answers, whatever the store, the wire and the shards.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -7,10 +7,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Row;
-use crate::model::DdlCxrConfig;
-use crate::model::weights::read_safetensors;
+use crate::event::dictionary::Profile;
+use crate::predict::Pipeline;
 
 const MIB: u64 = 1 << 20;
+
+/// No film is shown to the model that is tried here.
+const FEATURE_CACHE_BYTES: usize = 1 << 20;
 
 /// Less free disk than this and a run stops within hours.
 const LEAST_DISK: u64 = 256 * MIB;
@@ -24,38 +27,24 @@ const LITTLE_MEMORY: u64 = 1024 * MIB;
 /// How long a broker has to answer.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The model's config is sound and each of its weight files can be read.
-pub fn model(dir: &Path) -> Row {
-    match try_model(dir) {
-        Ok(found) => Row::ok("model", found),
-        Err(found) => {
+/// The model loads whole: each file is the one that the manifest names, and the weights fit.
+pub fn model(dir: &Path, profile: Profile) -> Row {
+    let pipeline = match Pipeline::open(dir, FEATURE_CACHE_BYTES) {
+        Ok(pipeline) => pipeline,
+        Err(error) => {
             let advice = "make one with nowcxr train, or set predict.model to its directory";
-            Row::fail("model", found, advice)
+            return Row::fail("model", error.to_string(), advice);
         }
+    };
+    let model = pipeline.model();
+    let (name, digest) = (model.name(), model.digest().to_string());
+    let short = digest.get(..12).unwrap_or_default();
+    let found = format!("{} {} ({short}) in {}", name.name, name.version, dir.display());
+    if model.about.profile != profile {
+        let advice = "its input is not that of engine.profile; set that, or take another model";
+        return Row::warn("model", found, advice);
     }
-}
-
-fn try_model(dir: &Path) -> Result<String, String> {
-    let path = dir.join("config.json");
-    let text = fs::read_to_string(&path)
-        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-    let config: DdlCxrConfig = serde_json::from_str(&text)
-        .map_err(|error| format!("{} is no model config: {error}", path.display()))?;
-    config.check().map_err(|error| error.to_string())?;
-    let entries = fs::read_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
-    paths.sort();
-    let mut tensors = 0;
-    for path in &paths {
-        let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let read = read_safetensors(&bytes, false);
-        tensors += read.map_err(|error| format!("{}: {error}", path.display()))?.len();
-    }
-    match paths.len() {
-        0 => Err(format!("{} holds no .safetensors file", dir.display())),
-        files => Ok(format!("{}: {tensors} tensors in {files} files", dir.display())),
-    }
+    Row::ok("model", found)
 }
 
 /// A file can be written in the directory, or where it would be made.

@@ -50,7 +50,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(topic: Topic, id: &str, stay: u64, observed: i64, available: i64) -> Builder {
+    pub fn of(topic: Topic, id: &str, stay: u64, observed: i64, available: i64) -> Builder {
         Builder {
             topic,
             id: FactId::from_name(id),

@@ -116,8 +116,7 @@ impl Player {
 fn record(words: &[&str]) -> Record {
     let stay: u64 = words[1].parse().unwrap();
     let available = words.iter().find_map(|word| word.strip_prefix('@')).map(minutes);
-    let build =
-        |topic, id: &str, at: i64| Record::new(topic, id, stay, at, available.unwrap_or(at));
+    let build = |topic, id: &str, at: i64| Record::of(topic, id, stay, at, available.unwrap_or(at));
     match words[0] {
         "admit" => build(Topic::Stay, &format!("admit{stay}"), minutes(words[2])).admits(),
         "discharge" => {
