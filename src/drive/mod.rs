@@ -176,6 +176,9 @@ where
             let (task, inputs) = (options.partition, rehearsal.len());
             tracing::info!(task, inputs, "journalled inputs are stepped again");
         }
+        // A store that was lost, or lost its last commits, makes outputs again that have left.
+        let lost = outlet.last_number() > opened.last_output;
+        let sent_before = if lost { outlet.held()? } else { BTreeSet::new() };
         let n_feeds = task.config().feeds.len();
         let backlog: VecDeque<Ticket> = task.unanswered().collect();
         let now = Instant::now();
@@ -194,12 +197,12 @@ where
             answered_after: BTreeMap::new(),
             rejected: Vec::new(),
             films: FilmCache::new(options.film_cache_bytes),
-            counts: Counts::default(),
+            counts: Counts::restored(&store, options.partition)?,
             last_commit: now,
             effects: Vec::new(),
             records: Vec::new(),
             rehearsal,
-            sent_before: if opened.commit == 0 { outlet.held()? } else { BTreeSet::new() },
+            sent_before,
             silence: options.feed_timeout.map(|timeout| Silence::new(n_feeds, timeout, now)),
             newest_append: None,
             paused_since: None,
@@ -343,6 +346,7 @@ where
         commit.positions = self.positions();
         let partition = self.options.partition;
         values::put_changes(&mut self.task, partition, &self.ports.store, &mut commit)?;
+        self.counts.put(partition, &mut commit)?;
         self.ports.journal.append(&commit.journal)?;
         self.ports.store.commit(&commit)?;
         self.ports.store.flush()?;
