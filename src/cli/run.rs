@@ -167,11 +167,12 @@ impl Service {
             }
             match group.owned(&owned, LOOK) {
                 Ok(now) => owned = now,
-                Err(PortError::Retry(why)) => tracing::warn!("{why}; trying again"),
+                // The tasks hear the same and say so.
+                Err(PortError::Retry(why)) => tracing::debug!("{why}; trying again"),
                 Err(PortError::Reopen(why)) => return Ok(Left::Lost(why)),
                 Err(error) => return Err(error.into()),
             }
-            self.reap()?;
+            self.reap(&owned)?;
             for &partition in &owned {
                 self.start_if_due(&mut group, partition)?;
             }
@@ -202,7 +203,7 @@ impl Service {
     }
 
     /// Takes note of tasks that have ended. What passes is tried again, what does not ends us.
-    fn reap(&mut self) -> Result<()> {
+    fn reap(&mut self, owned: &BTreeSet<u32>) -> Result<()> {
         let ended: Vec<u32> =
             self.tasks.iter().filter(|(_, t)| t.thread.is_finished()).map(|(p, _)| *p).collect();
         for partition in ended {
@@ -210,6 +211,9 @@ impl Service {
             let ran = task.since.elapsed();
             match join(task, partition)? {
                 Ok(()) => {}
+                Err(PortError::Reopen(why)) if !owned.contains(&partition) => {
+                    tracing::info!(task = partition, "{why}; the task has ended");
+                }
                 Err(PortError::Retry(why) | PortError::Reopen(why)) => {
                     tracing::warn!(task = partition, "{why}; the task is opened anew");
                     let last = self.retries.get(&partition).filter(|_| ran < RECOVERED);

@@ -45,7 +45,6 @@ where
             for record in &records {
                 self.take(record)?;
             }
-            self.send_dead_letters(&records)?;
             self.records = records;
         }
         fetched?;
@@ -83,7 +82,8 @@ where
         if let (Input::Mark(mark), Some(silence)) = (&input, &mut self.silence) {
             silence.heard(mark.feed, Instant::now());
         }
-        self.step(input)
+        self.step(input)?;
+        self.send_dead_letters(Some(record))
     }
 
     /// Decodes a record. Whatever is wrong with it becomes an input too.

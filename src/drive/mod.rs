@@ -301,7 +301,7 @@ where
         PredictionAnswered::of(answer.ticket, &answer.outcome, latency).emit();
         self.journal(&JournalInput::Answer(answer.clone()))?;
         self.step(Input::Answer(answer))?;
-        self.send_dead_letters(&[])
+        self.send_dead_letters(None)
     }
 
     fn enforce_deadlines(&mut self) -> Result<(), DriveError> {
@@ -319,7 +319,7 @@ where
             self.journal(&JournalInput::Deadline(ticket))?;
             self.step(Input::Deadline(ticket))?;
         }
-        self.send_dead_letters(&[])
+        self.send_dead_letters(None)
     }
 
     fn journal(&mut self, input: &JournalInput) -> Result<(), DriveError> {

@@ -21,7 +21,7 @@ use crate::telemetry::{
     WatermarkAdvanced, WindowSealed,
 };
 use crate::time::{EventTime, Span};
-use crate::wire::DeadLetter;
+use crate::wire::{Codec, DeadLetter};
 
 /// Latencies kept for the percentiles; later ones replace the oldest.
 const LATENCIES_MAX: usize = 100_000;
@@ -227,22 +227,23 @@ where
         Ok(())
     }
 
-    /// Dead letters for what was rejected while `records` were stepped. A record rejected later
-    /// than it was read is named by its position; its bytes stand in the input topic.
-    pub(super) fn send_dead_letters(&mut self, records: &[SourceRecord]) -> Result<(), DriveError> {
-        if self.rejected.is_empty() {
-            return Ok(());
-        }
-        let by_origin: BTreeMap<Origin, &SourceRecord> =
-            records.iter().map(|record| (record.origin, record)).collect();
-        for rejected in std::mem::take(&mut self.rejected) {
-            let record = by_origin.get(&rejected.origin);
-            let key = record.and_then(|record| record.key.as_deref());
-            let value = record.map_or(&[][..], |record| &record.value);
-            let letter = DeadLetter::new(rejected.origin, key, value, &rejected.rejection);
+    /// Dead letters for what was rejected. Only one that never became a fact carries its bytes,
+    /// which are those of `record`. A fact may be rejected long after it was read, so its letter
+    /// names its position, where its bytes stand; a letter is the same however records are batched.
+    pub(super) fn send_dead_letters(
+        &mut self,
+        record: Option<&SourceRecord>,
+    ) -> Result<(), DriveError> {
+        for Rejected { origin, stay, rejection } in std::mem::take(&mut self.rejected) {
+            let raw = record.filter(|record| stay.is_none() && record.origin == origin);
+            let known = stay.map(Codec::key);
+            let key = raw.and_then(|raw| raw.key.as_deref());
+            let key = key.or(known.as_deref().map(str::as_bytes));
+            let value = raw.map_or(&[][..], |raw| &raw.value);
+            let letter = DeadLetter::new(origin, key, value, &rejection);
             let payload = self.codec.encode(&letter)?;
             let envelope = json!({ "rejected_at": (self.clock)().to_string() });
-            self.push_output(OutputKind::DeadLetter, rejected.stay, payload, &envelope);
+            self.push_output(OutputKind::DeadLetter, stay, payload, &envelope);
         }
         Ok(())
     }

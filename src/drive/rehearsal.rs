@@ -117,18 +117,15 @@ where
     /// Steps records and journalled inputs in the order in which they were stepped first.
     pub(super) fn rehearse(&mut self, records: Vec<SourceRecord>) -> Result<(), DriveError> {
         self.rehearsal.hold(records);
-        let mut stepped = Vec::new();
         loop {
             if let Some(entry) = self.rehearsal.next_input(&self.positions) {
                 self.step_entry(&entry)?;
             } else if let Some(record) = self.rehearsal.next_record() {
                 self.take(&record)?;
-                stepped.push(record);
             } else {
                 break;
             }
         }
-        self.send_dead_letters(&stepped)?;
         if self.rehearsal.is_over() {
             self.restart_waits();
         } else if self.rehearsal.is_full() {
@@ -153,7 +150,8 @@ where
             // Nothing writes these yet, so a journal that has them is a newer program's.
             JournalInput::FilmVerdict(_) | JournalInput::Command(_) => return Err(newer().into()),
         };
-        self.step(input)
+        self.step(input)?;
+        self.send_dead_letters(None)
     }
 }
 

@@ -83,7 +83,7 @@ where
             self.journal(&JournalInput::DerivedMark(mark))?;
             self.step(Input::DerivedMark(mark))?;
         }
-        self.send_dead_letters(&[])
+        self.send_dead_letters(None)
     }
 }
 

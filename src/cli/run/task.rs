@@ -242,8 +242,8 @@ fn turn_to_end(node: &Node, partition: u32, drive: &mut KafkaDrive) -> Result<()
                 }
             }
             Err(DriveError::Port(PortError::Retry(why))) if drive.is_whole() => {
-                tracing::warn!(task = partition, "{why}; trying again");
                 if paused.is_none() {
+                    tracing::warn!(task = partition, "{why}; trying until it works");
                     paused = Some(Instant::now());
                     TaskPaused { task: partition, cause: PauseCause::Transport }.emit();
                 }
