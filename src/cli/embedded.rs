@@ -3,7 +3,7 @@
 //! A thread writes the recording into the local log as a feed would; the loop reads the log, like
 //! any other input, and writes what leaves to the output topics of the same log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,6 +61,10 @@ type EmbeddedDrive = Drive<LocalSource, SledStore, LocalOutlet, LocalJournal, Li
 impl Home {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Home(dir.into())
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.0
     }
 
     pub fn log(&self) -> PathBuf {
