@@ -20,15 +20,17 @@ use crate::drive::{Counts, Drive, DriveError, DriveOptions, Ports};
 use crate::engine::{Identity, Task};
 use crate::event::dictionary::Dictionary;
 use crate::ids::Topic;
+use crate::model::Artifact;
 use crate::ports::PortError;
 use crate::predict::{Pipeline, Worker, WorkerConfig};
 use crate::replay::{Encoder, Player, Reconciliation, ReplayConfig, ReplaySource, Speed};
 use crate::store::sled::{Recovery, SledStore, StoreOptions};
+use crate::telemetry::StoreRecovered;
 use crate::transport::local::{LocalJournal, LocalLog, LocalOutlet, LocalSource, LogOptions};
 use crate::wire::Codec;
 
 /// Bytes of film features that the model keeps.
-const FEATURE_CACHE_BYTES: usize = 64 << 20;
+pub const FEATURE_CACHE_BYTES: usize = 64 << 20;
 
 /// Where the parts of an embedded service live below its directory.
 pub struct Home(PathBuf);
@@ -165,20 +167,21 @@ fn open(
     keepsakes: Keepsakes,
 ) -> Result<(EmbeddedDrive, Recovery)> {
     let config = &setup.config;
+    let started = Instant::now();
     let options = StoreOptions { cache_bytes: config.store.cache_bytes, ..StoreOptions::default() };
     let (mut store, recovery) =
         SledStore::open(setup.home.state(), &options).context("the state cannot be opened")?;
-    let model = pipeline.model();
-    let config_digest = config.digest(model.digest());
-    store.set_config_digest(config_digest);
-    let identity = Identity {
-        model: model.name(),
-        config_digest,
-        mode: config.alerts.mode,
-        doubts: model.about.doubts.clone(),
-        n_variables: setup.dictionary.variables().len(),
-        epoch: 1,
-    };
+    let health = store.health()?;
+    StoreRecovered {
+        task: 0,
+        commit: health.commit,
+        values: health.entries,
+        rebuilt: matches!(recovery, Recovery::MovedAside { .. }),
+        took: started.elapsed(),
+    }
+    .emit();
+    let identity = identity(config, &setup.dictionary, pipeline.model());
+    store.set_config_digest(identity.config_digest);
     // A replay waits for every answer; only a service has a deadline.
     let bounds = WorkerConfig { max_pending: config.predict.queue, deadline: None };
     let worker = Worker::start(pipeline, bounds)?;
@@ -201,6 +204,23 @@ fn advised(error: anyhow::Error) -> anyhow::Error {
             anyhow!("{what}; then give the same command again: it goes on where it stopped")
         }
         _ => error,
+    }
+}
+
+/// Who speaks in the events of a service. The epoch is drawn from configuration and model, so that
+/// answers of another one, read back from the journal, are not taken for this one's.
+pub fn identity(config: &Config, dictionary: &Dictionary, model: &Artifact) -> Identity {
+    let config_digest = config.digest(model.digest());
+    let [a, b, c, d, e, f, g, h, ..] = config_digest.0;
+    // The journal's epoch is a signed number.
+    let epoch = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1;
+    Identity {
+        model: model.name(),
+        config_digest,
+        mode: config.alerts.mode,
+        doubts: model.about.doubts.clone(),
+        n_variables: dictionary.variables().len(),
+        epoch,
     }
 }
 

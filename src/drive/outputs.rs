@@ -10,12 +10,17 @@ use super::{Drive, DriveError};
 use crate::engine::{Effect, Fate};
 use crate::event::risk::{RiskEvent, Status};
 use crate::event::{Reason, Rejection};
-use crate::ids::{Origin, StayId, Ticket, Topic};
+use crate::ids::{Digest, Origin, StayId, Ticket, Topic};
 use crate::ports::{
     Commit, Journal, Outlet, Output, OutputKind, PortError, Predictor, Source, SourceRecord,
     StateStore,
 };
 use crate::store::values;
+use crate::telemetry::{
+    FactDuplicate, FactLate, FactUsed, PredictionAnswered, PredictionStatus, RecordRejected,
+    WatermarkAdvanced, WindowSealed,
+};
+use crate::time::{EventTime, Span};
 use crate::wire::DeadLetter;
 
 /// Latencies kept for the percentiles; later ones replace the oldest.
@@ -127,6 +132,16 @@ impl Counts {
     }
 }
 
+/// One record's fate, to the log and the metrics.
+fn tell(origin: Origin, stay: Option<StayId>, fate: &Fate) {
+    match fate {
+        Fate::Used => FactUsed { origin, stay }.emit(),
+        Fate::Late => FactLate { origin, stay }.emit(),
+        Fate::Duplicate => FactDuplicate { origin, stay }.emit(),
+        Fate::Rejected(rejection) => RecordRejected { origin, rejection }.emit(),
+    }
+}
+
 /// A record that the engine rejected, to be sent as a dead letter.
 pub(super) struct Rejected {
     pub origin: Origin,
@@ -146,12 +161,15 @@ where
         match effect {
             Effect::Decided { origin, stay, fate } => {
                 self.counts.decided(origin.topic, &fate);
+                tell(origin, stay, &fate);
                 if let Fate::Rejected(rejection) = fate {
                     self.rejected.push(Rejected { origin, stay, rejection });
                 }
                 Ok(())
             }
-            Effect::Sealed { ticket, .. } => {
+            Effect::Sealed { ticket, triggers, .. } => {
+                let feeds_missing = self.task.watermark().missing().count();
+                WindowSealed { ticket, triggers, feeds_missing }.emit();
                 self.counts.sealed += 1;
                 self.sealed.push(ticket);
                 self.sealed_at.insert(ticket, Instant::now());
@@ -166,8 +184,23 @@ where
                 self.counts.expired += 1;
                 Ok(())
             }
-            Effect::Advanced(_) | Effect::Unasked(_) => Ok(()),
+            Effect::Advanced(to) => {
+                self.advanced(to);
+                Ok(())
+            }
+            Effect::Unasked(ticket) => {
+                let (status, reason) = (PredictionStatus::Dropped, "nobody waits for it");
+                PredictionAnswered { ticket, status, reason, latency: Duration::ZERO }.emit();
+                Ok(())
+            }
         }
+    }
+
+    /// The lag is measured by the clock of the newest record, which in a replay is the replay's.
+    fn advanced(&self, to: EventTime) {
+        let now = self.newest_append.unwrap_or_else(self.clock);
+        let lag = Span::from_millis(now.as_millis().saturating_sub(to.as_millis()));
+        WatermarkAdvanced { task: self.options.partition, to, lag }.emit();
     }
 
     fn risk(&mut self, event: &RiskEvent) -> Result<(), DriveError> {
@@ -221,7 +254,7 @@ where
         payload: Vec<u8>,
         envelope: &serde_json::Value,
     ) {
-        if self.recorded.sent_before(&payload) {
+        if !self.sent_before.is_empty() && self.sent_before.remove(&Digest::of(&payload)) {
             return;
         }
         self.output_number += 1;

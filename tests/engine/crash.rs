@@ -305,7 +305,7 @@ fn encode(codec: &Codec, record: &Record) -> Option<Vec<u8>> {
         FactBody::Retracted { fact } => {
             measured(RecordedValue::Missing, ObservationStatus::EnteredInError, Some(*fact))
         }
-        FactBody::Filmed(_) => return None,
+        FactBody::Filmed(_) | FactBody::FilmCorrected { .. } => return None,
         FactBody::Stay(change) => {
             let change = match change {
                 StayEvent::Admitted(a) => StayChange::Admit(Admit {
