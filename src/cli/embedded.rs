@@ -16,11 +16,12 @@ use super::keepsake::{Keepsakes, Listening};
 use super::now;
 use super::progress::Progress;
 use crate::config::Config;
-use crate::drive::{Counts, Drive, DriveOptions, Ports};
+use crate::drive::{Counts, Drive, DriveError, DriveOptions, Ports};
 use crate::engine::{Identity, Task};
 use crate::event::dictionary::Dictionary;
 use crate::ids::Topic;
 use crate::model::Artifact;
+use crate::ports::PortError;
 use crate::predict::{Pipeline, Worker, WorkerConfig};
 use crate::replay::{Encoder, Player, Reconciliation, ReplayConfig, ReplaySource, Speed};
 use crate::store::sled::{Recovery, SledStore, StoreOptions};
@@ -106,7 +107,7 @@ pub fn run(
             stop.store(true, Ordering::Release);
         }
         let told = feeder.join().map_err(|_| anyhow!("the replay's thread panicked"))?;
-        driven?;
+        driven.map_err(advised)?;
         told
     })?;
     drive.finish()?;
@@ -194,6 +195,16 @@ fn open(
     let task = Task::new(config.engine.clone(), identity);
     let drive = Drive::open(ports, task, codec(setup)?, DriveOptions::default(), now)?;
     Ok((drive, recovery))
+}
+
+/// What a person can do about an error that would pass: there is nobody here to try again.
+fn advised(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(DriveError::Port(PortError::Retry(what))) => {
+            anyhow!("{what}; then give the same command again: it goes on where it stopped")
+        }
+        _ => error,
+    }
 }
 
 /// Who speaks in the events of a service. The epoch is drawn from configuration and model, so that

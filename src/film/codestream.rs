@@ -229,8 +229,20 @@ mod tests {
         let mut bytes = vec![0xff, 0xd8, 0xff, 0xc2, 0, 11, 8, 0, 64, 0, 64, 1, 1, 0x11, 0];
         let scan = [0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0x55];
         bytes.extend(scan.repeat(MAX_SCANS));
-        assert!(jpeg(&bytes).is_ok());
+        let end = [0xff, 0xd9];
+        assert!(jpeg(&[&bytes[..], &end].concat()).is_ok());
         bytes.extend(scan);
-        assert!(jpeg(&bytes).is_err());
+        assert!(jpeg(&[&bytes[..], &end].concat()).is_err());
+    }
+
+    /// The decoder would make a whole film of any part of one.
+    #[test]
+    fn a_jpeg_that_was_cut_short_is_refused() {
+        let mut bytes = vec![0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, 0, 64, 0, 64, 1, 1, 0x11, 0];
+        bytes.extend([0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0x55, 0xff, 0xd9]);
+        assert!(jpeg(&bytes).is_ok());
+        for end in 0..bytes.len() {
+            assert!(jpeg(&bytes[..end]).is_err(), "{end}");
+        }
     }
 }

@@ -104,7 +104,7 @@ fn a_full_disk_is_said_and_the_run_goes_on_when_there_is_room() {
     let Some(ward) = Ward::new(1) else { return };
     let calm = ended(ward.replay("calm", &[])).expect(0).json();
     let run = ward.replay("out", &[]);
-    for blocks in [0u32, 1, 8, 40, 100, 400] {
+    for blocks in [0u32, 1, 40, 1_100, 2_100, 3_500] {
         let mut limited = Command::new("sh");
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\" 2>&1 | cat");
         // Through a pipe, because what the run says must not count against its limit.
