@@ -121,7 +121,7 @@ pub fn run(dir: &Path, store: impl StateStore, config: EngineConfig) -> Outcomes
     };
     let options = DriveOptions {
         // Many commits, as the loop is much faster than life.
-        commit_every: Duration::from_millis(2),
+        commit_every: Duration::from_millis(10),
         idle_wait: Duration::ZERO,
         ..DriveOptions::default()
     };
