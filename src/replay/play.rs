@@ -200,12 +200,12 @@ impl<'a> Player<'a> {
     }
 }
 
-/// When an item is due; dead letters whose time is unknown and the last mark are due at once.
+/// When an item is due; dead letters whose time is unknown are due at once.
 fn time_of(item: &ReplayItem) -> Option<EventTime> {
     match item {
         ReplayItem::Event(event) => Some(event.available_at),
-        ReplayItem::Mark(EventTime::MAX) | ReplayItem::Rejected(_) => None,
         ReplayItem::Mark(time) => Some(*time),
+        ReplayItem::Rejected(_) => None,
     }
 }
 
