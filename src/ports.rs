@@ -1,6 +1,7 @@
-//! What the one loop (`drive`) needs from outside, as small synchronous traits. The loop knows these
-//! and no implementation of them.
+//! What the one loop (`drive`) needs from outside, as small synchronous traits. The loop knows
+//! these and no implementation of them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -133,6 +134,11 @@ pub trait StateStore {
 pub trait Outlet {
     /// The highest output number that this outlet holds durably; 0 if none.
     fn last_number(&self) -> u64;
+
+    /// SHA-256 of every payload that this outlet holds. A task that is rebuilt from its input sends
+    /// none of them again. Empty where the outlet cannot tell: then they leave twice, with equal
+    /// ids.
+    fn held(&self) -> Result<BTreeSet<Digest>, PortError>;
 
     /// Appends the outputs and makes them durable. Numbers up to `last_number` are skipped.
     fn send(&mut self, outputs: &[Output]) -> Result<(), PortError>;

@@ -4,6 +4,8 @@
 //! NOWCXR_KAFKA=$(.ci/kafka start) cargo test --release --test kafka_live; .ci/kafka stop
 //! ```
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
@@ -100,7 +102,10 @@ fn positions(records: &[SourceRecord]) -> Vec<Position> {
     last.into_values().collect()
 }
 
-fn by_partition(records: &[SourceRecord]) -> BTreeMap<(Topic, u32), Vec<(u64, Vec<u8>)>> {
+/// By topic and partition, the offsets and values in the order of arrival.
+type ByPartition = BTreeMap<(Topic, u32), Vec<(u64, Vec<u8>)>>;
+
+fn by_partition(records: &[SourceRecord]) -> ByPartition {
     let mut lists: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for record in records {
         let place = (record.origin.topic, record.origin.partition);

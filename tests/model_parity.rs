@@ -180,15 +180,7 @@ fn the_unet_gives_the_losses_of_the_reference() {
 }
 
 fn reference_diffusion(steps: usize, eta: f64) -> DiffusionConfig {
-    DiffusionConfig {
-        timesteps: 1000,
-        linear_start: 0.0015,
-        linear_end: 0.0195,
-        sampler: SamplerKind::Ddim,
-        steps,
-        eta,
-        scale_factor: 1.0,
-    }
+    DiffusionConfig::reference(SamplerKind::Ddim, steps, eta)
 }
 
 #[test]
@@ -310,10 +302,14 @@ fn never_used(name: &str) -> bool {
     head || name.ends_with("num_batches_tracked") || name.ends_with("loss.pos_weight")
 }
 
-/// The published parameter counts (`reference/ddl-cxr.md` 8.3). Needs 4 GB of memory.
+/// The published parameter counts (`reference/ddl-cxr.md` 8.3). Needs 4 GB of memory, so only on
+/// demand.
 #[test]
-#[ignore = "builds the whole published model"]
 fn the_full_model_has_the_published_size() {
+    if std::env::var_os("NOWCXR_MEASURE").is_none() {
+        println!("skipped: set NOWCXR_MEASURE to build the whole published model");
+        return;
+    }
     let mut config = DdlCxrConfig::full();
     let mut init = Init::zeros(&Device::flex());
     assert_eq!(parameter_count(&Unet::new(&config.unet, &mut init)), 296_862_500);

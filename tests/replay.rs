@@ -1,5 +1,7 @@
 //! The replay on hand-made MIMIC trees, one trap of the format at a time, and on the open demo.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -289,9 +289,8 @@ fn the_json_line_of_a_risk_event_is_stable_and_reads_back() {
     assert_eq!(codec.encode_risk(&event).expect("encodes"), bytes);
     let line = risk_to_json(&event).expect("JSON");
     assert!(!line.contains('\n'));
-    assert!(line.starts_with(
-        r#"{"event_id":"6f1c0000-0000-5000-8000-000000000005","stay_id":30000001,"t":"2150-03-01T10:00:00.000Z""#
-    ));
+    let id = r#"{"event_id":"6f1c0000-0000-5000-8000-000000000005","stay_id":30000001,"#;
+    assert!(line.starts_with(&format!(r#"{id}"t":"2150-03-01T10:00:00.000Z","#)), "{line}");
     let back: RiskRecord = serde_json::from_str(&line).expect("reads back");
     assert_eq!(back, RiskRecord::from(&event));
     let mut broken: RiskRecord = example();
@@ -343,7 +342,10 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_never_panic(id in 0u32..14, body in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn random_bytes_never_panic(
+        id in 0u32..14,
+        body in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
         let codec = codec();
         let mut bytes = vec![0];
         bytes.extend(id.to_be_bytes());

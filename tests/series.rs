@@ -1,6 +1,8 @@
 //! Parity of the grid with the reference implementation's discretiser, on its own episodes, and of
 //! the stream benchmarks with their published answers.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 
 use nowcxr::cli::bench::{self, BenchArgs, StoreChoice, WireChoice};

@@ -3,7 +3,7 @@
 //! A thread writes the recording into the local log as a feed would; the loop reads the log, like
 //! any other input, and writes what leaves to the output topics of the same log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 
 use super::feeding::{Fed, LogSink, feed};
+use super::held::Held;
+use super::keepsake::{Keepsakes, Listening};
 use super::now;
 use super::progress::Progress;
 use crate::config::Config;
@@ -47,16 +49,24 @@ pub struct Ran {
     pub reconciliation: Reconciliation,
     pub fed: Fed,
     pub task: Task,
+    /// The last questions, for the pictures.
+    pub keepsakes: Keepsakes,
+    /// How the state was found, if not simply new.
+    pub found: Option<String>,
     pub wall: Duration,
     /// Stopped by the user before the recording ended.
     pub stopped: bool,
 }
 
-type EmbeddedDrive = Drive<LocalSource, SledStore, LocalOutlet, LocalJournal, Worker>;
+type EmbeddedDrive = Drive<LocalSource, SledStore, LocalOutlet, LocalJournal, Listening<Worker>>;
 
 impl Home {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Home(dir.into())
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.0
     }
 
     pub fn log(&self) -> PathBuf {
@@ -69,11 +79,20 @@ impl Home {
 }
 
 /// Replays `source` to its end, or until `stop`.
-pub fn run(setup: &Setup, source: ReplaySource, stop: &AtomicBool) -> Result<Ran> {
+pub fn run(
+    setup: &Setup,
+    pipeline: Pipeline,
+    source: ReplaySource,
+    stop: &AtomicBool,
+) -> Result<Ran> {
     let started = Instant::now();
+    let Setup { home, config, replay, .. } = setup;
+    Held::new(replay, source.data_digest(), config, pipeline.model().digest()).claim(home.dir())?;
     let log = LocalLog::open(setup.home.log(), LogOptions::default())
         .context("the local log cannot be opened")?;
-    let mut drive = open(setup, &log)?;
+    let keepsakes = Keepsakes::default();
+    let (mut drive, recovery) = open(setup, &log, pipeline, keepsakes.clone())?;
+    let resumed = drive.commit_number() > 0;
     let codec = codec(setup)?;
     let fed_to_end = AtomicBool::new(false);
     let (fed, reconciliation) = thread::scope(|scope| -> Result<_> {
@@ -96,9 +115,27 @@ pub fn run(setup: &Setup, source: ReplaySource, stop: &AtomicBool) -> Result<Ran
         reconciliation,
         fed,
         task: drive.task().clone(),
+        keepsakes,
+        found: found(&recovery, resumed),
         wall: started.elapsed(),
         stopped: stop.load(Ordering::Acquire),
     })
+}
+
+/// What a person should know about the state that a run started from.
+fn found(recovery: &Recovery, resumed: bool) -> Option<String> {
+    match recovery {
+        Recovery::MovedAside { to, why } => {
+            Some(format!("the state was damaged ({why}), moved to {} and rebuilt", to.display()))
+        }
+        Recovery::RolledBack { found, flushed } => Some(format!(
+            "the state had lost its tail (commit {found} of {flushed}) and was brought up to date"
+        )),
+        Recovery::New | Recovery::Clean if resumed => {
+            Some("an earlier run was resumed; latencies count from there".to_owned())
+        }
+        Recovery::New | Recovery::Clean => None,
+    }
 }
 
 fn tell(
@@ -115,7 +152,19 @@ fn tell(
     Ok((fed, player.source().counts().clone()))
 }
 
-fn open(setup: &Setup, log: &LocalLog) -> Result<EmbeddedDrive> {
+/// The configured model.
+pub fn pipeline(config: &Config) -> Result<Pipeline> {
+    let dir = &config.predict.model;
+    Pipeline::open(dir, FEATURE_CACHE_BYTES)
+        .with_context(|| format!("the model in {} cannot be used", dir.display()))
+}
+
+fn open(
+    setup: &Setup,
+    log: &LocalLog,
+    pipeline: Pipeline,
+    keepsakes: Keepsakes,
+) -> Result<(EmbeddedDrive, Recovery)> {
     let config = &setup.config;
     let started = Instant::now();
     let options = StoreOptions { cache_bytes: config.store.cache_bytes, ..StoreOptions::default() };
@@ -130,24 +179,21 @@ fn open(setup: &Setup, log: &LocalLog) -> Result<EmbeddedDrive> {
         took: started.elapsed(),
     }
     .emit();
-    let pipeline =
-        Pipeline::open(&config.predict.model, FEATURE_CACHE_BYTES).with_context(|| {
-            format!("the model in {} cannot be used", config.predict.model.display())
-        })?;
-    let model = pipeline.model();
-    let identity = identity(config, &setup.dictionary, model);
+    let identity = identity(config, &setup.dictionary, pipeline.model());
     store.set_config_digest(identity.config_digest);
-    let max_pending = config.predict.queue;
+    // A replay waits for every answer; only a service has a deadline.
+    let bounds = WorkerConfig { max_pending: config.predict.queue, deadline: None };
+    let worker = Worker::start(pipeline, bounds)?;
     let ports = Ports {
         source: LocalSource::open(log, &Topic::ALL, 0)?,
         store,
         outlet: LocalOutlet::open(log, 0, Box::new(now))?,
         journal: LocalJournal::open(log, 0, Box::new(now))?,
-        // A replay waits for every answer; only a service has a deadline.
-        predictor: Worker::start(pipeline, WorkerConfig { max_pending, deadline: None })?,
+        predictor: Listening::new(worker, keepsakes),
     };
     let task = Task::new(config.engine.clone(), identity);
-    Ok(Drive::open(ports, task, codec(setup)?, DriveOptions::default(), now)?)
+    let drive = Drive::open(ports, task, codec(setup)?, DriveOptions::default(), now)?;
+    Ok((drive, recovery))
 }
 
 /// Who speaks in the events of a service. The epoch is drawn from configuration and model, so that

@@ -49,7 +49,7 @@ pub fn export(log: &LocalLog, codec: &Codec, dir: &Path) -> Result<Exports> {
     std::fs::write(&risk_avro, bytes)
         .with_context(|| format!("cannot write {}", risk_avro.display()))?;
     let dead_letters = dir.join("dead_letters.jsonl");
-    write_lines(&dead_letters, dead_letters_of(log, codec)?.iter().map(|letter| line(letter)))?;
+    write_lines(&dead_letters, dead_letters_of(log, codec)?.iter().map(line))?;
     Ok(Exports { risk_jsonl, risk_avro, dead_letters, digest, events })
 }
 

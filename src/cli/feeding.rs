@@ -1,4 +1,8 @@
 //! From the replay to the local log or to Kafka: what a feed and its router would do.
+//!
+//! A recording is told from its beginning every time, in the same order, and each record has the
+//! number of its place in it. So a run that goes on after a kill says everything again, and the
+//! log drops what it holds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +40,12 @@ pub struct Fed {
 
 /// A replay's goal that gathers what it is given.
 pub trait Feed: ReplaySink {
+    /// Called after each item. What is gathered is appended only then: no record may be stamped
+    /// before it became available.
+    fn told(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes everything durable that was given.
     fn settle(&mut self) -> Result<()>;
 
@@ -56,6 +66,7 @@ pub struct LogSink<'a> {
 /// The records of one topic that are not appended yet.
 struct Gathering {
     partition: Arc<Partition>,
+    /// Records of the recording that were appended, by this run or an earlier one.
     sequence: u64,
     records: Vec<(Option<String>, Vec<u8>)>,
     bytes: usize,
@@ -66,7 +77,7 @@ pub fn feed(player: &mut Player<'_>, sink: &mut impl Feed, stop: &AtomicBool) ->
     let started = Instant::now();
     while !stop.load(Ordering::Acquire) {
         match player.step(sink, started.elapsed())? {
-            Step::Told => {}
+            Step::Told => sink.told()?,
             Step::Wait(wait) => {
                 sink.settle()?;
                 thread::sleep(wait.min(NAP));
@@ -102,7 +113,7 @@ impl<'a> LogSink<'a> {
     }
 
     /// Marks bind all topics together, so everything before one is appended before it.
-    fn append_if_full(&mut self) -> Result<(), PortError> {
+    fn append_if_full(&mut self) -> Result<(), LogError> {
         let full =
             |topic: &Gathering| topic.bytes >= BATCH_BYTES || topic.records.len() >= BATCH_RECORDS;
         if self.topics.iter().any(full) {
@@ -113,6 +124,10 @@ impl<'a> LogSink<'a> {
 }
 
 impl Feed for LogSink<'_> {
+    fn told(&mut self) -> Result<()> {
+        Ok(self.append_if_full()?)
+    }
+
     fn settle(&mut self) -> Result<()> {
         Ok(self.append_all()?)
     }
@@ -131,7 +146,7 @@ impl ReplaySink for LogSink<'_> {
         self.fed.records += 1;
         self.fed.films += u64::from(topic == Topic::Imaging);
         self.topics[topic as usize].push(Some(Codec::key(stay)), record);
-        self.append_if_full()
+        Ok(())
     }
 
     fn mark(&mut self, topic: Topic, record: &[u8]) -> Result<(), PortError> {
@@ -224,8 +239,7 @@ fn dead_letter(codec: &Codec, row: &RejectedRow) -> Result<Vec<u8>, PortError> {
 impl Gathering {
     fn open(log: &LocalLog, name: &str) -> Result<Self, LogError> {
         let partition = log.partition(name, 0)?;
-        let sequence = partition.last_sequence(WRITER).unwrap_or(0);
-        Ok(Gathering { partition, sequence, records: Vec::new(), bytes: 0 })
+        Ok(Gathering { partition, sequence: 0, records: Vec::new(), bytes: 0 })
     }
 
     fn push(&mut self, key: Option<String>, record: &[u8]) {

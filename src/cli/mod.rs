@@ -1,11 +1,14 @@
 //! The command line: one file a command. Here is what the commands share.
 
 pub mod bench;
+mod check;
 mod demo;
 mod embedded;
 mod exports;
 mod feeding;
+mod held;
 mod inspect;
+mod keepsake;
 mod pictures;
 mod progress;
 mod replay;
@@ -64,8 +67,8 @@ enum Command {
     /// Measures speed on recorded events; prints JSON.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
-    /// Prints every configuration key with its default and what it does.
-    Config,
+    /// Checks configuration and environment, and says what to do.
+    Check(check::CheckArgs),
     /// Prints a completion script for a shell.
     Completions { shell: Shell },
 }
@@ -93,10 +96,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Train(args) => train::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Bench(command) => bench::run(&command).map(|()| ExitCode::SUCCESS),
-        Command::Config => {
-            print!("{}", crate::config::reference());
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Check(args) => check::run(&args, &settings, &mut io::stdout()),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "nowcxr", &mut io::stdout());
             Ok(ExitCode::SUCCESS)

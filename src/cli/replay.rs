@@ -12,13 +12,14 @@ use serde_json::json;
 use super::embedded::{self, Home, Ran, Setup};
 use super::exports::{Exports, export};
 use super::feeding::{Fed, KafkaFeed, feed};
+use super::held::Held;
 use super::pictures;
 use super::progress::Progress;
 use super::settings::ConfigArgs;
 use super::summary::Summary;
 use super::{STOPPED, stop_on_signal};
+use crate::config::Config;
 use crate::event::dictionary::Dictionary;
-use crate::predict::Pipeline;
 use crate::replay::{Anchor, Cohort, EngineCounts, ItemFilter, Reconciliation, ReplayConfig};
 use crate::replay::{Encoder, Player, ReplaySource, Speed};
 use crate::time::Span;
@@ -86,7 +87,12 @@ pub struct Recording {
 }
 
 pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
-    let anchor = if args.anchor_now { Anchor::First(super::now()) } else { Anchor::Original };
+    let config = settings.load()?;
+    let anchor = match (args.anchor_now, Held::read(&args.out)?) {
+        (false, _) => Anchor::Original,
+        (true, Some(earlier)) => earlier.anchor(),
+        (true, None) => Anchor::First(super::now()),
+    };
     let cohort = Cohort {
         stays_file: args.stays.clone(),
         with_film: args.with_film,
@@ -111,8 +117,8 @@ pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let provenance = format!("Replay of {}.{pairing}", args.mimic_iv.display());
     let recording = Recording { replay, speed: args.speed, provenance };
     match args.to {
-        To::Local => replay_into(&args.out, recording, settings, args.json),
-        To::Kafka => replay_to_kafka(recording, settings, args.json),
+        To::Local => replay_into(&args.out, recording, config, args.json),
+        To::Kafka => replay_to_kafka(recording, &config, args.json),
     }
 }
 
@@ -129,8 +135,7 @@ fn read(recording: &Recording, dictionary: &Dictionary) -> Result<ReplaySource> 
 
 /// Tells a recording to the input topics, labels and dead letters beside them, and says what
 /// became of its rows.
-fn replay_to_kafka(recording: Recording, settings: &ConfigArgs, json: bool) -> Result<ExitCode> {
-    let config = settings.load()?;
+fn replay_to_kafka(recording: Recording, config: &Config, json: bool) -> Result<ExitCode> {
     let stop = stop_on_signal()?;
     let started = Instant::now();
     let dictionary = Dictionary::builtin(config.profile)?;
@@ -164,10 +169,12 @@ fn replay_to_kafka(recording: Recording, settings: &ConfigArgs, json: bool) -> R
 pub fn replay_into(
     out: &Path,
     recording: Recording,
-    settings: &ConfigArgs,
+    config: Config,
     json: bool,
 ) -> Result<ExitCode> {
-    let config = settings.load()?;
+    // What can fail at once fails before the long part.
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let pipeline = embedded::pipeline(&config)?;
     let stop = stop_on_signal()?;
     let dictionary = Dictionary::builtin(config.profile)?;
     let source = read(&recording, &dictionary)?;
@@ -178,7 +185,7 @@ pub fn replay_into(
         replay: recording.replay,
         speed: recording.speed,
     };
-    let mut ran = embedded::run(&setup, source, &stop)?;
+    let mut ran = embedded::run(&setup, pipeline, source, &stop)?;
     let log = LocalLog::open(setup.home.log(), LogOptions::default())?;
     let codec = Codec::new(&setup.config.engine.feeds, setup.dictionary.clone())?;
     let exports = export(&log, &codec, out)?;
@@ -209,8 +216,8 @@ fn finish(ran: &Ran, books: &Books) -> Result<ExitCode> {
 
 fn draw(setup: &Setup, ran: &Ran, exports: &Exports, out: &Path) -> Result<PathBuf> {
     let dir = out.join("films");
-    let mut pipeline = Pipeline::open(&setup.config.predict.model, embedded::FEATURE_CACHE_BYTES)?;
-    pictures::draw(&setup.home, &ran.task, &exports.events, &mut pipeline, &dir)?;
+    let mut pipeline = embedded::pipeline(&setup.config)?;
+    pictures::draw(&ran.keepsakes, &exports.events, &mut pipeline, &dir)?;
     Ok(dir)
 }
 

@@ -22,6 +22,8 @@ pub struct Summary {
     pub provenance: String,
     pub stays: u64,
     pub stopped_early: bool,
+    /// How the state was found, if not simply new.
+    pub found: Option<String>,
     /// By topic, how many records ended as what.
     pub events: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// By topic and reason.
@@ -72,6 +74,7 @@ impl Summary {
             provenance,
             stays: ran.task.stays().len() as u64 + counts.expired,
             stopped_early: ran.stopped,
+            found: ran.found.clone(),
             events,
             rejected: counts
                 .rejected
@@ -140,6 +143,9 @@ impl fmt::Display for Summary {
         writeln!(f, "\n{}", self.provenance)?;
         if self.stopped_early {
             writeln!(f, "stopped before the recording ended: everything below is partial")?;
+        }
+        if let Some(found) = &self.found {
+            writeln!(f, "{found}")?;
         }
         writeln!(f, "\n  stays        {}", self.stays)?;
         writeln!(f, "  films        {}", self.films)?;

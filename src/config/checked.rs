@@ -135,7 +135,10 @@ pub fn engine(reader: &mut Reader) -> EngineConfig {
 fn feeds(reader: &mut Reader) -> Vec<Feed> {
     let feeds: Vec<Feed> = reader.read("feeds.list", Vec::new(), |value| {
         let list = value.as_array().ok_or("is not a list of { name, topic }")?;
-        list.iter().map(feed).collect()
+        match list.is_empty() {
+            true => Err("is empty; there must be a feed of topic stay".to_owned()),
+            false => list.iter().map(feed).collect(),
+        }
     });
     let mut names = BTreeSet::new();
     for feed in &feeds {

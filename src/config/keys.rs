@@ -42,7 +42,8 @@ pub const KEYS: [Key; 40] = [
     key(
         "engine.profile",
         r#""clinical""#,
-        "Which input the model gets: `clinical` believes declared units and takes blood only; `reference` reproduces the published 79 columns.",
+        "Which input the model gets: `clinical` believes declared units and takes blood only; \
+         `reference` reproduces the published 79 columns.",
     ),
     key(
         "engine.every",
@@ -70,12 +71,14 @@ pub const KEYS: [Key; 40] = [
     key(
         "engine.revise_windows",
         "1",
-        "How many of the newest sealed windows a correction revises. Older ones stay as they were made.",
+        "How many of the newest sealed windows a correction revises. Older ones stay as they \
+         were made.",
     ),
     key(
         "engine.late",
         r#""keep""#,
-        "A fact that its own feed's marks had passed: `keep` lets it serve later windows, `drop` counts and forgets it.",
+        "A fact that its own feed's marks had passed: `keep` lets it serve later windows, \
+         `drop` counts and forgets it.",
     ),
     key(
         "engine.max_waiting",
@@ -85,7 +88,8 @@ pub const KEYS: [Key; 40] = [
     key(
         "engine.keep",
         r#""96h""#,
-        "How long observations are kept behind the newest window; at least the 70 h that generation looks back.",
+        "How long observations are kept behind the newest window; at least the 70 h that \
+         generation looks back.",
     ),
     key(
         "engine.max_future",
@@ -95,7 +99,8 @@ pub const KEYS: [Key; 40] = [
     key(
         "feeds.list",
         FEEDS,
-        "The sources of facts. Their order is their id in stored state: append, never reorder. A topic may have several.",
+        "The sources of facts. Their order is their id in stored state: append, never reorder. \
+         A topic may have several.",
     ),
     key(
         "feeds.timeout",
@@ -106,7 +111,8 @@ pub const KEYS: [Key; 40] = [
     key(
         "predict.deadline",
         r#""30s""#,
-        "In `run`, a window without an answer by then leaves unscored, and a later answer is a revision.",
+        "In `run`, a window without an answer by then leaves unscored, and a later answer is a \
+         revision.",
     ),
     key(
         "predict.queue",
@@ -162,7 +168,8 @@ pub const KEYS: [Key; 40] = [
     key(
         "kafka.clock",
         r#""broker""#,
-        "Which timestamp says when a record was appended: `broker`, or `replay` for the clock of a replay.",
+        "Which timestamp says when a record was appended: `broker`, or `replay` for the clock \
+         of a replay.",
     ),
     key(
         "kafka.instance",
@@ -173,7 +180,8 @@ pub const KEYS: [Key; 40] = [
     key(
         "kafka.properties",
         "{}",
-        "Further librdkafka properties, such as \"security.protocol\". They win over ours and are never printed.",
+        "Further librdkafka properties, such as \"security.protocol\". They win over ours and \
+         are never printed.",
     ),
     key(
         "http.listen",
@@ -220,7 +228,8 @@ impl Key {
 pub fn reference() -> String {
     let mut text = String::from(
         "# Every key of nowcxr's configuration, with its default.\n\
-         # Precedence: this default, the file, the environment, flags. In the environment a key is\n\
+         # Precedence: this default, the file, the environment, flags. In the environment a key \
+          is\n\
          # NOWCXR_SECTION__KEY, on the command line --set section.key=value.\n\
          # Times: 250ms, 30s, 15m, 1h, 90d, 1h30m. Sizes: 4096, 64KiB, 8MiB, 1GiB.\n",
     );

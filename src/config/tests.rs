@@ -107,7 +107,7 @@ fn feeds_are_checked() {
     let complain = |list: &str| {
         from_file(&format!("[feeds]\nlist = {list}\n")).expect_err("wrong").to_string()
     };
-    assert!(complain("[]").contains("topic stay") || complain("[]").contains("no feed"));
+    assert!(complain("[]").contains("is empty"));
     let twice = r#"[{name="a",topic="stay"},{name="a",topic="lab"}]"#;
     assert!(complain(twice).contains("twice"));
     assert!(complain(r#"[{name="a",topic="x"}]"#).contains("stay, imaging, lab or vital"));

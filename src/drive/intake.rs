@@ -94,26 +94,30 @@ where
             Ok(decoded) => decoded,
             Err(rejection) => return Input::Malformed { origin, rejection },
         };
-        let input = match decoded {
-            Decoded::Mark(mark) => return Input::Mark(mark),
-            Decoded::Fact(fact) => Ok(Input::Fact { fact, origin }),
-            Decoded::Film { meta, picture } => self.film_input(origin, meta, &picture),
+        let speaks_of = match &decoded {
+            // Only the end of a feed may be promised at any time. Another promise about the
+            // future would make every fact until then a late one.
+            Decoded::Mark(mark) => Some(mark.time).filter(|time| *time != EventTime::MAX),
+            Decoded::Fact(fact) => Some(fact.available_at),
+            Decoded::Film { meta, .. } => Some(meta.available_at),
         };
-        match input {
-            Ok(Input::Fact { fact, .. }) if self.is_future(record, fact.available_at) => {
-                let detail = format!("available at {}, after it was appended", fact.available_at);
-                let rejection = Rejection::new(Reason::Future, detail);
-                Input::Malformed { origin, rejection }
-            }
-            Ok(input) => input,
-            Err(rejection) => Input::Malformed { origin, rejection },
+        if let Some(time) = speaks_of.filter(|time| self.is_future(record, *time)) {
+            let detail = format!("speaks of {time}, which lies after its append time");
+            return Input::Malformed { origin, rejection: Rejection::new(Reason::Future, detail) };
+        }
+        match decoded {
+            Decoded::Mark(mark) => Input::Mark(mark),
+            Decoded::Fact(fact) => Input::Fact { fact, origin },
+            Decoded::Film { meta, picture } => self
+                .film_input(origin, meta, &picture)
+                .unwrap_or_else(|rejection| Input::Malformed { origin, rejection }),
         }
     }
 
-    fn is_future(&self, record: &SourceRecord, available_at: EventTime) -> bool {
+    fn is_future(&self, record: &SourceRecord, time: EventTime) -> bool {
         record.appended_at.is_some_and(|at| {
             let latest = at.as_millis().saturating_add(self.task.config().max_future.as_millis());
-            available_at.as_millis() > latest
+            time.as_millis() > latest
         })
     }
 
@@ -136,7 +140,10 @@ where
             feed: meta.feed,
             observed_at: meta.observed_at,
             available_at: meta.available_at,
-            body: FactBody::Filmed(film),
+            body: match meta.replaces {
+                Some(replaces) => FactBody::FilmCorrected { replaces, film },
+                None => FactBody::Filmed(film),
+            },
         };
         Ok(Input::Fact { fact, origin })
     }

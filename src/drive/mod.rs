@@ -12,7 +12,7 @@ mod outputs;
 mod rehearsal;
 mod silence;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -21,7 +21,7 @@ pub use films::FilmCache;
 pub use outputs::Counts;
 
 use crate::engine::{Effect, Input, Task};
-use crate::ids::{Position, Ticket, Topic};
+use crate::ids::{Digest, Position, Ticket, Topic};
 use crate::ports::{
     Answer, Commit, Journal, Outlet, PortError, Predictor, Source, SourceRecord, StateStore,
 };
@@ -133,6 +133,8 @@ pub struct Drive<S, T, O, J, P> {
     effects: Vec<Effect>,
     records: Vec<SourceRecord>,
     rehearsal: Rehearsal,
+    /// SHA-256 of payloads that the outlet holds from before the store was lost.
+    sent_before: BTreeSet<Digest>,
     silence: Option<Silence>,
     /// Append time of the newest record read.
     newest_append: Option<WallTime>,
@@ -174,6 +176,9 @@ where
             let (task, inputs) = (options.partition, rehearsal.len());
             tracing::info!(task, inputs, "journalled inputs are stepped again");
         }
+        // A store that was lost, or lost its last commits, makes outputs again that have left.
+        let lost = outlet.last_number() > opened.last_output;
+        let sent_before = if lost { outlet.held()? } else { BTreeSet::new() };
         let n_feeds = task.config().feeds.len();
         let backlog: VecDeque<Ticket> = task.unanswered().collect();
         let now = Instant::now();
@@ -192,11 +197,12 @@ where
             answered_after: BTreeMap::new(),
             rejected: Vec::new(),
             films: FilmCache::new(options.film_cache_bytes),
-            counts: Counts::default(),
+            counts: Counts::restored(&store, options.partition)?,
             last_commit: now,
             effects: Vec::new(),
             records: Vec::new(),
             rehearsal,
+            sent_before,
             silence: options.feed_timeout.map(|timeout| Silence::new(n_feeds, timeout, now)),
             newest_append: None,
             paused_since: None,
@@ -240,6 +246,11 @@ where
 
     pub fn task(&self) -> &Task {
         &self.task
+    }
+
+    /// Number of the last commit; 0 before the first.
+    pub fn commit_number(&self) -> u64 {
+        self.commit_number
     }
 
     pub fn counts(&self) -> &Counts {
@@ -319,9 +330,11 @@ where
 
     fn has_pending(&self) -> bool {
         let pending = &self.pending;
-        !(pending.outputs.is_empty() && pending.journal.is_empty() && pending.puts.is_empty())
-            || !self.sealed.is_empty()
-            || self.task.has_changes()
+        let nothing = pending.outputs.is_empty()
+            && pending.journal.is_empty()
+            && pending.puts.is_empty()
+            && self.sealed.is_empty();
+        !nothing || self.task.has_changes()
     }
 
     /// Makes everything since the last commit durable, sends it, and lets the questions go.
@@ -333,6 +346,7 @@ where
         commit.positions = self.positions();
         let partition = self.options.partition;
         values::put_changes(&mut self.task, partition, &self.ports.store, &mut commit)?;
+        self.counts.put(partition, &mut commit)?;
         self.ports.journal.append(&commit.journal)?;
         self.ports.store.commit(&commit)?;
         self.ports.store.flush()?;

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Drive, DriveError};
 use crate::engine::{Effect, Fate};
 use crate::event::risk::{RiskEvent, Status};
 use crate::event::{Reason, Rejection};
-use crate::ids::{Origin, StayId, Ticket, Topic};
+use crate::ids::{Digest, Origin, StayId, Ticket, Topic};
 use crate::ports::{
-    Journal, Outlet, Output, OutputKind, Predictor, Source, SourceRecord, StateStore,
+    Commit, Journal, Outlet, Output, OutputKind, PortError, Predictor, Source, SourceRecord,
+    StateStore,
 };
+use crate::store::values;
 use crate::telemetry::{
     FactDuplicate, FactLate, FactUsed, PredictionAnswered, PredictionStatus, RecordRejected,
     WatermarkAdvanced, WindowSealed,
@@ -23,7 +26,12 @@ use crate::wire::{Codec, DeadLetter};
 /// Latencies kept for the percentiles; later ones replace the oldest.
 const LATENCIES_MAX: usize = 100_000;
 
-/// What a task has done since it was opened.
+/// The names of fates and of statuses, as they are counted and stored.
+const FATES: [&str; 4] = ["used", "late", "duplicate", "rejected"];
+const STATUSES: [&str; 5] = ["scored", "degraded", "closing", "unscored", "retracted"];
+
+/// What a task has done since its state began. The counts are a value of the state, so that they
+/// still reconcile after a restart; only the latencies are of this process alone.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// By topic: how many records ended as what.
@@ -42,7 +50,60 @@ pub struct Counts {
     pub latencies: Vec<Duration>,
 }
 
+/// The counts as the store keeps them.
+#[derive(Serialize, Deserialize)]
+struct StoredCounts {
+    fates: Vec<(Topic, String, u64)>,
+    rejected: Vec<(Topic, Reason, u64)>,
+    sealed: u64,
+    events: Vec<(String, u64)>,
+    ended: u64,
+    expired: u64,
+    answered: u64,
+}
+
+/// The name in `names` that a stored name is; a name of another version is not counted on.
+fn known(names: &[&'static str], stored: &str) -> Option<&'static str> {
+    names.iter().find(|name| **name == stored).copied()
+}
+
 impl Counts {
+    /// What the store holds of a partition's counts; zeros if nothing.
+    pub(super) fn restored(store: &impl StateStore, partition: u32) -> Result<Self, PortError> {
+        let Some(stored) = values::counts::<StoredCounts>(store, partition)? else {
+            return Ok(Counts::default());
+        };
+        let fate =
+            |(topic, name, n): &(Topic, String, u64)| Some(((*topic, known(&FATES, name)?), *n));
+        let status = |(name, n): &(String, u64)| Some((known(&STATUSES, name)?, *n));
+        Ok(Counts {
+            fates: stored.fates.iter().filter_map(fate).collect(),
+            rejected: stored.rejected.iter().map(|(topic, r, n)| ((*topic, *r), *n)).collect(),
+            sealed: stored.sealed,
+            events: stored.events.iter().filter_map(status).collect(),
+            ended: stored.ended,
+            expired: stored.expired,
+            answered: stored.answered,
+            latencies: Vec::new(),
+        })
+    }
+
+    /// Adds the counts to a commit.
+    pub(super) fn put(&self, partition: u32, commit: &mut Commit) -> Result<(), PortError> {
+        let fate = |((topic, name), n): (&(Topic, &str), &u64)| (*topic, (*name).to_owned(), *n);
+        let status = |(name, n): (&&str, &u64)| ((*name).to_owned(), *n);
+        let stored = StoredCounts {
+            fates: self.fates.iter().map(fate).collect(),
+            rejected: self.rejected.iter().map(|((topic, r), n)| (*topic, *r, *n)).collect(),
+            sealed: self.sealed,
+            events: self.events.iter().map(status).collect(),
+            ended: self.ended,
+            expired: self.expired,
+            answered: self.answered,
+        };
+        values::put_counts(partition, &stored, commit)
+    }
+
     /// The `q`-quantile of the latencies, 0 ≤ q ≤ 1.
     pub fn latency(&self, q: f64) -> Option<Duration> {
         let mut sorted = self.latencies.clone();
@@ -194,6 +255,9 @@ where
         payload: Vec<u8>,
         envelope: &serde_json::Value,
     ) {
+        if !self.sent_before.is_empty() && self.sent_before.remove(&Digest::of(&payload)) {
+            return;
+        }
         self.output_number += 1;
         self.pending.outputs.push(Output {
             number: self.output_number,

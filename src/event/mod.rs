@@ -1,4 +1,5 @@
-//! What the engine hears and says: facts in, risk events out. Constructors check; what exists is valid.
+//! What the engine hears and says: facts in, risk events out. Constructors check, so what exists
+//! is valid.
 
 pub mod dictionary;
 mod fact;

@@ -45,7 +45,7 @@ pub enum Reason {
     MalformedRow,
 }
 
-/// A reason with the particulars a person needs. Never holds a patient identifier or a value's owner.
+/// A reason with the particulars a person needs. Never holds a patient identifier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection {
     pub reason: Reason,

@@ -63,17 +63,20 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Walks all markers of a JPEG (ITU-T T.81 annex B) up to its end or to the end of the bytes.
+/// Walks all markers of a JPEG (ITU-T T.81 annex B) up to its end, which must be there.
 pub(super) fn jpeg(bytes: &[u8]) -> Result<Header, Rejection> {
     let mut cursor = Cursor { bytes, at: 0 };
     if cursor.take(2)? != [0xff, 0xd8] {
         return Err(undecodable("no JPEG start of image"));
     }
     let mut header = None;
-    let mut scans = 0;
+    let (mut scans, mut ended) = (0, false);
     while let Some(marker) = next_jpeg_marker(&mut cursor) {
         match marker {
-            0xd9 => break,
+            0xd9 => {
+                ended = true;
+                break;
+            }
             // Start of frame, of any coding; DHT, JPG and DAC share the range.
             0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
                 if header.is_some() {
@@ -98,20 +101,22 @@ pub(super) fn jpeg(bytes: &[u8]) -> Result<Header, Rejection> {
             }
         }
     }
+    if !ended {
+        // The decoder would fill the rest with grey, and half a film would pass for a whole one.
+        return Err(undecodable("the JPEG was cut short: it has no end of image"));
+    }
     header.filter(|_| scans > 0).ok_or_else(|| undecodable("a JPEG without frame or scan"))
 }
 
 /// The next marker that has a meaning outside a scan; `None` at the end of the bytes.
 fn next_jpeg_marker(cursor: &mut Cursor<'_>) -> Option<u8> {
-    loop {
-        let rest = cursor.bytes.get(cursor.at..)?;
-        let at = rest.windows(2).position(|pair| {
-            // Stuffed zero, fill byte, restart, TEM and a second SOI stand for themselves only.
-            pair[0] == 0xff && !matches!(pair[1], 0x00 | 0x01 | 0xff | 0xd0..=0xd8)
-        })?;
-        cursor.at += at + 2;
-        return Some(rest[at + 1]);
-    }
+    let rest = cursor.bytes.get(cursor.at..)?;
+    let at = rest.windows(2).position(|pair| {
+        // Stuffed zero, fill byte, restart, TEM and a second SOI stand for themselves only.
+        pair[0] == 0xff && !matches!(pair[1], 0x00 | 0x01 | 0xff | 0xd0..=0xd8)
+    })?;
+    cursor.at += at + 2;
+    Some(rest[at + 1])
 }
 
 /// Reads the main header of a raw JPEG 2000 codestream (ITU-T T.800 annex A).

@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn halving_weighs_four_neighbours_one_three_three_one() {
-        // By hand: support 2, centre 1 + 2i; inner weights 1/8 3/8 3/8 1/8, at the edge 3/7 3/7 1/7.
+        // By hand: support 2, centre 1 + 2i; weights inside 1/8 3/8 3/8 1/8, at the edge 3/7 3/7
+        // 1/7.
         let wide = grey(8, 1, |x, _| [0, 80, 160, 240, 240, 160, 80, 0][x]);
         assert_eq!(resize(&wide, 4, 1), [57, 190, 190, 57]);
         let tall = grey(1, 8, |_, y| [0, 80, 160, 240, 240, 160, 80, 0][y]);

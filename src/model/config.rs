@@ -267,6 +267,21 @@ impl FusionConfig {
     }
 }
 
+impl DiffusionConfig {
+    /// The published noise schedule, walked back in `steps` evaluations.
+    pub fn reference(sampler: SamplerKind, steps: usize, eta: f64) -> Self {
+        DiffusionConfig {
+            timesteps: 1000,
+            linear_start: 0.0015,
+            linear_end: 0.0195,
+            sampler,
+            steps,
+            eta,
+            scale_factor: 1.0,
+        }
+    }
+}
+
 impl DdlCxrConfig {
     /// The paper's sizes (`reference/ddl-cxr.md` 2.1, 3.1, 3.2, 4.2): 224 px, latents 4 × 28 × 28.
     pub fn full() -> Self {
@@ -329,15 +344,7 @@ impl DdlCxrConfig {
             },
             fusion_mortality: fusion(Task::Mortality),
             fusion_phenotype: fusion(Task::Phenotype),
-            diffusion: DiffusionConfig {
-                timesteps: 1000,
-                linear_start: 0.0015,
-                linear_end: 0.0195,
-                sampler: SamplerKind::Ddim,
-                steps: 200,
-                eta: 1.0,
-                scale_factor: 1.0,
-            },
+            diffusion: DiffusionConfig::reference(SamplerKind::Ddim, 200, 1.0),
         }
     }
 
@@ -403,15 +410,7 @@ impl DdlCxrConfig {
             },
             fusion_mortality: fusion(Task::Mortality),
             fusion_phenotype: fusion(Task::Phenotype),
-            diffusion: DiffusionConfig {
-                timesteps: 1000,
-                linear_start: 0.0015,
-                linear_end: 0.0195,
-                sampler: SamplerKind::DpmSolver2m,
-                steps: 8,
-                eta: 0.0,
-                scale_factor: 1.0,
-            },
+            diffusion: DiffusionConfig::reference(SamplerKind::DpmSolver2m, 8, 0.0),
         }
     }
 

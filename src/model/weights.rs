@@ -37,13 +37,13 @@ pub enum WeightsError {
     #[error("tensor {name} is {found}, not f32; convert the file to f32")]
     Dtype { name: String, found: String },
     #[error(
-        "tensor {name} has shape {found:?}, the config asks for {wanted:?}; use the config that the \
-         weights were made with"
+        "tensor {name} has shape {found:?}, the config asks for {wanted:?}; use the config that \
+         the weights were made with"
     )]
     Shape { name: String, found: Vec<usize>, wanted: Vec<usize> },
     #[error(
-        "the weights do not fit the config: missing {missing}; unused {unused}; use the config that \
-         the weights were made with"
+        "the weights do not fit the config: missing {missing}; unused {unused}; use the config \
+         that the weights were made with"
     )]
     Names { missing: String, unused: String },
     #[error("tensor {0} holds a number that is not finite; train again")]

@@ -140,10 +140,12 @@ impl Predictor for Worker {
         let (ticket, epoch, number) = (request.ticket, request.epoch, self.next_number);
         let (reply, asker) = (self.reply.clone(), Arc::downgrade(&self.alive));
         let job = Job { number, request, due, reply, asker };
-        match self.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
-            Some(Err(TrySendError::Full(job))) => return Err(Box::new(job.request)),
-            // Without its thread the worker still answers: `poll` says that it has ended.
-            Some(Ok(()) | Err(TrySendError::Disconnected(_))) | None => {}
+        if let Some(jobs) = &self.jobs {
+            match jobs.try_send(job) {
+                Err(TrySendError::Full(job)) => return Err(Box::new(job.request)),
+                // Without its thread the worker still answers: `poll` says that it has ended.
+                Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            }
         }
         self.next_number += 1;
         self.pending.push_back(Pending { number, ticket, epoch, due });

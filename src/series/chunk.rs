@@ -7,6 +7,8 @@
 //!
 //! Record, little-endian: dt ms u32 | seq u32 | key u64 | value f64 | variable u8.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use super::Row;
@@ -137,6 +139,17 @@ impl Chunk {
     pub fn at(&self, entry: &Entry) -> EventTime {
         let start = self.hour.wrapping_mul(Span::HOUR.as_millis());
         EventTime::from_millis(start.wrapping_add(i64::from(entry.dt_ms)))
+    }
+
+    /// Which offsets inside this hour lie in `from..=to`: one comparison a row is left.
+    pub(super) fn offsets(&self, from: EventTime, to: EventTime) -> RangeInclusive<u32> {
+        let hour_ms = i128::from(Span::HOUR.as_millis());
+        let start = i128::from(self.hour) * hour_ms;
+        let offset = |at: EventTime| (i128::from(at.as_millis()) - start).clamp(-1, hour_ms);
+        match (offset(from), offset(to)) {
+            (low, high) if high < 0 || low > high => RangeInclusive::new(1, 0),
+            (low, high) => low.max(0) as u32..=high as u32,
+        }
     }
 
     #[inline]

@@ -3,6 +3,8 @@
 //! Facts are only appended. What a window saw is therefore named by a time span, a bound on the
 //! application count and the retractions in force, and can be cut again at any later moment.
 
+use std::sync::OnceLock;
+
 use super::Row;
 use super::chunk::{Chunk, Entry};
 use super::key_filter::KeyFilter;
@@ -11,13 +13,14 @@ use crate::time::{EventTime, Span};
 
 /// Chunks by hour, which of them changed, and which facts are in them.
 ///
-/// A vector in the order of the hours, not a map: new rows belong to one of the last hours, and a
-/// stay holds a hundred hours at most, so its end is found with one look at memory.
+/// The hours are a vector, not a map: new rows belong to one of the last, and a stay holds a
+/// hundred at most, so the chunk that is wanted is found with one look at memory.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     hours: Vec<Held>,
     rows: usize,
-    keys: KeyFilter,
+    /// Made when first asked: whoever never asks for duplicates does not pay for them.
+    keys: OnceLock<KeyFilter>,
     /// Hours that left and whose stored value must go too.
     gone: Vec<i64>,
     changed: bool,
@@ -39,8 +42,8 @@ impl Held {
 }
 
 impl History {
-    /// Adds an observation and says whether it is the first of its hour. `key` is the fact's [`crate::ids::FactId::key`], `seq` the stay's
-    /// application count, which never falls.
+    /// Adds an observation and says whether it is the first of its hour. `key` is the fact's
+    /// [`crate::ids::FactId::key`], `seq` the stay's application count, which never falls.
     pub fn append(
         &mut self,
         at: EventTime,
@@ -61,7 +64,9 @@ impl History {
         held.dirty = true;
         self.changed = true;
         self.rows += 1;
-        if !self.keys.insert(key) {
+        if let Some(keys) = self.keys.get_mut()
+            && !keys.insert(key)
+        {
             self.index();
         }
         first
@@ -98,12 +103,11 @@ impl History {
             excluded.iter().any(|&(key, from_seq)| key == entry.key && from_seq < seq_below)
         };
         let (first, last) = (self.place(from.hour()), self.place(to.hour().saturating_add(1)));
-        for held in &self.hours[first..last] {
-            held.chunk.for_each(|entry| {
-                let row = held.chunk.row(&entry);
-                let known = entry.seq < seq_below && !retracted(&entry);
-                if known && from <= row.at && row.at <= to {
-                    visit(row);
+        for Held { chunk, .. } in &self.hours[first..last] {
+            let inside = chunk.offsets(from, to);
+            chunk.for_each(|entry| {
+                if inside.contains(&entry.dt_ms) && entry.seq < seq_below && !retracted(&entry) {
+                    visit(chunk.row(&entry));
                 }
             });
         }
@@ -111,7 +115,7 @@ impl History {
 
     /// Whether a fact with this key is here. Near O(1) for a fact that is not.
     pub fn contains(&self, key: u64) -> bool {
-        self.keys.may_contain(key) && self.find(key).is_some()
+        self.keys.get_or_init(|| self.filter()).may_contain(key) && self.find(key).is_some()
     }
 
     /// When and of what the fact with this key is. Scans: corrections and duplicates are rare.
@@ -194,7 +198,7 @@ impl History {
     /// Bytes held in memory, about.
     pub fn bytes(&self) -> usize {
         let chunks: usize = self.chunks().map(Chunk::bytes).sum();
-        size_of::<Self>() + chunks + self.keys.bytes()
+        size_of::<Self>() + chunks + self.keys.get().map_or(0, KeyFilter::bytes)
     }
 
     /// Where the chunk of `hour` is or would be.
@@ -207,9 +211,15 @@ impl History {
         }
     }
 
+    /// Makes the filter again, if there is one: it can only grow.
     fn index(&mut self) {
-        let keys = self.hours.iter().flat_map(|held| held.chunk.keys());
-        self.keys.rebuild(self.rows, keys);
+        if self.keys.get().is_some() {
+            self.keys = OnceLock::from(self.filter());
+        }
+    }
+
+    fn filter(&self) -> KeyFilter {
+        KeyFilter::of(self.rows, self.chunks().flat_map(Chunk::keys))
     }
 }
 
@@ -355,6 +365,7 @@ mod tests {
         for i in 0..30_000u32 {
             history.append(at(i64::from(i) * 12_000), VariableId(1), 1.0, u64::from(i), i);
         }
-        assert!(history.bytes() < 30_000 * 70, "{} bytes", history.bytes());
+        assert!(!history.contains(30_000) && history.contains(7));
+        assert!(history.bytes() < 30_000 * 60, "{} bytes", history.bytes());
     }
 }

@@ -16,7 +16,8 @@ pub(super) struct KeyFilter {
 }
 
 impl KeyFilter {
-    /// Adds a key unless there is no room left; false then: grow with [`KeyFilter::rebuild`].
+    /// Adds a key unless there is no room left; false then, and [`KeyFilter::of`] makes a larger
+    /// one.
     #[inline]
     pub(super) fn insert(&mut self, key: u64) -> bool {
         if (self.taken + 1) * LOAD.1 > self.slots.len() * LOAD.0 {
@@ -47,16 +48,14 @@ impl KeyFilter {
         false
     }
 
-    /// Starts again with these keys and room for as many more.
-    pub(super) fn rebuild(&mut self, n: usize, keys: impl Iterator<Item = u64>) {
-        let wanted = (n * 2).next_power_of_two().max(FIRST_SLOTS);
-        self.slots.clear();
-        self.slots.resize(wanted, 0);
-        self.slots.shrink_to(wanted * 2);
-        self.taken = 0;
+    /// A filter of these `n` keys with room for as many more.
+    pub(super) fn of(n: usize, keys: impl Iterator<Item = u64>) -> Self {
+        let slots = (n * 2).next_power_of_two().max(FIRST_SLOTS);
+        let mut filter = KeyFilter { slots: vec![0; slots], taken: 0 };
         for key in keys {
-            self.insert(key);
+            filter.insert(key);
         }
+        filter
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -83,7 +82,7 @@ mod tests {
         let keys = |n: u64| (0..n).map(|i| i.wrapping_mul(0x2545_f491_4f6c_dd1d));
         for (n, key) in keys(5_000).enumerate() {
             if !filter.insert(key) {
-                filter.rebuild(n + 1, keys(n as u64 + 1));
+                filter = KeyFilter::of(n + 1, keys(n as u64 + 1));
             }
         }
         assert!(keys(5_000).all(|key| filter.may_contain(key)));

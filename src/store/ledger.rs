@@ -67,12 +67,18 @@ impl From<CodecError> for Fault {
     }
 }
 
+/// Tells the stamp of the value under a key, if there is one.
+pub(super) type OldStamp<'a> = dyn FnMut(&[u8]) -> Result<Option<Stamp>, PortError> + 'a;
+
+/// A key and its new value; none to delete it.
+type Change = (Vec<u8>, Option<Vec<u8>>);
+
 impl Ledger {
     /// What `commit` writes over this state. `old` tells the stamp of the value under a key.
     pub(super) fn plan<'a>(
         &self,
         commit: &'a Commit,
-        old: &mut dyn FnMut(&[u8]) -> Result<Option<Stamp>, PortError>,
+        old: &mut OldStamp<'_>,
     ) -> Result<Plan<'a>, PortError> {
         self.check(commit)?;
         let mut next = self.clone();
@@ -116,7 +122,7 @@ impl Ledger {
 
     /// The store's own values: what is confirmed leaves the outbox, what is new enters it, and
     /// the record closes the commit.
-    fn plan_own(&mut self, commit: &Commit) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, PortError> {
+    fn plan_own(&mut self, commit: &Commit) -> Result<Vec<Change>, PortError> {
         let mut own = Vec::new();
         while let Some(&(last, stamp)) = self.outbox.front()
             && last <= self.sent

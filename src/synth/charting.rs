@@ -18,7 +18,8 @@ pub struct ChartRow {
     pub warning: bool,
 }
 
-/// The items charted here: id, label, abbreviation, category, unit, type, as `icu/d_items` has them.
+/// The items charted here, as `icu/d_items` has them: id, label, abbreviation, category, unit,
+/// type.
 pub const ITEMS: &[(u32, &str, &str, &str, &str, &str)] = &[
     (220045, "Heart Rate", "HR", "Routine Vital Signs", "bpm", "Numeric"),
     (220050, "Arterial Blood Pressure systolic", "ABPs", "Routine Vital Signs", "mmHg", "Numeric"),

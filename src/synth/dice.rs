@@ -2,7 +2,7 @@
 //! the patient and the purpose, so that adding a draw for one purpose moves no other.
 
 use rand::seq::SliceRandom;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// What a stream of draws is for. The number is part of the stream's name: never reuse one.
@@ -79,10 +79,6 @@ impl Dice {
         weights.len().saturating_sub(1)
     }
 
-    pub fn bits(&mut self) -> u64 {
-        self.0.next_u64()
-    }
-
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         items.shuffle(&mut self.0);
     }
@@ -94,7 +90,7 @@ mod tests {
 
     #[test]
     fn streams_repeat_and_differ() {
-        let draw = |seed, purpose, index| Dice::new(seed, purpose, index).bits();
+        let draw = |seed, purpose, index| Dice::new(seed, purpose, index).between(0.0, 1.0);
         assert_eq!(draw(1, Purpose::Film, 2), draw(1, Purpose::Film, 2));
         assert_ne!(draw(1, Purpose::Film, 2), draw(1, Purpose::Film, 3));
         assert_ne!(draw(1, Purpose::Film, 2), draw(1, Purpose::Labs, 2));

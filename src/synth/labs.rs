@@ -65,7 +65,7 @@ pub fn labs(seed: u64, patient: &Patient, course: &Course, hour_of_day: f64) -> 
     while t < course.los {
         let clock = (hour_of_day + t).rem_euclid(24.0);
         let state = course.at(t);
-        let morning = clock < 1.0 + 3.5 && clock >= 3.5;
+        let morning = (3.5..4.5).contains(&clock);
         let sick = state.burden() > 0.30 && t - last_chemistry > 7.0;
         if (morning && t - last_chemistry > 4.0) || sick {
             lab.chemistry(t);

@@ -47,8 +47,8 @@ pub(super) const TABLES: [(&str, &str); 13] = [
 ];
 
 /// What the folder says of itself to whoever finds it.
-pub(super) const README: &str = "Synthetic. No real patient, no real film: everything here was drawn by \
-`nowcxr synth`. The layout is that of MIMIC-IV 3.1 (mimiciv) and MIMIC-CXR-JPG 2.1.0 \
+pub(super) const README: &str = "Synthetic. No real patient, no real film: everything here was \
+drawn by `nowcxr synth`. The layout is that of MIMIC-IV 3.1 (mimiciv) and MIMIC-CXR-JPG 2.1.0 \
 (mimic-cxr-jpg); truth/ holds the latent severities that no model may read.\n";
 
 /// The header of table `index`; the long lists of names come from where they are defined.

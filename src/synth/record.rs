@@ -1,5 +1,7 @@
 //! One synthetic stay in memory, as the feeds of a hospital would tell it: for training and tests
-//! that want the ward without its files. The same seed gives the same stay as [`super::write_ward`].
+//! that want the ward without its files. Patient, course, outcome and anatomy are those of
+//! [`super::write_ward`] under the same seed; the hour of the day at which the stay begins is not,
+//! and with it the hours of rounds and films.
 
 use image::ImageError;
 

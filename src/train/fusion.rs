@@ -112,12 +112,13 @@ impl<'a> Windows<'a> {
                 Latent::None => None,
             })
             .collect();
+        // A film that does not count is shown all the same, so that the batch statistics of the
+        // image branch are those of films; where a window has none, any other one stands in.
         let films: Vec<Option<&FilmSample>> = picked
             .iter()
-            .zip(&latent)
-            .map(|(&(i, _), latent)| {
-                let film = latent.and(self.samples.windows[i].film.as_ref());
-                film.map(|film| &self.samples.films[film.film])
+            .map(|&(i, _)| self.samples.windows[i].film.as_ref())
+            .map(|film| {
+                film.map(|film| &self.samples.films[film.film]).or(self.samples.films.first())
             })
             .collect();
         let present: Vec<f32> =
@@ -229,10 +230,13 @@ pub(super) fn train(
         let due = (pace.share() * CHECKS as f64) as u64;
         if due > checked && due >= 2 {
             checked = due;
+            // A validation set in which every stay ended the same way has no say.
             let score = discriminate(&model.valid(), config, task, validate, device);
-            pace.note(&[("validation_auroc", score)])?;
-            if best.as_ref().is_none_or(|(before, _)| score > *before) {
-                best = Some((score, tensors_of(&model)));
+            if score.is_finite() {
+                pace.add("validation_auroc", score);
+                if best.as_ref().is_none_or(|(before, _)| score > *before) {
+                    best = Some((score, tensors_of(&model)));
+                }
             }
         }
     }

@@ -18,8 +18,8 @@ use crate::model::ehr_encoder::with_cls;
 use crate::model::layers::gaussian;
 use crate::model::{DdlCxrConfig, EhrEncoder, Init, Sampler, Schedule, Unet, Vae};
 
-const BATCH: usize = 24;
-const RATE: f64 = 1.2e-3;
+const BATCH: usize = 12;
+const RATE: f64 = 1e-3;
 /// Margin of the contrastive term.
 const MARGIN: f64 = 0.2;
 /// Weight of the contrastive term at the end of the ramp: that of the published checkpoint, which
@@ -109,7 +109,7 @@ pub(super) fn train(
         ];
         if let Some(auxiliary) = auxiliary {
             noted.push(("findings", scalar(auxiliary.clone().detach())));
-            loss = loss.add(auxiliary.mul_scalar(AUXILIARY * 0.1));
+            loss = loss.add(auxiliary.mul_scalar(AUXILIARY));
         }
         ldm = step(ldm, &loss, &mut optimiser, learning_rate(RATE, pace.share()));
         average.update(&ldm.unet);

@@ -140,7 +140,11 @@ impl Order {
     }
 }
 
-/// Exponential moving average of a network's weights: decay min(0.9999, (1+n)/(10+n))
+/// Most that an average keeps of its past at one update. The reference has 0.9999, for fifty times
+/// as many steps.
+const KEEP: f32 = 0.999;
+
+/// Exponential moving average of a network's weights: decay min([`KEEP`], (1+n)/(10+n))
 /// (`reference/ddl-cxr.md` 3.5).
 pub(super) struct Average {
     shadow: Tensors,
@@ -155,7 +159,7 @@ impl Average {
     pub(super) fn update<M: Module>(&mut self, model: &M) {
         self.updates += 1;
         let n = self.updates as f32;
-        let keep = ((1.0 + n) / (10.0 + n)).min(0.999);
+        let keep = ((1.0 + n) / (10.0 + n)).min(KEEP);
         for (name, now) in tensors_of(model) {
             match self.shadow.get_mut(&name) {
                 Some(NamedTensor { values, .. }) => {

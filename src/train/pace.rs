@@ -14,8 +14,8 @@ use super::TrainError;
 pub enum Budget {
     /// Exactly so many steps: repeatable.
     Steps(u64),
-    /// As many steps as fit into so many seconds, judged by the first few. The number chosen is
-    /// reported, so that the run can be repeated by it.
+    /// So many seconds, however many steps that is, and the learning rate falls by the clock: the
+    /// way to make the most of a machine that others use too, and not repeatable.
     Seconds(f64),
 }
 
@@ -24,7 +24,7 @@ pub enum Budget {
 pub struct Progress {
     pub stage: String,
     pub step: u64,
-    /// 0 while the number of steps is not chosen yet.
+    /// In a stage given in seconds, as many as it will come to at this rate.
     pub steps: u64,
     pub steps_per_second: f64,
     pub eta_seconds: f64,
@@ -32,10 +32,8 @@ pub struct Progress {
     pub losses: Vec<(String, f64)>,
 }
 
-/// Steps after which the rate is judged; the first ones are slower than the rest.
-const PROBE: u64 = 12;
 /// Reports of one stage, about.
-const REPORTS: u64 = 40;
+const REPORTS: f64 = 40.0;
 
 /// The run of one stage.
 pub(super) struct Pace<'a> {
@@ -43,7 +41,7 @@ pub(super) struct Pace<'a> {
     budget: Budget,
     started: Instant,
     step: u64,
-    steps: u64,
+    reported: f64,
     sums: Vec<(&'static str, f64, u64)>,
     log: &'a mut Log,
     report: &'a mut dyn FnMut(Progress),
@@ -73,64 +71,64 @@ impl<'a> Pace<'a> {
         log: &'a mut Log,
         report: &'a mut dyn FnMut(Progress),
     ) -> Self {
-        let steps = match budget {
-            Budget::Steps(steps) => steps.max(1),
-            Budget::Seconds(_) => 0,
-        };
-        Pace {
-            stage,
-            budget,
-            started: Instant::now(),
-            step: 0,
-            steps,
-            sums: Vec::new(),
-            log,
-            report,
-        }
+        let (started, sums) = (Instant::now(), Vec::new());
+        Pace { stage, budget, started, step: 0, reported: 0.0, sums, log, report }
     }
 
     /// The number of the next step, or `None` at the end.
     pub(super) fn next(&mut self) -> Option<u64> {
-        if let (Budget::Seconds(seconds), 0, PROBE) = (self.budget, self.steps, self.step) {
-            let each = self.started.elapsed().as_secs_f64() / PROBE as f64;
-            self.steps = ((seconds / each.max(1e-6)) as u64).max(2 * PROBE);
-        }
-        let more = self.steps == 0 || self.step < self.steps;
-        more.then(|| {
+        (self.share() < 1.0).then(|| {
             self.step += 1;
             self.step - 1
         })
     }
 
-    /// How far the stage is, 0..1. Until the number of steps is chosen it counts as the start.
+    /// How far the stage is: 0 before the first step, 1 at its end.
     pub(super) fn share(&self) -> f64 {
-        if self.steps == 0 { 0.0 } else { self.step as f64 / self.steps as f64 }
+        match self.budget {
+            Budget::Steps(steps) => self.step as f64 / steps.max(1) as f64,
+            // At least one step is made, however short the time.
+            Budget::Seconds(_) if self.step == 0 => 0.0,
+            Budget::Seconds(seconds) => {
+                (self.started.elapsed().as_secs_f64() / seconds.max(1e-3)).min(1.0)
+            }
+        }
     }
 
+    /// Steps made.
     pub(super) fn steps(&self) -> u64 {
         self.step
     }
 
-    /// Adds a value to the mean of `name`, and reports when it is time to.
-    pub(super) fn note(&mut self, losses: &[(&'static str, f64)]) -> Result<(), TrainError> {
-        for &(name, value) in losses {
-            match self.sums.iter_mut().find(|sum| sum.0 == name) {
-                Some(sum) => (sum.1, sum.2) = (sum.1 + value, sum.2 + 1),
-                None => self.sums.push((name, value, 1)),
-            }
+    /// Adds a value to the mean of `name` in the next report.
+    pub(super) fn add(&mut self, name: &'static str, value: f64) {
+        match self.sums.iter_mut().find(|sum| sum.0 == name) {
+            Some(sum) => (sum.1, sum.2) = (sum.1 + value, sum.2 + 1),
+            None => self.sums.push((name, value, 1)),
         }
-        let every = (self.steps / REPORTS).max(5);
-        if self.step % every != 0 && self.step != self.steps {
+    }
+
+    /// Adds the values of a step, and reports when it is time to.
+    pub(super) fn note(&mut self, losses: &[(&'static str, f64)]) -> Result<(), TrainError> {
+        losses.iter().for_each(|&(name, value)| self.add(name, value));
+        let share = self.share();
+        if share < 1.0 && share - self.reported < 1.0 / REPORTS {
             return Ok(());
         }
-        let rate = self.step as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
+        self.reported = share;
+        let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
+        let rate = self.step as f64 / seconds;
+        let steps = match self.budget {
+            Budget::Steps(steps) => steps.max(1),
+            Budget::Seconds(budget) => ((rate * budget) as u64).max(self.step),
+        };
         let mean = |&(name, sum, n): &(&'static str, f64, u64)| (name.to_owned(), sum / n as f64);
         let progress = Progress {
             stage: self.stage.to_owned(),
             step: self.step,
-            steps: self.steps,
+            steps,
             steps_per_second: rate,
-            eta_seconds: self.steps.saturating_sub(self.step) as f64 / rate,
+            eta_seconds: steps.saturating_sub(self.step) as f64 / rate,
             losses: self.sums.iter().map(mean).collect(),
         };
         self.sums.clear();

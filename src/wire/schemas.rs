@@ -158,7 +158,8 @@ impl Schemas {
         kind: RecordKind,
         schema: &'static Schema,
     ) -> Result<(), WireError> {
-        // Never with a reader schema: apache-avro 0.22 panics then (`reference/state-and-avro.md` 4).
+        // Never with a reader schema: apache-avro 0.22 panics then
+        // (`reference/state-and-avro.md` 4).
         let reader = GenericDatumReader::builder(schema)
             .human_readable(false)
             .build()

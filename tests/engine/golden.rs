@@ -1,4 +1,4 @@
-//! Golden journals: each file of `tests/engine/golden` is a script with its effects under every line.
+//! Golden journals: each file of `tests/engine/golden` is a script, its effects under every line.
 //! `UPDATE_EXPECT=1 cargo test --release --test engine` rewrites them; read the diff.
 
 use crate::support;

@@ -61,7 +61,7 @@ fn course(stay: u64, rng: &mut ChaCha8Rng, faults: &Faults, out: &mut Vec<(i64, 
     let admitted = rng.random_range(0..6 * 60);
     let ended = admitted + rng.random_range(2 * 60..18 * 60);
     let new =
-        |topic, id: String, observed, available| Record::new(topic, &id, stay, observed, available);
+        |topic, id: String, observed, available| Record::of(topic, &id, stay, observed, available);
     let known = admitted + rng.random_range(0..20);
     out.push((known, new(Topic::Stay, format!("in{stay}"), admitted, known).admits()));
     let end = new(Topic::Stay, format!("out{stay}"), ended, ended + 5);

@@ -42,13 +42,13 @@ fn journal_without_space(log: &LocalLog) {
     let mut journal = LocalJournal::open(log, 0, clock()).expect("journal");
     let fits = JournalRecord { after: vec![], input: vec![1; 1_000] };
     let large = JournalRecord { after: vec![], input: vec![2; 1_000_000] };
-    journal.append(&[fits.clone()]).expect("fits");
+    journal.append(std::slice::from_ref(&fits)).expect("fits");
     for _ in 0..2 {
         let full = journal.append(&[fits.clone(), large.clone()]).expect_err("full");
         assert!(matches!(full, PortError::Retry(_)), "{full:?}");
         assert_eq!(journal.len(), 1);
     }
-    journal.append(&[fits.clone()]).expect("fits");
+    journal.append(std::slice::from_ref(&fits)).expect("fits");
     let mut back = Vec::new();
     journal.read(&mut |record| back.push(record)).expect("read");
     assert_eq!(back, [fits.clone(), fits]);

@@ -6,7 +6,7 @@ fn output(number: u64, kind: OutputKind) -> Output {
     Output {
         number,
         kind,
-        stay: (number % 2 == 0).then_some(StayId(number)),
+        stay: number.is_multiple_of(2).then_some(StayId(number)),
         payload: format!("payload {number}").into_bytes(),
         envelope: format!("{{\"n\":{number}}}").into_bytes(),
     }

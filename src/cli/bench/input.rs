@@ -115,7 +115,7 @@ impl Input for CsvFile {
 ///
 /// Every part takes what it knows from the front and hands on the rest: slice patterns leave one
 /// comparison a byte where indices would leave a bounds check more.
-#[inline]
+#[inline(always)]
 fn parse_row(bytes: &[u8]) -> Option<(Event, usize)> {
     let (stay, rest) = unsigned(bytes)?;
     let (variable, rest) = unsigned(comma(rest)?)?;
@@ -135,7 +135,7 @@ fn parse_row(bytes: &[u8]) -> Option<(Event, usize)> {
     Some((event, bytes.len() - rest.len()))
 }
 
-#[inline]
+#[inline(always)]
 fn comma(bytes: &[u8]) -> Option<&[u8]> {
     match bytes {
         [b',', rest @ ..] => Some(rest),
@@ -144,7 +144,7 @@ fn comma(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// Appends leading digits to `number`, wrapping; the caller knows how many are too many.
-#[inline]
+#[inline(always)]
 fn digits(mut number: u64, mut bytes: &[u8]) -> (u64, &[u8]) {
     while let Some((eight, rest)) = bytes.split_first_chunk() {
         let (value, n) = up_to_eight_digits(u64::from_le_bytes(*eight));
@@ -189,7 +189,7 @@ fn up_to_eight_digits(chars: u64) -> (u64, usize) {
 }
 
 /// An unsigned number of at most 18 digits, which cannot overflow, or a longer one by the book.
-#[inline]
+#[inline(always)]
 fn unsigned(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (number, rest) = digits(0, bytes);
     match bytes.len() - rest.len() {
@@ -199,7 +199,7 @@ fn unsigned(bytes: &[u8]) -> Option<(u64, &[u8])> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn signed(bytes: &[u8]) -> Option<(i64, &[u8])> {
     if let [b'-', rest @ ..] = bytes {
         let (number, rest) = unsigned(rest)?;
@@ -211,7 +211,7 @@ fn signed(bytes: &[u8]) -> Option<(i64, &[u8])> {
 
 /// A decimal number, rounded as `str::parse` rounds it: up to 15 digits make an exact integer over
 /// an exact power of ten, so one division rounds once; everything else is left to `str::parse`.
-#[inline]
+#[inline(always)]
 fn decimal(bytes: &[u8]) -> Option<(f64, &[u8])> {
     let start = match bytes {
         [b'-', rest @ ..] => rest,

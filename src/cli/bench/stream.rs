@@ -24,7 +24,7 @@ use crate::time::Span;
 const START_MS: i64 = 1_700_000_000_000 / 3_600_000 * 3_600_000;
 const VARIABLES: u32 = 17;
 const FREQUENT: u32 = 6;
-const FREQUENT_SHARE: f64 = 0.8;
+const FREQUENT_SHARE: f64 = 0.786;
 const LATE_SHARE: f64 = 0.01;
 
 /// Events of one stay in an hour; fixes the span for a number of rows.

@@ -2,6 +2,7 @@
 //! reported, because whoever edits the file wants to see them all.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
 
 use super::file::{Entry, File, KindEntry, NormalEntry, PairHalf, UnitEntry};
 use super::{
@@ -30,10 +31,13 @@ impl Complaints {
         value: V,
         whom: &str,
     ) {
-        if map.contains_key(&key) {
-            self.add(whom, format!("{key} is already taken; use it once"));
-        } else {
-            map.insert(key, value);
+        match map.entry(key) {
+            Place::Occupied(taken) => {
+                self.add(whom, format!("{} is already taken; use it once", taken.key()));
+            }
+            Place::Vacant(free) => {
+                free.insert(value);
+            }
         }
     }
 }

@@ -1,3 +1,5 @@
+//! The shipped dictionary: every conversion and every trap of the real files.
+
 use super::*;
 use crate::event::{RawValue, Reason};
 

@@ -66,7 +66,7 @@ impl Lines {
     }
 
     /// The next record; `None` at the end. Empty lines are passed over.
-    pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
         loop {
             let Some(found) = self.find_record()? else { return Ok(None) };
             let start = self.at;
@@ -176,7 +176,7 @@ mod tests {
         file.write_all(text).unwrap();
         let mut lines = Lines::open(file.path()).unwrap();
         let mut all = Vec::new();
-        while let Some(line) = lines.next().unwrap() {
+        while let Some(line) = lines.next_line().unwrap() {
             let bytes = String::from_utf8_lossy(line.bytes).into_owned();
             all.push((bytes, line.quoted, line.broken));
         }
@@ -220,7 +220,7 @@ mod tests {
         file.write_all(&bytes[..bytes.len() / 2]).unwrap();
         let mut lines = Lines::open(file.path()).unwrap();
         let outcome = loop {
-            match lines.next() {
+            match lines.next_line() {
                 Ok(Some(_)) => {}
                 other => break other.map(|_| ()),
             }

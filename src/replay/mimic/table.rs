@@ -56,7 +56,7 @@ impl<const N: usize> Table<N> {
         let read = |row, source| ReplayError::Read { file: show(&path), row, source };
         let mut lines = Lines::open(&path).map_err(|error| read(0, error))?;
         let mut fields = Fields::default();
-        if let Some(line) = lines.next().map_err(|error| read(1, error))? {
+        if let Some(line) = lines.next_line().map_err(|error| read(1, error))? {
             fields
                 .split(line.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line.bytes), line.quoted);
         }
@@ -109,7 +109,7 @@ impl<const N: usize> Table<N> {
         let number = self.row + 1;
         let file = &self.path;
         let read = |source| ReplayError::Read { file: show(file), row: number, source };
-        let Some(line) = self.lines.next().map_err(read)? else { return Ok(Next::End) };
+        let Some(line) = self.lines.next_line().map_err(read)? else { return Ok(Next::End) };
         self.row = number;
         let at = self.columns.get(column).copied().flatten().unwrap_or(0);
         if !line.broken

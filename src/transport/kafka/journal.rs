@@ -90,8 +90,11 @@ impl Journal for KafkaJournal {
     /// for a record that is none of ours.
     fn read(&mut self, visit: &mut dyn FnMut(JournalRecord)) -> Result<(), PortError> {
         let (consumer, end) = self.open_reader()?;
+        if end == 0 {
+            return Ok(());
+        }
         let mut last_progress = Instant::now();
-        while end > 0 {
+        loop {
             match consumer.poll(POLL) {
                 Some(Ok(message)) => {
                     if message.offset() >= end {

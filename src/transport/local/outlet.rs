@@ -15,7 +15,7 @@ use super::frame::{NewRecord, Record};
 use super::log::LocalLog;
 use super::partition::Partition;
 use super::reader::LogReader;
-use crate::ids::StayId;
+use crate::ids::{Digest, StayId};
 use crate::ports::{Outlet, Output, OutputKind, PortError};
 use crate::time::WallTime;
 
@@ -129,7 +129,27 @@ impl LocalOutlet {
     }
 }
 
+impl LocalOutlet {
+    fn payload_digests(&self) -> Result<BTreeSet<Digest>, LogError> {
+        let mut digests = BTreeSet::new();
+        for (_, partition) in &self.topics {
+            if partition.end() == 0 {
+                continue;
+            }
+            let mut reader = partition.reader(partition.start())?;
+            while let Some(record) = reader.read()? {
+                digests.insert(Digest::of(&record.value));
+            }
+        }
+        Ok(digests)
+    }
+}
+
 impl Outlet for LocalOutlet {
+    fn held(&self) -> Result<BTreeSet<Digest>, PortError> {
+        Ok(self.payload_digests()?)
+    }
+
     fn last_number(&self) -> u64 {
         self.last
     }

@@ -50,7 +50,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(topic: Topic, id: &str, stay: u64, observed: i64, available: i64) -> Builder {
+    pub fn of(topic: Topic, id: &str, stay: u64, observed: i64, available: i64) -> Builder {
         Builder {
             topic,
             id: FactId::from_name(id),
@@ -103,6 +103,11 @@ impl Builder {
     pub fn film(self, name: &str) -> Record {
         let digest = Digest::of(name.as_bytes());
         self.body(FactBody::Filmed(Film { digest, view: ViewPosition::Ap }))
+    }
+
+    pub fn replaces_film(self, replaces: &str, name: &str) -> Record {
+        let film = Film { digest: Digest::of(name.as_bytes()), view: ViewPosition::Ap };
+        self.body(FactBody::FilmCorrected { replaces: FactId::from_name(replaces), film })
     }
 
     pub fn admits(self) -> Record {
