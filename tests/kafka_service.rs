@@ -6,6 +6,7 @@
 //! NOWCXR_KAFKA=$(.ci/kafka start) cargo test --release --test kafka_service; .ci/kafka stop
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -30,7 +31,7 @@ struct Place {
 }
 
 /// `None`, with the reason printed, where there is no broker or no model.
-fn place(test: &str) -> Option<Place> {
+fn place(test: &str, patients: u64) -> Option<Place> {
     let Ok(broker) = std::env::var("NOWCXR_KAFKA") else {
         println!("skipped: NOWCXR_KAFKA is not set; start a broker with .ci/kafka start");
         return None;
@@ -44,7 +45,7 @@ fn place(test: &str) -> Option<Place> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let prefix = format!("{test}-{}-{now}.", std::process::id());
     let dir = tempfile::tempdir().unwrap();
-    let options = WardOptions { patients: 3, seed: 5, ..WardOptions::default() };
+    let options = WardOptions { patients, seed: 5, ..WardOptions::default() };
     write_ward(&options, &dir.path().join("ward"), &mut |_, _| {}).unwrap();
     Some(Place { dir, broker, model, prefix })
 }
@@ -100,11 +101,15 @@ impl Place {
 
     /// Payloads of the risk events in Kafka as they came.
     fn kafka_risks(&self) -> Vec<Vec<u8>> {
+        Reader::of(&self.broker, &self.risk_topic()).to_end()
+    }
+
+    fn risk_topic(&self) -> String {
         let settings = KafkaSettings {
             prefix: self.prefix.clone(),
             ..KafkaSettings::new(self.broker.as_str())
         };
-        dump(&self.broker, &settings.output(OutputKind::Risk))
+        settings.output(OutputKind::Risk)
     }
 
     /// What a consumer that knows event ids is left with: each payload once, sorted.
@@ -122,41 +127,61 @@ fn succeed(output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn dump(broker: &str, topic: &str) -> Vec<Vec<u8>> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", broker)
-        .set("group.id", "dump")
-        .set("enable.partition.eof", "true")
-        .create()
-        .unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), LONG).unwrap();
-    let partitions = metadata.topics()[0].partitions().len();
-    let mut list = TopicPartitionList::new();
-    for partition in 0..partitions {
-        list.add_partition_offset(topic, partition as i32, Offset::Beginning).unwrap();
-    }
-    consumer.assign(&list).unwrap();
-    let (mut payloads, mut ended, start) = (Vec::new(), 0, Instant::now());
-    while ended < partitions && start.elapsed() < LONG {
-        match consumer.poll(Duration::from_millis(200)) {
-            Some(Ok(message)) => payloads.push(message.payload().unwrap().to_vec()),
-            Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
-            Some(Err(error)) => panic!("{error}"),
-            None => {}
-        }
-    }
-    assert_eq!(ended, partitions);
-    payloads
+/// Another program that reads a topic from its start.
+struct Reader {
+    consumer: BaseConsumer,
+    partitions: usize,
 }
 
-/// Waits until some, but not all, of `all` risk events have left, then sends the signal.
-fn signal_half_way(place: &Place, mut service: Child, signal: &str, some: usize) -> Output {
-    let start = Instant::now();
-    while place.distinct_kafka_risks().len() < some {
+impl Reader {
+    fn of(broker: &str, topic: &str) -> Self {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", broker)
+            .set("group.id", "reader")
+            .set("enable.partition.eof", "true")
+            .create()
+            .unwrap();
+        let metadata = consumer.fetch_metadata(Some(topic), LONG).unwrap();
+        let partitions = metadata.topics()[0].partitions().len();
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions {
+            list.add_partition_offset(topic, partition as i32, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&list).unwrap();
+        Reader { consumer, partitions }
+    }
+
+    /// The next payload; `None` when nothing came for a while or a partition's end was reached.
+    fn next(&self, ended: &mut usize) -> Option<Vec<u8>> {
+        match self.consumer.poll(Duration::from_millis(100))? {
+            Ok(message) => Some(message.payload().unwrap().to_vec()),
+            Err(KafkaError::PartitionEOF(_)) => {
+                *ended += 1;
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn to_end(&self) -> Vec<Vec<u8>> {
+        let (mut payloads, mut ended, start) = (Vec::new(), 0, Instant::now());
+        while ended < self.partitions && start.elapsed() < LONG {
+            payloads.extend(self.next(&mut ended));
+        }
+        assert_eq!(ended, self.partitions);
+        payloads
+    }
+}
+
+/// Waits until `some` different risk events have left, then sends the signal.
+fn signal_after(place: &Place, mut service: Child, signal: &str, some: usize) -> Output {
+    let reader = Reader::of(&place.broker, &place.risk_topic());
+    let (mut seen, start) = (BTreeSet::new(), Instant::now());
+    while seen.len() < some {
         assert!(start.elapsed() < LONG, "{some} risk events within {LONG:?}");
         let ended = service.try_wait().unwrap();
         assert!(ended.is_none(), "the service ended by itself: {ended:?}");
-        std::thread::sleep(Duration::from_millis(100));
+        seen.extend(reader.next(&mut 0));
     }
     let pid = service.id().to_string();
     assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
@@ -165,7 +190,7 @@ fn signal_half_way(place: &Place, mut service: Child, signal: &str, some: usize)
 
 #[test]
 fn kafka_and_the_local_log_give_the_same_risk_events() {
-    let Some(place) = place("same") else { return };
+    let Some(place) = place("same", 3) else { return };
     place.replay("local");
     let expected = place.local_risks();
     assert!(expected.len() > 100, "only {} risk events", expected.len());
@@ -188,7 +213,7 @@ fn kafka_and_the_local_log_give_the_same_risk_events() {
 
 #[test]
 fn a_stop_and_a_kill_change_no_risk_event() {
-    let Some(place) = place("kill") else { return };
+    let Some(place) = place("kill", 6) else { return };
     place.replay("local");
     let expected = place.local_risks();
     place.replay("kafka");
@@ -200,13 +225,13 @@ fn a_stop_and_a_kill_change_no_risk_event() {
         run
     };
     let service = run().spawn().unwrap();
-    let stopped = signal_half_way(&place, service, "-TERM", 10);
+    let stopped = signal_after(&place, service, "-TERM", 10);
     assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
     let n_stopped = place.distinct_kafka_risks().len();
     assert!(n_stopped < expected.len(), "it was stopped too late to tell");
 
     let service = run().spawn().unwrap();
-    let killed = signal_half_way(&place, service, "-KILL", n_stopped + 10);
+    let killed = signal_after(&place, service, "-KILL", n_stopped + 10);
     assert!(!killed.status.success());
     let n_killed = place.distinct_kafka_risks().len();
     assert!(n_killed < expected.len(), "it was killed too late to tell");

@@ -382,32 +382,7 @@ fn a_crash_at_any_call_then_a_resume_equals_no_crash() {
 }
 
 #[test]
-fn a_lost_store_is_rebuilt_from_input_and_journal_without_a_second_event_or_prediction() {
-    let mut n_rebuilt = 0;
-    for seed in 0..WARDS {
-        let calm = World::of(seed);
-        calm.run().unwrap();
-        let expected = calm.payloads();
-        for crash in [17 + seed, 60, 150 + 3 * seed, u64::MAX] {
-            let world = World::of(seed);
-            *world.fuse.0.borrow_mut() = Some(crash);
-            let crashed = world.run().is_err();
-            *world.fuse.0.borrow_mut() = None;
-            *world.store.borrow_mut() = Some(MemoryStore::crashable());
-            let n_answers = world.journal.borrow().len();
-            world.run().unwrap();
-            assert_eq!(world.payloads(), expected, "ward {seed}, crash {crash}");
-            if !crashed {
-                assert_eq!(world.journal.borrow().len(), n_answers, "ward {seed} asked again");
-            }
-            n_rebuilt += 1;
-        }
-    }
-    assert_eq!(n_rebuilt, 4 * WARDS);
-}
-
-#[test]
-fn a_lost_state_is_rebuilt_from_input_and_journal() {
+fn derived_marks_and_deadlines_are_rebuilt_as_they_fell() {
     let haste = Duration::from_micros(300);
     println!("wards 0..{WARDS}, deadline and feed timeout {haste:?}");
     let (mut n_events, mut n_derived, mut n_overdue) = (0, 0, 0);
@@ -447,4 +422,29 @@ fn a_lost_state_is_rebuilt_from_input_and_journal() {
     }
     println!("{n_events} outputs, {n_derived} derived marks, {n_overdue} deadlines");
     assert!(n_events > 100 && n_derived > 20, "{n_events} outputs, {n_derived} derived marks");
+}
+
+#[test]
+fn a_lost_store_is_rebuilt_from_input_and_journal_without_a_second_event_or_prediction() {
+    let mut n_rebuilt = 0;
+    for seed in 0..WARDS {
+        let calm = World::of(seed);
+        calm.run().unwrap();
+        let expected = calm.payloads();
+        for crash in [17 + seed, 60, 150 + 3 * seed, u64::MAX] {
+            let world = World::of(seed);
+            *world.fuse.0.borrow_mut() = Some(crash);
+            let crashed = world.run().is_err();
+            *world.fuse.0.borrow_mut() = None;
+            *world.store.borrow_mut() = Some(MemoryStore::crashable());
+            let n_answers = world.journal.borrow().len();
+            world.run().unwrap();
+            assert_eq!(world.payloads(), expected, "ward {seed}, crash {crash}");
+            if !crashed {
+                assert_eq!(world.journal.borrow().len(), n_answers, "ward {seed} asked again");
+            }
+            n_rebuilt += 1;
+        }
+    }
+    assert_eq!(n_rebuilt, 4 * WARDS);
 }

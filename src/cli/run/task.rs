@@ -44,10 +44,11 @@ pub struct Node {
     started: Instant,
     /// Milliseconds after the start at which a task last had something to do.
     active_ms: AtomicU64,
-    totals: Mutex<Totals>,
+    /// Of each partition what its task had counted when it last ended here.
+    counts: Mutex<BTreeMap<u32, Counts>>,
 }
 
-/// What all tasks have done since the start.
+/// What the tasks that ran here have done since their state began.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
     records: BTreeMap<&'static str, u64>,
@@ -98,7 +99,7 @@ impl Node {
             partitions: partitions.max(1),
             started: Instant::now(),
             active_ms: AtomicU64::new(0),
-            totals: Mutex::default(),
+            counts: Mutex::default(),
         }
     }
 
@@ -118,11 +119,13 @@ impl Node {
     }
 
     pub fn totals(&self) -> Totals {
-        self.lock_totals().clone()
+        let mut totals = Totals::default();
+        self.lock_counts().values().for_each(|counts| totals.add(counts));
+        totals
     }
 
-    fn lock_totals(&self) -> MutexGuard<'_, Totals> {
-        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_counts(&self) -> MutexGuard<'_, BTreeMap<u32, Counts>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn options(&self, partition: u32) -> DriveOptions {
@@ -216,7 +219,7 @@ pub fn run_task(
         node.health.task_reading();
         tracing::info!(task = partition, stays = drive.task().stays().len(), "task reads");
         let ended = turn_to_end(node, partition, &mut drive);
-        node.lock_totals().add(drive.counts());
+        node.lock_counts().insert(partition, drive.counts().clone());
         ended
     });
     node.health.task_revoked(is_open);
