@@ -6,6 +6,8 @@
 //! NOWCXR_KAFKA=$(.ci/kafka start) cargo test --release --test kafka_service; .ci/kafka stop
 //! ```
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
