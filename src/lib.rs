@@ -19,11 +19,11 @@
 //! In reading order; a module may use only what stands above it (`tests/tidy.rs` enforces this).
 //!
 //! - [`time`], [`ids`]: event time and wall time as different types; names of things.
-//! - [`event`]: facts in and risk events out, checked on construction; the dictionary of variables.
+//! - [`event`]: facts in and risk events out, checked on construction; the dictionary.
 //! - [`config`]: what was written → what is valid, all errors at once.
 //! - [`film`]: bytes → prepared film or a reason; pure.
 //! - [`series`]: chunks, history, the 79-column grid, normalisers; pure.
-//! - [`engine`]: **the core**. Inputs, effects, stays, windows, watermark. Its invariants are there.
+//! - [`engine`]: **the core**. Inputs, effects, stays, windows, watermark, and the invariants.
 //! - [`ports`]: the small traits that the loop needs from outside.
 //! - [`telemetry`]: one struct per happening: its log line and its metric.
 //! - [`wire`]: Avro ↔ event, framing, schema ids.

@@ -103,6 +103,8 @@ pub struct Opened {
     pub positions: Vec<Position>,
     /// Outputs that may not have left yet, in order.
     pub outbox: Vec<Output>,
+    /// The highest output number of the commits so far; 0 if there was none.
+    pub last_output: u64,
     /// Digest of the config under which the state was made; `None` for a new store.
     pub config_digest: Option<Digest>,
     /// Journal records that the commits so far have carried. Those that the journal holds beyond

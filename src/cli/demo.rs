@@ -35,6 +35,7 @@ pub struct DemoArgs {
 }
 
 pub fn run(args: &DemoArgs, settings: &ConfigArgs) -> Result<ExitCode> {
+    let config = settings.load()?;
     clear(&args.out)?;
     let ward = args.out.join("ward");
     let mut progress = Progress::new("making the ward", "patients");
@@ -56,7 +57,7 @@ pub fn run(args: &DemoArgs, settings: &ConfigArgs) -> Result<ExitCode> {
             args.patients, args.seed
         ),
     };
-    replay_into(&args.out, recording, settings, args.json)
+    replay_into(&args.out, recording, config, args.json)
 }
 
 /// Makes an empty directory, taking away what an earlier demo left and nothing else.

@@ -3,7 +3,7 @@
 //! A thread writes the recording into the local log as a feed would; the loop reads the log, like
 //! any other input, and writes what leaves to the output topics of the same log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,16 +11,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 
 use super::feeding::{Fed, LogSink, feed};
+use super::held::Held;
+use super::keepsake::{Keepsakes, Listening};
 use super::now;
 use super::progress::Progress;
 use crate::config::Config;
-use crate::drive::{Counts, Drive, DriveOptions, Ports};
+use crate::drive::{Counts, Drive, DriveError, DriveOptions, Ports};
 use crate::engine::{Identity, Task};
 use crate::event::dictionary::Dictionary;
 use crate::ids::Topic;
+use crate::model::Artifact;
+use crate::ports::PortError;
 use crate::predict::{Pipeline, Worker, WorkerConfig};
 use crate::replay::{Encoder, Player, Reconciliation, ReplayConfig, ReplaySource, Speed};
 use crate::store::sled::{Recovery, SledStore, StoreOptions};
+use crate::telemetry::StoreRecovered;
 use crate::transport::local::{LocalJournal, LocalLog, LocalOutlet, LocalSource, LogOptions};
 use crate::wire::Codec;
 
@@ -45,6 +50,8 @@ pub struct Ran {
     pub reconciliation: Reconciliation,
     pub fed: Fed,
     pub task: Task,
+    /// The last questions, for the pictures.
+    pub keepsakes: Keepsakes,
     /// How the state was found, if not simply new.
     pub found: Option<String>,
     pub wall: Duration,
@@ -52,11 +59,15 @@ pub struct Ran {
     pub stopped: bool,
 }
 
-type EmbeddedDrive = Drive<LocalSource, SledStore, LocalOutlet, LocalJournal, Worker>;
+type EmbeddedDrive = Drive<LocalSource, SledStore, LocalOutlet, LocalJournal, Listening<Worker>>;
 
 impl Home {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Home(dir.into())
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.0
     }
 
     pub fn log(&self) -> PathBuf {
@@ -69,11 +80,19 @@ impl Home {
 }
 
 /// Replays `source` to its end, or until `stop`.
-pub fn run(setup: &Setup, source: ReplaySource, stop: &AtomicBool) -> Result<Ran> {
+pub fn run(
+    setup: &Setup,
+    pipeline: Pipeline,
+    source: ReplaySource,
+    stop: &AtomicBool,
+) -> Result<Ran> {
     let started = Instant::now();
+    let Setup { home, config, replay, .. } = setup;
+    Held::new(replay, source.data_digest(), config, pipeline.model().digest()).claim(home.dir())?;
     let log = LocalLog::open(setup.home.log(), LogOptions::default())
         .context("the local log cannot be opened")?;
-    let (mut drive, recovery) = open(setup, &log)?;
+    let keepsakes = Keepsakes::default();
+    let (mut drive, recovery) = open(setup, &log, pipeline, keepsakes.clone())?;
     let resumed = drive.commit_number() > 0;
     let codec = codec(setup)?;
     let fed_to_end = AtomicBool::new(false);
@@ -88,7 +107,7 @@ pub fn run(setup: &Setup, source: ReplaySource, stop: &AtomicBool) -> Result<Ran
             stop.store(true, Ordering::Release);
         }
         let told = feeder.join().map_err(|_| anyhow!("the replay's thread panicked"))?;
-        driven?;
+        driven.map_err(advised)?;
         told
     })?;
     drive.finish()?;
@@ -97,6 +116,7 @@ pub fn run(setup: &Setup, source: ReplaySource, stop: &AtomicBool) -> Result<Ran
         reconciliation,
         fed,
         task: drive.task().clone(),
+        keepsakes,
         found: found(&recovery, resumed),
         wall: started.elapsed(),
         stopped: stop.load(Ordering::Acquire),
@@ -113,7 +133,7 @@ fn found(recovery: &Recovery, resumed: bool) -> Option<String> {
             "the state had lost its tail (commit {found} of {flushed}) and was brought up to date"
         )),
         Recovery::New | Recovery::Clean if resumed => {
-            Some("an earlier run was resumed; records and latencies count from there".to_owned())
+            Some("an earlier run was resumed; latencies count from there".to_owned())
         }
         Recovery::New | Recovery::Clean => None,
     }
@@ -133,38 +153,75 @@ fn tell(
     Ok((fed, player.source().counts().clone()))
 }
 
-fn open(setup: &Setup, log: &LocalLog) -> Result<(EmbeddedDrive, Recovery)> {
+/// The configured model.
+pub fn pipeline(config: &Config) -> Result<Pipeline> {
+    let dir = &config.predict.model;
+    Pipeline::open(dir, FEATURE_CACHE_BYTES)
+        .with_context(|| format!("the model in {} cannot be used", dir.display()))
+}
+
+fn open(
+    setup: &Setup,
+    log: &LocalLog,
+    pipeline: Pipeline,
+    keepsakes: Keepsakes,
+) -> Result<(EmbeddedDrive, Recovery)> {
     let config = &setup.config;
+    let started = Instant::now();
     let options = StoreOptions { cache_bytes: config.store.cache_bytes, ..StoreOptions::default() };
     let (mut store, recovery) =
         SledStore::open(setup.home.state(), &options).context("the state cannot be opened")?;
-    let pipeline =
-        Pipeline::open(&config.predict.model, FEATURE_CACHE_BYTES).with_context(|| {
-            format!("the model in {} cannot be used", config.predict.model.display())
-        })?;
-    let model = pipeline.model();
-    let config_digest = config.digest(model.digest());
-    store.set_config_digest(config_digest);
-    let identity = Identity {
-        model: model.name(),
-        config_digest,
-        mode: config.alerts.mode,
-        doubts: model.about.doubts.clone(),
-        n_variables: setup.dictionary.variables().len(),
-        epoch: 1,
-    };
-    let max_pending = config.predict.queue;
+    let health = store.health()?;
+    StoreRecovered {
+        task: 0,
+        commit: health.commit,
+        values: health.entries,
+        rebuilt: matches!(recovery, Recovery::MovedAside { .. }),
+        took: started.elapsed(),
+    }
+    .emit();
+    let identity = identity(config, &setup.dictionary, pipeline.model());
+    store.set_config_digest(identity.config_digest);
+    // A replay waits for every answer; only a service has a deadline.
+    let bounds = WorkerConfig { max_pending: config.predict.queue, deadline: None };
+    let worker = Worker::start(pipeline, bounds)?;
     let ports = Ports {
         source: LocalSource::open(log, &Topic::ALL, 0)?,
         store,
         outlet: LocalOutlet::open(log, 0, Box::new(now))?,
         journal: LocalJournal::open(log, 0, Box::new(now))?,
-        // A replay waits for every answer; only a service has a deadline.
-        predictor: Worker::start(pipeline, WorkerConfig { max_pending, deadline: None })?,
+        predictor: Listening::new(worker, keepsakes),
     };
     let task = Task::new(config.engine.clone(), identity);
     let drive = Drive::open(ports, task, codec(setup)?, DriveOptions::default(), now)?;
     Ok((drive, recovery))
+}
+
+/// What a person can do about an error that would pass: there is nobody here to try again.
+fn advised(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(DriveError::Port(PortError::Retry(what))) => {
+            anyhow!("{what}; then give the same command again: it goes on where it stopped")
+        }
+        _ => error,
+    }
+}
+
+/// Who speaks in the events of a service. The epoch is drawn from configuration and model, so that
+/// answers of another one, read back from the journal, are not taken for this one's.
+pub fn identity(config: &Config, dictionary: &Dictionary, model: &Artifact) -> Identity {
+    let config_digest = config.digest(model.digest());
+    let [a, b, c, d, e, f, g, h, ..] = config_digest.0;
+    // The journal's epoch is a signed number.
+    let epoch = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1;
+    Identity {
+        model: model.name(),
+        config_digest,
+        mode: config.alerts.mode,
+        doubts: model.about.doubts.clone(),
+        n_variables: dictionary.variables().len(),
+        epoch,
+    }
 }
 
 fn codec(setup: &Setup) -> Result<Codec> {

@@ -1,4 +1,8 @@
-//! From the replay to the local log: what a feed and its router would do.
+//! From the replay to the local log or to Kafka: what a feed and its router would do.
+//!
+//! A recording is told from its beginning every time, in the same order, and each record has the
+//! number of its place in it. So a run that goes on after a kill says everything again, and the
+//! log drops what it holds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,11 +10,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use serde::Serialize;
 
 use crate::ids::{StayId, Topic};
 use crate::ports::PortError;
 use crate::replay::{Player, RejectedRow, ReplaySink, Step};
-use crate::time::WallTime;
+use crate::time::{EventTime, WallTime};
+use crate::transport::kafka::{AppendClock, KafkaSettings, KafkaSink};
 use crate::transport::local::{LocalLog, LogError, NewRecord, Partition};
 use crate::wire::{Codec, WireError};
 
@@ -24,12 +30,26 @@ const NAP: Duration = Duration::from_millis(50);
 const WRITER: u64 = 1;
 
 /// What was written.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Fed {
     pub records: u64,
     pub films: u64,
     pub rejected: u64,
     pub labels: u64,
+}
+
+/// A replay's goal that gathers what it is given.
+pub trait Feed: ReplaySink {
+    /// Called after each item. What is gathered is appended only then: no record may be stamped
+    /// before it became available.
+    fn told(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes everything durable that was given.
+    fn settle(&mut self) -> Result<()>;
+
+    fn fed(&self) -> Fed;
 }
 
 /// Appends a recording to the input topics of a local log.
@@ -46,27 +66,27 @@ pub struct LogSink<'a> {
 /// The records of one topic that are not appended yet.
 struct Gathering {
     partition: Arc<Partition>,
+    /// Records of the recording that were appended, by this run or an earlier one.
     sequence: u64,
     records: Vec<(Option<String>, Vec<u8>)>,
     bytes: usize,
 }
 
 /// Tells the recording to the end, or until `stop`, as fast as its speed allows.
-pub fn feed(player: &mut Player<'_>, sink: &mut LogSink<'_>, stop: &AtomicBool) -> Result<Fed> {
+pub fn feed(player: &mut Player<'_>, sink: &mut impl Feed, stop: &AtomicBool) -> Result<Fed> {
     let started = Instant::now();
     while !stop.load(Ordering::Acquire) {
-        sink.clock = WallTime::from_millis(player.virtual_time().as_millis());
         match player.step(sink, started.elapsed())? {
-            Step::Told => {}
+            Step::Told => sink.told()?,
             Step::Wait(wait) => {
-                sink.append_all()?;
+                sink.settle()?;
                 thread::sleep(wait.min(NAP));
             }
             Step::Done => break,
         }
     }
-    sink.append_all()?;
-    Ok(sink.fed)
+    sink.settle()?;
+    Ok(sink.fed())
 }
 
 impl<'a> LogSink<'a> {
@@ -93,7 +113,7 @@ impl<'a> LogSink<'a> {
     }
 
     /// Marks bind all topics together, so everything before one is appended before it.
-    fn append_if_full(&mut self) -> Result<(), PortError> {
+    fn append_if_full(&mut self) -> Result<(), LogError> {
         let full =
             |topic: &Gathering| topic.bytes >= BATCH_BYTES || topic.records.len() >= BATCH_RECORDS;
         if self.topics.iter().any(full) {
@@ -103,12 +123,30 @@ impl<'a> LogSink<'a> {
     }
 }
 
+impl Feed for LogSink<'_> {
+    fn told(&mut self) -> Result<()> {
+        Ok(self.append_if_full()?)
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        Ok(self.append_all()?)
+    }
+
+    fn fed(&self) -> Fed {
+        self.fed
+    }
+}
+
 impl ReplaySink for LogSink<'_> {
+    fn tick(&mut self, now: EventTime) {
+        self.clock = WallTime::from_millis(now.as_millis());
+    }
+
     fn append(&mut self, topic: Topic, stay: StayId, record: &[u8]) -> Result<(), PortError> {
         self.fed.records += 1;
         self.fed.films += u64::from(topic == Topic::Imaging);
         self.topics[topic as usize].push(Some(Codec::key(stay)), record);
-        self.append_if_full()
+        Ok(())
     }
 
     fn mark(&mut self, topic: Topic, record: &[u8]) -> Result<(), PortError> {
@@ -118,8 +156,7 @@ impl ReplaySink for LogSink<'_> {
 
     fn reject(&mut self, row: &RejectedRow) -> Result<(), PortError> {
         self.fed.rejected += 1;
-        let stopped = |error: WireError| PortError::Stop(error.to_string());
-        let letter = self.codec.encode(&row.dead_letter()).map_err(stopped)?;
+        let letter = dead_letter(self.codec, row)?;
         self.dead_letters.push(row.stay.map(Codec::key), &letter);
         Ok(())
     }
@@ -131,11 +168,78 @@ impl ReplaySink for LogSink<'_> {
     }
 }
 
+/// Writes a recording to Kafka: facts and marks to the input topics, labels to theirs, and rows
+/// that cannot be used to the dead letters. A replay that is told twice is there twice; the facts
+/// carry equal ids, so the second is counted as duplicate or late and changes nothing.
+pub struct KafkaFeed<'a> {
+    codec: &'a Codec,
+    sink: KafkaSink,
+    fed: Fed,
+    clock: Option<WallTime>,
+    is_replay_clock: bool,
+}
+
+impl<'a> KafkaFeed<'a> {
+    /// Creates the topics where they are missing.
+    pub fn open(settings: &KafkaSettings, codec: &'a Codec) -> Result<Self, PortError> {
+        let sink = KafkaSink::open(settings)?;
+        let is_replay_clock = settings.clock == AppendClock::Replay;
+        Ok(KafkaFeed { codec, sink, fed: Fed::default(), clock: None, is_replay_clock })
+    }
+
+    pub fn partitions(&self) -> u32 {
+        self.sink.partitions()
+    }
+}
+
+impl Feed for KafkaFeed<'_> {
+    fn settle(&mut self) -> Result<()> {
+        Ok(self.sink.flush()?)
+    }
+
+    fn fed(&self) -> Fed {
+        self.fed
+    }
+}
+
+impl ReplaySink for KafkaFeed<'_> {
+    fn tick(&mut self, now: EventTime) {
+        // With broker append time the broker's clock counts, and ours would be refused.
+        self.clock = self.is_replay_clock.then(|| WallTime::from_millis(now.as_millis()));
+    }
+
+    fn append(&mut self, topic: Topic, stay: StayId, record: &[u8]) -> Result<(), PortError> {
+        self.fed.records += 1;
+        self.fed.films += u64::from(topic == Topic::Imaging);
+        self.sink.append(topic, Some(Codec::key(stay).as_bytes()), record, self.clock)
+    }
+
+    fn mark(&mut self, topic: Topic, record: &[u8]) -> Result<(), PortError> {
+        self.sink.mark(topic, record, self.clock)
+    }
+
+    fn reject(&mut self, row: &RejectedRow) -> Result<(), PortError> {
+        self.fed.rejected += 1;
+        let letter = dead_letter(self.codec, row)?;
+        let key = row.stay.map(Codec::key);
+        self.sink.dead_letter(key.as_deref().map(str::as_bytes), &letter)
+    }
+
+    fn label(&mut self, stay: StayId, record: &[u8]) -> Result<(), PortError> {
+        self.fed.labels += 1;
+        self.sink.label(Codec::key(stay).as_bytes(), record)
+    }
+}
+
+fn dead_letter(codec: &Codec, row: &RejectedRow) -> Result<Vec<u8>, PortError> {
+    let stopped = |error: WireError| PortError::Stop(error.to_string());
+    codec.encode(&row.dead_letter()).map_err(stopped)
+}
+
 impl Gathering {
     fn open(log: &LocalLog, name: &str) -> Result<Self, LogError> {
         let partition = log.partition(name, 0)?;
-        let sequence = partition.last_sequence(WRITER).unwrap_or(0);
-        Ok(Gathering { partition, sequence, records: Vec::new(), bytes: 0 })
+        Ok(Gathering { partition, sequence: 0, records: Vec::new(), bytes: 0 })
     }
 
     fn push(&mut self, key: Option<String>, record: &[u8]) {

@@ -35,7 +35,11 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode> {
     let shown = match args.stay {
         Some(id) => {
             let stay = stays.iter().find(|stay| stay.id.0 == id);
-            stay_in_full(stay.with_context(|| format!("the store holds no stay {id}"))?)
+            stay_in_full(stay.with_context(|| {
+                format!(
+                    "the store holds no stay {id}; one is forgotten `engine.keep` after its end"
+                )
+            })?)
         }
         None => overview(&store, &recovery, &watermark, &stays)?,
     };

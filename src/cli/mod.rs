@@ -6,10 +6,13 @@ mod demo;
 mod embedded;
 mod exports;
 mod feeding;
+mod held;
 mod inspect;
+mod keepsake;
 mod pictures;
 mod progress;
 mod replay;
+mod run;
 mod settings;
 mod summary;
 mod synth;
@@ -26,6 +29,8 @@ use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::config::LogFormat;
+use crate::telemetry::{self, Format};
 use crate::time::WallTime;
 use settings::ConfigArgs;
 
@@ -51,6 +56,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Replays MIMIC-IV and MIMIC-CXR files through the pipeline.
     Replay(replay::ReplayArgs),
+    /// Runs the service: reads the Kafka topics and writes risk events, until it is stopped.
+    Run(run::RunArgs),
     /// Writes a synthetic ward as MIMIC files.
     Synth(synth::SynthArgs),
     /// Trains a model on the synthetic ward.
@@ -68,20 +75,35 @@ enum Command {
 
 /// Parses the command line, runs the command and says what went wrong.
 pub fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    match dispatch(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(cli: Cli) -> Result<ExitCode> {
+/// An error and its causes, each once: most of our messages say their cause themselves.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode> {
     let settings = cli.settings;
+    let default_filter = if matches!(cli.command, Command::Run(_)) { "info" } else { "warn" };
+    init_telemetry(&settings, default_filter)?;
     match cli.command {
         Command::Demo(args) => demo::run(&args, &settings),
         Command::Replay(args) => replay::run(&args, &settings),
+        Command::Run(args) => run::run(&args, &settings),
         Command::Synth(args) => synth::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Inspect(args) => inspect::run(&args),
@@ -92,6 +114,19 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Turns logging on. A configuration that cannot be read is the command's to complain of; many
+/// commands need none.
+fn init_telemetry(settings: &ConfigArgs, default_filter: &str) -> Result<()> {
+    let telemetry = settings.load().ok().map(|config| config.telemetry);
+    let format = match telemetry.as_ref().map(|telemetry| telemetry.format) {
+        Some(LogFormat::Json) => Format::Json,
+        Some(LogFormat::Human) | None => Format::Human,
+    };
+    let filter = telemetry.and_then(|telemetry| telemetry.filter);
+    telemetry::init(format, filter.as_deref().unwrap_or(default_filter))?;
+    Ok(())
 }
 
 /// The machine's clock. Read here and handed down; nothing below reads it for itself.

@@ -1,42 +1,39 @@
 //! Films before and after: the last real film beside the one generated for the window's end.
 //! Generated pixels are marked as such inside the picture.
+//!
+//! Drawn are the stays that this run asked about: one that goes on after a kill draws no more of
+//! those whose last window was answered before it.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::embedded::Home;
+use super::keepsake::Keepsakes;
 use super::summary::last_scored;
-use crate::engine::Task;
 use crate::event::FILM_SIDE;
 use crate::event::risk::RiskEvent;
 use crate::film::{mark_synthetic, png, to_film_side};
 use crate::ids::Ticket;
 use crate::predict::Pipeline;
-use crate::store::sled::{SledStore, StoreOptions};
-use crate::store::values;
 
 /// Stays drawn, highest risk first.
 const MOST: usize = 8;
 
 /// Writes `STAY-last-film.png` and `STAY-generated.png` for the stays at the highest risk.
 pub fn draw(
-    home: &Home,
-    task: &Task,
+    keepsakes: &Keepsakes,
     events: &[RiskEvent],
     pipeline: &mut Pipeline,
     dir: &Path,
 ) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let (store, _) = SledStore::open(home.state(), &StoreOptions::default())?;
-    let with_film = last_scored(events).into_iter().filter_map(|event| Some((event, event.film?)));
-    for (event, film) in with_film.take(MOST) {
+    let with_film = last_scored(events).into_iter().filter(|event| event.film.is_some());
+    for event in with_film.take(MOST) {
         let ticket = Ticket { stay: event.stay, t: event.t, revision: event.revision };
-        let Some(mut request) = task.request(ticket) else { continue };
-        let Some(film) = values::film(&store, event.stay, film.digest)? else { continue };
+        let Some(request) = keepsakes.of(ticket) else { continue };
+        let Some(film) = &request.film else { continue };
         let side = FILM_SIDE as u32;
         write(dir, event, "last-film", &png::encode(film.pixels(), side, side)?)?;
-        request.film = Some(film);
         if let Some(pictures) = pipeline.pictures(&request) {
             let generated = pictures.generated;
             if let Some(pixels) = to_film_side(&generated.pixels, generated.side, generated.side) {

@@ -2,22 +2,28 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use serde_json::json;
 
 use super::embedded::{self, Home, Ran, Setup};
 use super::exports::{Exports, export};
+use super::feeding::{Fed, KafkaFeed, feed};
+use super::held::Held;
 use super::pictures;
 use super::progress::Progress;
 use super::settings::ConfigArgs;
 use super::summary::Summary;
 use super::{STOPPED, stop_on_signal};
+use crate::config::Config;
 use crate::event::dictionary::Dictionary;
-use crate::predict::Pipeline;
 use crate::replay::{Anchor, Cohort, EngineCounts, ItemFilter, Reconciliation, ReplayConfig};
-use crate::replay::{ReplaySource, Speed};
+use crate::replay::{Encoder, Player, ReplaySource, Speed};
 use crate::time::Span;
+use crate::transport::kafka::KafkaSettings;
 use crate::transport::local::{LocalLog, LogOptions};
 use crate::wire::Codec;
 
@@ -35,6 +41,10 @@ pub struct ReplayArgs {
     /// Where state, log and outputs go. A directory of an earlier, interrupted replay is resumed.
     #[arg(long, default_value = "nowcxr-replay")]
     out: PathBuf,
+    /// `local` computes everything in this process; `kafka` writes the input topics named by
+    /// [kafka] and leaves the rest to `nowcxr run`.
+    #[arg(long, value_enum, default_value_t = To::Local)]
+    to: To,
     /// How fast: 1 is real time, 60 an hour a minute, `max` as fast as it goes.
     #[arg(long, default_value = "max")]
     speed: Speed,
@@ -61,6 +71,13 @@ pub struct ReplayArgs {
     json: bool,
 }
 
+/// Where a recording is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum To {
+    Local,
+    Kafka,
+}
+
 /// A recording and how to play it.
 pub struct Recording {
     pub replay: ReplayConfig,
@@ -70,7 +87,12 @@ pub struct Recording {
 }
 
 pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
-    let anchor = if args.anchor_now { Anchor::First(super::now()) } else { Anchor::Original };
+    let config = settings.load()?;
+    let anchor = match (args.anchor_now, Held::read(&args.out)?) {
+        (false, _) => Anchor::Original,
+        (true, Some(earlier)) => earlier.anchor(),
+        (true, None) => Anchor::First(super::now()),
+    };
     let cohort = Cohort {
         stays_file: args.stays.clone(),
         with_film: args.with_film,
@@ -93,25 +115,69 @@ pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
         ""
     };
     let provenance = format!("Replay of {}.{pairing}", args.mimic_iv.display());
-    replay_into(&args.out, Recording { replay, speed: args.speed, provenance }, settings, args.json)
+    let recording = Recording { replay, speed: args.speed, provenance };
+    match args.to {
+        To::Local => replay_into(&args.out, recording, config, args.json),
+        To::Kafka => replay_to_kafka(recording, &config, args.json),
+    }
+}
+
+/// Reads the recording's tables; the films are read when they are told.
+fn read(recording: &Recording, dictionary: &Dictionary) -> Result<ReplaySource> {
+    let mut progress = Progress::new("reading the recording", "KiB");
+    let items = ItemFilter::of(dictionary);
+    let source = ReplaySource::open(&recording.replay, &items, &mut |at| {
+        progress.set(at.bytes_read_in_all >> 10, at.bytes_in_all >> 10);
+    })?;
+    progress.finish();
+    Ok(source)
+}
+
+/// Tells a recording to the input topics, labels and dead letters beside them, and says what
+/// became of its rows.
+fn replay_to_kafka(recording: Recording, config: &Config, json: bool) -> Result<ExitCode> {
+    let stop = stop_on_signal()?;
+    let started = Instant::now();
+    let dictionary = Dictionary::builtin(config.profile)?;
+    let codec = Codec::new(&config.engine.feeds, dictionary.clone())?;
+    let kafka = KafkaSettings::from(&config.kafka);
+    let mut sink = KafkaFeed::open(&kafka, &codec)?;
+    let source = read(&recording, &dictionary)?;
+    let encoder = Encoder::new(&codec, &config.engine.feeds, &recording.replay)?;
+    let mut player = Player::new(source, encoder, &recording.replay, recording.speed);
+    let fed = feed(&mut player, &mut sink, &stop)?;
+    let stopped = stop.load(Ordering::Acquire);
+    let seconds = started.elapsed().as_secs_f64();
+    let (books, partitions) = (player.source().counts(), sink.partitions());
+    if json {
+        let told = json!({
+            "provenance": recording.provenance, "stopped_early": stopped, "told": fed,
+            "rows": books, "topics": kafka.inputs(), "partitions": partitions, "wall_s": seconds,
+        });
+        println!("{}", serde_json::to_string_pretty(&told)?);
+    } else {
+        let Fed { records, films, rejected, labels } = fed;
+        println!("{books}\n{}\n", recording.provenance);
+        println!("  told {records} records ({films} films) and {labels} labels in {seconds:.1} s");
+        println!("  rejected {rejected} rows, which are dead letters");
+        println!("  topics {} in {partitions} partitions", kafka.inputs().join(", "));
+    }
+    Ok(if stopped { ExitCode::from(STOPPED) } else { ExitCode::SUCCESS })
 }
 
 /// Plays a recording into `out` and prints what came of it.
 pub fn replay_into(
     out: &Path,
     recording: Recording,
-    settings: &ConfigArgs,
+    config: Config,
     json: bool,
 ) -> Result<ExitCode> {
-    let config = settings.load()?;
+    // What can fail at once fails before the long part.
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let pipeline = embedded::pipeline(&config)?;
     let stop = stop_on_signal()?;
     let dictionary = Dictionary::builtin(config.profile)?;
-    let mut progress = Progress::new("reading the recording", "KiB");
-    let items = ItemFilter::of(&dictionary);
-    let source = ReplaySource::open(&recording.replay, &items, &mut |at| {
-        progress.set(at.bytes_read_in_all >> 10, at.bytes_in_all >> 10);
-    })?;
-    progress.finish();
+    let source = read(&recording, &dictionary)?;
     let setup = Setup {
         home: Home::new(out),
         dictionary,
@@ -119,7 +185,7 @@ pub fn replay_into(
         replay: recording.replay,
         speed: recording.speed,
     };
-    let mut ran = embedded::run(&setup, source, &stop)?;
+    let mut ran = embedded::run(&setup, pipeline, source, &stop)?;
     let log = LocalLog::open(setup.home.log(), LogOptions::default())?;
     let codec = Codec::new(&setup.config.engine.feeds, setup.dictionary.clone())?;
     let exports = export(&log, &codec, out)?;
@@ -141,10 +207,6 @@ fn finish(ran: &Ran, books: &Books) -> Result<ExitCode> {
     if ran.stopped {
         return Ok(ExitCode::from(STOPPED));
     }
-    // Of a resumed run the engine counts only its own part, which the rows in all cannot match.
-    if ran.found.is_some() {
-        return Ok(ExitCode::SUCCESS);
-    }
     let differences = books.0.differences();
     if !differences.is_empty() {
         bail!("the counts do not reconcile: {}", differences.join("; "));
@@ -154,8 +216,8 @@ fn finish(ran: &Ran, books: &Books) -> Result<ExitCode> {
 
 fn draw(setup: &Setup, ran: &Ran, exports: &Exports, out: &Path) -> Result<PathBuf> {
     let dir = out.join("films");
-    let mut pipeline = Pipeline::open(&setup.config.predict.model, embedded::FEATURE_CACHE_BYTES)?;
-    pictures::draw(&setup.home, &ran.task, &exports.events, &mut pipeline, &dir)?;
+    let mut pipeline = embedded::pipeline(&setup.config)?;
+    pictures::draw(&ran.keepsakes, &exports.events, &mut pipeline, &dir)?;
     Ok(dir)
 }
 

@@ -88,7 +88,8 @@ impl fmt::Debug for Properties {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TelemetryConfig {
     pub format: LogFormat,
-    pub filter: String,
+    /// `None` leaves it to the command.
+    pub filter: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -270,7 +271,9 @@ fn properties(value: &Value) -> Result<Properties, String> {
 
 pub fn telemetry(reader: &mut Reader) -> TelemetryConfig {
     let filter = reader.text("telemetry.filter");
-    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&filter) {
+    let filter = (filter != "auto").then_some(filter);
+    let wrong = |filter| tracing_subscriber::EnvFilter::try_new(filter).err();
+    if let Some(error) = filter.as_ref().and_then(wrong) {
         reader.complain("telemetry.filter", format!("cannot be read: {error}"));
     }
     TelemetryConfig { format: reader.choice("telemetry.format", LogFormat::Human), filter }

@@ -191,8 +191,9 @@ pub const KEYS: [Key; 40] = [
     key("telemetry.format", r#""human""#, "`human` or `json`."),
     key(
         "telemetry.filter",
-        r#""info""#,
-        "Which log lines are written, for instance `info,nowcxr::drive=debug`.",
+        r#""auto""#,
+        "Which log lines are written, for instance `info,nowcxr::drive=debug`. `auto` is `info` \
+         in `run` and `warn` elsewhere.",
     ),
     key(
         "alerts.mode",

@@ -75,6 +75,11 @@ fn fetch(uri: &str, sha256: Digest, size: u64) -> Result<Vec<u8>, Rejection> {
     let unavailable = |error: std::io::Error| {
         Rejection::new(Reason::FilmUnavailable, format!("the file cannot be read: {error}"))
     };
+    // Opening a pipe would wait for whoever writes it.
+    if !std::fs::metadata(path).map_err(unavailable)?.is_file() {
+        let detail = "the reference names no regular file";
+        return Err(Rejection::new(Reason::FilmUnavailable, detail));
+    }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unavailable)?;
     file.take(size + 1).read_to_end(&mut bytes).map_err(unavailable)?;

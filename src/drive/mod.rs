@@ -7,33 +7,37 @@
 //! point loses nothing.
 
 mod films;
+mod intake;
 mod outputs;
-mod recorded;
+mod rehearsal;
+mod silence;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 pub use films::FilmCache;
 pub use outputs::Counts;
-use recorded::Recorded;
 
 use crate::engine::{Effect, Input, Task};
-use crate::event::{Fact, FactBody, Film, Reason, Rejection, ViewPosition};
-use crate::film;
-use crate::ids::{Origin, Position, Ticket, Topic};
+use crate::ids::{Digest, Position, Ticket, Topic};
 use crate::ports::{
     Answer, Commit, Journal, Outlet, PortError, Predictor, Source, SourceRecord, StateStore,
 };
 use crate::store::values;
-use crate::time::{EventTime, WallTime};
-use crate::wire::{Codec, Decoded, FilmMeta, JournalInput, Picture, WireError};
+use crate::telemetry::{Committed, PredictionAnswered, PredictionRequested, PredictionStatus};
+use crate::time::WallTime;
+use crate::wire::{Codec, JournalInput, WireError};
+use rehearsal::Rehearsal;
+use silence::Silence;
 
 /// Records taken from the source at once.
 const FETCH_MAX: usize = 1_024;
 /// Questions that may wait for a place in the predictor's queue before reading stops.
 const BACKLOG_MAX: usize = 64;
+/// While other tasks fill the predictor's queue, we look so often for a place in it.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
 
 /// How the loop behaves. Nothing here changes a payload.
 #[derive(Clone, Debug)]
@@ -48,6 +52,10 @@ pub struct DriveOptions {
     /// An answer later than this leaves its window unscored; `None` waits for ever, as replay,
     /// training and simulation do.
     pub deadline: Option<Duration>,
+    /// A feed without a mark for so long is passed over; `None` waits for ever.
+    pub feed_timeout: Option<Duration>,
+    /// Whether event time is the wall clock's, so that time passes also when all feeds are silent.
+    pub event_time_is_wall_time: bool,
 }
 
 impl Default for DriveOptions {
@@ -58,6 +66,8 @@ impl Default for DriveOptions {
             idle_wait: Duration::from_millis(50),
             film_cache_bytes: 32 << 20,
             deadline: None,
+            feed_timeout: None,
+            event_time_is_wall_time: false,
         }
     }
 }
@@ -85,7 +95,7 @@ pub struct Turn {
     pub n_records: usize,
     pub n_answers: usize,
     pub committed: bool,
-    /// Windows sealed and not answered.
+    /// Windows sealed and not answered, and journalled inputs not yet stepped again.
     pub n_open: usize,
 }
 
@@ -118,11 +128,20 @@ pub struct Drive<S, T, O, J, P> {
     answered_after: BTreeMap<Ticket, Duration>,
     rejected: Vec<outputs::Rejected>,
     films: FilmCache,
-    recorded: Recorded,
     counts: Counts,
     last_commit: Instant,
     effects: Vec<Effect>,
     records: Vec<SourceRecord>,
+    rehearsal: Rehearsal,
+    /// SHA-256 of payloads that the outlet holds from before the store was lost.
+    sent_before: BTreeSet<Digest>,
+    silence: Option<Silence>,
+    /// Append time of the newest record read.
+    newest_append: Option<WallTime>,
+    /// Since when reading waits for the predictor.
+    paused_since: Option<Instant>,
+    /// A commit has begun and not ended well: memory and store differ.
+    is_torn: bool,
 }
 
 impl<S, T, O, J, P> Drive<S, T, O, J, P>
@@ -133,8 +152,9 @@ where
     J: Journal,
     P: Predictor,
 {
-    /// Restores the task from the store, sends what may not have left, and asks again for every
-    /// sealed window without an answer. `clock` is the wall clock of the envelopes.
+    /// Restores the task from the store, sends what may not have left, plays back what the journal
+    /// has beyond the state, and asks again for every sealed window without an answer. `clock` is
+    /// the wall clock of the envelopes.
     pub fn open(
         ports: Ports<S, T, O, J, P>,
         mut task: Task,
@@ -151,7 +171,15 @@ where
             store.sent(last.number);
         }
         source.seek(&opened.positions)?;
-        let recorded = Recorded::read(&codec, &opened, &mut journal, &outlet)?;
+        let rehearsal = Rehearsal::open(&mut journal, &opened.positions)?;
+        if !rehearsal.is_over() {
+            let (task, inputs) = (options.partition, rehearsal.len());
+            tracing::info!(task, inputs, "journalled inputs are stepped again");
+        }
+        // A store that was lost, or lost its last commits, makes outputs again that have left.
+        let lost = outlet.last_number() > opened.last_output;
+        let sent_before = if lost { outlet.held()? } else { BTreeSet::new() };
+        let n_feeds = task.config().feeds.len();
         let backlog: VecDeque<Ticket> = task.unanswered().collect();
         let now = Instant::now();
         Ok(Drive {
@@ -161,9 +189,7 @@ where
                 .map(|position| ((position.topic, position.partition), position.next))
                 .collect(),
             commit_number: opened.commit,
-            output_number: outlet
-                .last_number()
-                .max(opened.outbox.last().map_or(0, |output| output.number)),
+            output_number: outlet.last_number().max(opened.last_output),
             pending: Commit::default(),
             sealed: Vec::new(),
             sealed_at: backlog.iter().map(|ticket| (*ticket, now)).collect(),
@@ -171,11 +197,16 @@ where
             answered_after: BTreeMap::new(),
             rejected: Vec::new(),
             films: FilmCache::new(options.film_cache_bytes),
-            recorded,
-            counts: Counts::default(),
+            counts: Counts::restored(&store, options.partition)?,
             last_commit: now,
             effects: Vec::new(),
             records: Vec::new(),
+            rehearsal,
+            sent_before,
+            silence: options.feed_timeout.map(|timeout| Silence::new(n_feeds, timeout, now)),
+            newest_append: None,
+            paused_since: None,
+            is_torn: false,
             ports: Ports { source, store, outlet, journal, predictor },
             task,
             codec,
@@ -189,10 +220,13 @@ where
         self.ask()?;
         let n_records = self.read()?;
         let n_answers = self.take_answers(n_records == 0)?;
-        self.enforce_deadlines()?;
+        if self.rehearsal.is_over() {
+            self.enforce_deadlines()?;
+            self.pass_silent_feeds()?;
+        }
         let due = self.last_commit.elapsed() >= self.options.commit_every;
         let committed = self.has_pending() && (due || n_records == 0) && self.commit()?;
-        let n_open = self.sealed_at.len();
+        let n_open = self.sealed_at.len() + self.rehearsal.len();
         Ok(Turn { n_records, n_answers, committed, n_open })
     }
 
@@ -202,6 +236,12 @@ where
             self.commit()?;
         }
         Ok(())
+    }
+
+    /// Whether [`Drive::turn`] may be called again after it failed with [`PortError::Retry`]; if
+    /// not, the task must be opened anew.
+    pub fn is_whole(&self) -> bool {
+        !self.is_torn
     }
 
     pub fn task(&self) -> &Task {
@@ -224,83 +264,6 @@ where
     pub fn positions(&self) -> Vec<Position> {
         let position = |(&(topic, partition), &next)| Position { topic, partition, next };
         self.positions.iter().map(position).collect()
-    }
-
-    /// Reads and steps one batch of records. Reading stops while too many questions wait.
-    fn read(&mut self) -> Result<usize, DriveError> {
-        if self.backlog.len() + self.sealed.len() >= BACKLOG_MAX {
-            return Ok(0);
-        }
-        let busy = self.ports.predictor.pending() > 0 || self.has_pending();
-        let wait = if busy { Duration::ZERO } else { self.options.idle_wait };
-        let mut records = std::mem::take(&mut self.records);
-        records.clear();
-        self.ports.source.fetch(FETCH_MAX, wait, &mut records)?;
-        for record in &records {
-            let position = record.origin.next();
-            self.positions.insert((position.topic, position.partition), position.next);
-            let input = self.input_of(record);
-            self.step(input)?;
-        }
-        self.send_dead_letters(&records)?;
-        let n_records = records.len();
-        self.records = records;
-        Ok(n_records)
-    }
-
-    /// Decodes a record. Whatever is wrong with it becomes an input too.
-    fn input_of(&mut self, record: &SourceRecord) -> Input {
-        let origin = record.origin;
-        let key = record.key.as_deref();
-        let decoded = match self.codec.decode_input(origin.topic, key, &record.value) {
-            Ok(decoded) => decoded,
-            Err(rejection) => return Input::Malformed { origin, rejection },
-        };
-        let input = match decoded {
-            Decoded::Mark(mark) => return Input::Mark(mark),
-            Decoded::Fact(fact) => Ok(Input::Fact { fact, origin }),
-            Decoded::Film { meta, picture } => self.film_input(origin, meta, &picture),
-        };
-        match input {
-            Ok(Input::Fact { fact, .. }) if self.is_future(record, fact.available_at) => {
-                let detail = format!("available at {}, after it was appended", fact.available_at);
-                let rejection = Rejection::new(Reason::Future, detail);
-                Input::Malformed { origin, rejection }
-            }
-            Ok(input) => input,
-            Err(rejection) => Input::Malformed { origin, rejection },
-        }
-    }
-
-    fn is_future(&self, record: &SourceRecord, available_at: EventTime) -> bool {
-        record.appended_at.is_some_and(|at| {
-            let latest = at.as_millis().saturating_add(self.task.config().max_future.as_millis());
-            available_at.as_millis() > latest
-        })
-    }
-
-    fn film_input(
-        &mut self,
-        origin: Origin,
-        meta: FilmMeta,
-        picture: &Picture,
-    ) -> Result<Input, Rejection> {
-        let bytes = films::bytes_of(picture)?;
-        let view = Some(meta.view).filter(|view| *view != ViewPosition::Unknown);
-        let declared = film::Declared { view, ..film::Declared::default() };
-        let prepared = film::prepare(&bytes, declared)?;
-        let film = Film { digest: prepared.film.digest(), view: prepared.view };
-        values::put_film(meta.stay, &prepared.film, &mut self.pending);
-        self.films.put(prepared.film);
-        let fact = Fact {
-            id: meta.id,
-            stay: meta.stay,
-            feed: meta.feed,
-            observed_at: meta.observed_at,
-            available_at: meta.available_at,
-            body: FactBody::Filmed(film),
-        };
-        Ok(Input::Fact { fact, origin })
     }
 
     fn step(&mut self, input: Input) -> Result<(), DriveError> {
@@ -329,12 +292,16 @@ where
     }
 
     fn answer(&mut self, answer: Answer) -> Result<(), DriveError> {
-        if let Some(sealed_at) = self.sealed_at.remove(&answer.ticket) {
-            self.answered_after.insert(answer.ticket, sealed_at.elapsed());
+        let waited = self.sealed_at.remove(&answer.ticket).map(|since| since.elapsed());
+        if let Some(waited) = waited {
+            self.answered_after.insert(answer.ticket, waited);
         }
+        // Without a time of its own the answer comes after the deadline.
+        let latency = waited.or(self.options.deadline).unwrap_or_default();
+        PredictionAnswered::of(answer.ticket, &answer.outcome, latency).emit();
         self.journal(&JournalInput::Answer(answer.clone()))?;
         self.step(Input::Answer(answer))?;
-        self.send_dead_letters(&[])
+        self.send_dead_letters(None)
     }
 
     fn enforce_deadlines(&mut self) -> Result<(), DriveError> {
@@ -347,10 +314,12 @@ where
             .collect();
         for ticket in overdue {
             self.sealed_at.remove(&ticket);
+            let (status, reason) = (PredictionStatus::Expired, "no answer before the deadline");
+            PredictionAnswered { ticket, status, reason, latency: deadline }.emit();
             self.journal(&JournalInput::Deadline(ticket))?;
             self.step(Input::Deadline(ticket))?;
         }
-        self.send_dead_letters(&[])
+        self.send_dead_letters(None)
     }
 
     fn journal(&mut self, input: &JournalInput) -> Result<(), DriveError> {
@@ -364,20 +333,21 @@ where
         let nothing = pending.outputs.is_empty()
             && pending.journal.is_empty()
             && pending.puts.is_empty()
-            && self.recorded.stepped.is_empty()
             && self.sealed.is_empty();
         !nothing || self.task.has_changes()
     }
 
     /// Makes everything since the last commit durable, sends it, and lets the questions go.
     fn commit(&mut self) -> Result<bool, DriveError> {
+        let started = Instant::now();
+        self.is_torn = true;
         let mut commit = std::mem::take(&mut self.pending);
         commit.number = self.commit_number + 1;
         commit.positions = self.positions();
         let partition = self.options.partition;
         values::put_changes(&mut self.task, partition, &self.ports.store, &mut commit)?;
+        self.counts.put(partition, &mut commit)?;
         self.ports.journal.append(&commit.journal)?;
-        commit.journal.append(&mut self.recorded.stepped);
         self.ports.store.commit(&commit)?;
         self.ports.store.flush()?;
         self.commit_number = commit.number;
@@ -385,31 +355,48 @@ where
         if let Some(last) = commit.outputs.last() {
             self.ports.store.sent(last.number);
         }
+        self.is_torn = false;
         self.backlog.extend(self.sealed.drain(..));
         self.last_commit = Instant::now();
+        Committed {
+            task: partition,
+            number: commit.number,
+            puts: commit.puts.len(),
+            outputs: commit.outputs.len(),
+            took: started.elapsed(),
+        }
+        .emit();
         self.ask()?;
         Ok(true)
     }
 
-    /// Puts questions to the predictor until its queue is full.
+    /// Deadlines count from now: before, nobody was to be asked.
+    fn restart_waits(&mut self) {
+        let now = Instant::now();
+        self.sealed_at.values_mut().for_each(|since| *since = now);
+    }
+
+    /// Puts questions to the predictor until its queue is full. While the journal is played back it
+    /// may hold their answers, and nobody is asked.
     fn ask(&mut self) -> Result<(), DriveError> {
         while let Some(&ticket) = self.backlog.front() {
-            if self.step_recorded(ticket)? {
-                self.backlog.pop_front();
-                continue;
-            }
             let open = self.task.is_open(ticket);
             let Some(mut request) = self.task.request(ticket).filter(|_| open) else {
                 self.sealed_at.remove(&ticket);
                 self.backlog.pop_front();
                 continue;
             };
+            if !self.rehearsal.is_over() {
+                return Ok(());
+            }
             if let Some(digest) = self.task.film_of(ticket) {
                 request.film = self.films.get(&self.ports.store, ticket.stay, digest)?;
             }
             if self.ports.predictor.submit(request).is_err() {
                 return Ok(());
             }
+            let pending = self.ports.predictor.pending();
+            PredictionRequested { ticket, pending }.emit();
             self.backlog.pop_front();
         }
         Ok(())

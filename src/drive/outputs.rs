@@ -3,22 +3,35 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Drive, DriveError};
 use crate::engine::{Effect, Fate};
 use crate::event::risk::{RiskEvent, Status};
 use crate::event::{Reason, Rejection};
-use crate::ids::{Origin, StayId, Ticket, Topic};
+use crate::ids::{Digest, Origin, StayId, Ticket, Topic};
 use crate::ports::{
-    Journal, Outlet, Output, OutputKind, Predictor, Source, SourceRecord, StateStore,
+    Commit, Journal, Outlet, Output, OutputKind, PortError, Predictor, Source, SourceRecord,
+    StateStore,
 };
-use crate::wire::DeadLetter;
+use crate::store::values;
+use crate::telemetry::{
+    FactDuplicate, FactLate, FactUsed, PredictionAnswered, PredictionStatus, RecordRejected,
+    WatermarkAdvanced, WindowSealed,
+};
+use crate::time::{EventTime, Span};
+use crate::wire::{Codec, DeadLetter};
 
 /// Latencies kept for the percentiles; later ones replace the oldest.
 const LATENCIES_MAX: usize = 100_000;
 
-/// What a task has done since it was opened.
+/// The names of fates and of statuses, as they are counted and stored.
+const FATES: [&str; 4] = ["used", "late", "duplicate", "rejected"];
+const STATUSES: [&str; 5] = ["scored", "degraded", "closing", "unscored", "retracted"];
+
+/// What a task has done since its state began. The counts are a value of the state, so that they
+/// still reconcile after a restart; only the latencies are of this process alone.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// By topic: how many records ended as what.
@@ -37,7 +50,60 @@ pub struct Counts {
     pub latencies: Vec<Duration>,
 }
 
+/// The counts as the store keeps them.
+#[derive(Serialize, Deserialize)]
+struct StoredCounts {
+    fates: Vec<(Topic, String, u64)>,
+    rejected: Vec<(Topic, Reason, u64)>,
+    sealed: u64,
+    events: Vec<(String, u64)>,
+    ended: u64,
+    expired: u64,
+    answered: u64,
+}
+
+/// The name in `names` that a stored name is; a name of another version is not counted on.
+fn known(names: &[&'static str], stored: &str) -> Option<&'static str> {
+    names.iter().find(|name| **name == stored).copied()
+}
+
 impl Counts {
+    /// What the store holds of a partition's counts; zeros if nothing.
+    pub(super) fn restored(store: &impl StateStore, partition: u32) -> Result<Self, PortError> {
+        let Some(stored) = values::counts::<StoredCounts>(store, partition)? else {
+            return Ok(Counts::default());
+        };
+        let fate =
+            |(topic, name, n): &(Topic, String, u64)| Some(((*topic, known(&FATES, name)?), *n));
+        let status = |(name, n): &(String, u64)| Some((known(&STATUSES, name)?, *n));
+        Ok(Counts {
+            fates: stored.fates.iter().filter_map(fate).collect(),
+            rejected: stored.rejected.iter().map(|(topic, r, n)| ((*topic, *r), *n)).collect(),
+            sealed: stored.sealed,
+            events: stored.events.iter().filter_map(status).collect(),
+            ended: stored.ended,
+            expired: stored.expired,
+            answered: stored.answered,
+            latencies: Vec::new(),
+        })
+    }
+
+    /// Adds the counts to a commit.
+    pub(super) fn put(&self, partition: u32, commit: &mut Commit) -> Result<(), PortError> {
+        let fate = |((topic, name), n): (&(Topic, &str), &u64)| (*topic, (*name).to_owned(), *n);
+        let status = |(name, n): (&&str, &u64)| ((*name).to_owned(), *n);
+        let stored = StoredCounts {
+            fates: self.fates.iter().map(fate).collect(),
+            rejected: self.rejected.iter().map(|((topic, r), n)| (*topic, *r, *n)).collect(),
+            sealed: self.sealed,
+            events: self.events.iter().map(status).collect(),
+            ended: self.ended,
+            expired: self.expired,
+            answered: self.answered,
+        };
+        values::put_counts(partition, &stored, commit)
+    }
+
     /// The `q`-quantile of the latencies, 0 ≤ q ≤ 1.
     pub fn latency(&self, q: f64) -> Option<Duration> {
         let mut sorted = self.latencies.clone();
@@ -66,6 +132,16 @@ impl Counts {
     }
 }
 
+/// One record's fate, to the log and the metrics.
+fn tell(origin: Origin, stay: Option<StayId>, fate: &Fate) {
+    match fate {
+        Fate::Used => FactUsed { origin, stay }.emit(),
+        Fate::Late => FactLate { origin, stay }.emit(),
+        Fate::Duplicate => FactDuplicate { origin, stay }.emit(),
+        Fate::Rejected(rejection) => RecordRejected { origin, rejection }.emit(),
+    }
+}
+
 /// A record that the engine rejected, to be sent as a dead letter.
 pub(super) struct Rejected {
     pub origin: Origin,
@@ -85,12 +161,15 @@ where
         match effect {
             Effect::Decided { origin, stay, fate } => {
                 self.counts.decided(origin.topic, &fate);
+                tell(origin, stay, &fate);
                 if let Fate::Rejected(rejection) = fate {
                     self.rejected.push(Rejected { origin, stay, rejection });
                 }
                 Ok(())
             }
-            Effect::Sealed { ticket, .. } => {
+            Effect::Sealed { ticket, triggers, .. } => {
+                let feeds_missing = self.task.watermark().missing().count();
+                WindowSealed { ticket, triggers, feeds_missing }.emit();
                 self.counts.sealed += 1;
                 self.sealed.push(ticket);
                 self.sealed_at.insert(ticket, Instant::now());
@@ -105,8 +184,23 @@ where
                 self.counts.expired += 1;
                 Ok(())
             }
-            Effect::Advanced(_) | Effect::Unasked(_) => Ok(()),
+            Effect::Advanced(to) => {
+                self.advanced(to);
+                Ok(())
+            }
+            Effect::Unasked(ticket) => {
+                let (status, reason) = (PredictionStatus::Dropped, "nobody waits for it");
+                PredictionAnswered { ticket, status, reason, latency: Duration::ZERO }.emit();
+                Ok(())
+            }
         }
+    }
+
+    /// The lag is measured by the clock of the newest record, which in a replay is the replay's.
+    fn advanced(&self, to: EventTime) {
+        let now = self.newest_append.unwrap_or_else(self.clock);
+        let lag = Span::from_millis(now.as_millis().saturating_sub(to.as_millis()));
+        WatermarkAdvanced { task: self.options.partition, to, lag }.emit();
     }
 
     fn risk(&mut self, event: &RiskEvent) -> Result<(), DriveError> {
@@ -133,22 +227,23 @@ where
         Ok(())
     }
 
-    /// Dead letters for what was rejected while `records` were stepped. A record rejected later
-    /// than it was read is named by its position; its bytes stand in the input topic.
-    pub(super) fn send_dead_letters(&mut self, records: &[SourceRecord]) -> Result<(), DriveError> {
-        if self.rejected.is_empty() {
-            return Ok(());
-        }
-        let by_origin: BTreeMap<Origin, &SourceRecord> =
-            records.iter().map(|record| (record.origin, record)).collect();
-        for rejected in std::mem::take(&mut self.rejected) {
-            let record = by_origin.get(&rejected.origin);
-            let key = record.and_then(|record| record.key.as_deref());
-            let value = record.map_or(&[][..], |record| &record.value);
-            let letter = DeadLetter::new(rejected.origin, key, value, &rejected.rejection);
+    /// Dead letters for what was rejected. Only one that never became a fact carries its bytes,
+    /// which are those of `record`. A fact may be rejected long after it was read, so its letter
+    /// names its position, where its bytes stand; a letter is the same however records are batched.
+    pub(super) fn send_dead_letters(
+        &mut self,
+        record: Option<&SourceRecord>,
+    ) -> Result<(), DriveError> {
+        for Rejected { origin, stay, rejection } in std::mem::take(&mut self.rejected) {
+            let raw = record.filter(|record| stay.is_none() && record.origin == origin);
+            let known = stay.map(Codec::key);
+            let key = raw.and_then(|raw| raw.key.as_deref());
+            let key = key.or(known.as_deref().map(str::as_bytes));
+            let value = raw.map_or(&[][..], |raw| &raw.value);
+            let letter = DeadLetter::new(origin, key, value, &rejection);
             let payload = self.codec.encode(&letter)?;
             let envelope = json!({ "rejected_at": (self.clock)().to_string() });
-            self.push_output(OutputKind::DeadLetter, rejected.stay, payload, &envelope);
+            self.push_output(OutputKind::DeadLetter, stay, payload, &envelope);
         }
         Ok(())
     }
@@ -160,7 +255,7 @@ where
         payload: Vec<u8>,
         envelope: &serde_json::Value,
     ) {
-        if self.recorded.sent_before(&payload) {
+        if !self.sent_before.is_empty() && self.sent_before.remove(&Digest::of(&payload)) {
             return;
         }
         self.output_number += 1;

@@ -30,6 +30,11 @@ pub enum FactBody {
         replaces: FactId,
         observation: Observation,
     },
+    /// A film taken again or re-processed: `replaces` no longer holds, `film` does.
+    FilmCorrected {
+        replaces: FactId,
+        film: Film,
+    },
     /// Entered in error or of another patient: `fact` never held.
     Retracted {
         fact: FactId,

@@ -63,17 +63,20 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Walks all markers of a JPEG (ITU-T T.81 annex B) up to its end or to the end of the bytes.
+/// Walks all markers of a JPEG (ITU-T T.81 annex B) up to its end, which must be there.
 pub(super) fn jpeg(bytes: &[u8]) -> Result<Header, Rejection> {
     let mut cursor = Cursor { bytes, at: 0 };
     if cursor.take(2)? != [0xff, 0xd8] {
         return Err(undecodable("no JPEG start of image"));
     }
     let mut header = None;
-    let mut scans = 0;
+    let (mut scans, mut ended) = (0, false);
     while let Some(marker) = next_jpeg_marker(&mut cursor) {
         match marker {
-            0xd9 => break,
+            0xd9 => {
+                ended = true;
+                break;
+            }
             // Start of frame, of any coding; DHT, JPG and DAC share the range.
             0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
                 if header.is_some() {
@@ -97,6 +100,10 @@ pub(super) fn jpeg(bytes: &[u8]) -> Result<Header, Rejection> {
                 cursor.segment()?;
             }
         }
+    }
+    if !ended {
+        // The decoder would fill the rest with grey, and half a film would pass for a whole one.
+        return Err(undecodable("the JPEG was cut short: it has no end of image"));
     }
     header.filter(|_| scans > 0).ok_or_else(|| undecodable("a JPEG without frame or scan"))
 }
@@ -222,8 +229,20 @@ mod tests {
         let mut bytes = vec![0xff, 0xd8, 0xff, 0xc2, 0, 11, 8, 0, 64, 0, 64, 1, 1, 0x11, 0];
         let scan = [0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0x55];
         bytes.extend(scan.repeat(MAX_SCANS));
-        assert!(jpeg(&bytes).is_ok());
+        let end = [0xff, 0xd9];
+        assert!(jpeg(&[&bytes[..], &end].concat()).is_ok());
         bytes.extend(scan);
-        assert!(jpeg(&bytes).is_err());
+        assert!(jpeg(&[&bytes[..], &end].concat()).is_err());
+    }
+
+    /// The decoder would make a whole film of any part of one.
+    #[test]
+    fn a_jpeg_that_was_cut_short_is_refused() {
+        let mut bytes = vec![0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, 0, 64, 0, 64, 1, 1, 0x11, 0];
+        bytes.extend([0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0x55, 0xff, 0xd9]);
+        assert!(jpeg(&bytes).is_ok());
+        for end in 0..bytes.len() {
+            assert!(jpeg(&bytes[..end]).is_err(), "{end}");
+        }
     }
 }

@@ -2,13 +2,18 @@
 //!
 //! Answers leave in the order of the requests. A request whose deadline passes is answered at once
 //! as unscored, and its late score is dropped: the deadline's answer is the one that was given.
+//!
+//! Several tasks of a node share one thread and one model: [`Worker::share`] gives each its own
+//! handle. Their requests wait in one queue, first come first served, and a task that stops
+//! polling holds nobody up.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::ids::Ticket;
 use crate::ports::{Answer, Outcome, PredictionRequest, Predictor};
@@ -42,6 +47,9 @@ struct Job {
     number: u64,
     request: PredictionRequest,
     due: Option<Instant>,
+    reply: Sender<(u64, Outcome)>,
+    /// Gone when nobody waits for the outcome any more.
+    asker: Weak<()>,
 }
 
 /// A request not yet answered.
@@ -52,34 +60,52 @@ struct Pending {
     due: Option<Instant>,
 }
 
-/// A [`Predictor`] with a thread of its own.
+/// A [`Predictor`] whose model runs on a thread of its own, which its shares have in common.
 pub struct Worker {
     config: WorkerConfig,
     jobs: Option<Sender<Job>>,
     outcomes: Receiver<(u64, Outcome)>,
+    reply: Sender<(u64, Outcome)>,
     /// In the order of submission; the thread answers in the same order.
     pending: VecDeque<Pending>,
     next_number: u64,
-    thread: Option<JoinHandle<()>>,
+    alive: Arc<()>,
+    thread: Arc<Thread>,
 }
+
+/// The thread; whoever holds it last waits for its end.
+struct Thread(Mutex<Option<JoinHandle<()>>>);
 
 impl Worker {
     /// Starts the thread. Fails if the system has no thread to give.
     pub fn start(scorer: impl Score + 'static, config: WorkerConfig) -> std::io::Result<Self> {
         let bound = config.max_pending.max(1);
         let (jobs, incoming) = bounded::<Job>(bound);
-        let (outgoing, outcomes) = bounded(bound);
         let thread = std::thread::Builder::new()
             .name("predict".to_owned())
-            .spawn(move || run(scorer, &incoming, &outgoing))?;
-        Ok(Worker {
+            .spawn(move || run(scorer, &incoming))?;
+        Ok(Worker::on(Some(jobs), config, Arc::new(Thread(Mutex::new(Some(thread))))))
+    }
+
+    /// Another handle on the same thread and model, with requests and answers of its own.
+    pub fn share(&self) -> Worker {
+        Worker::on(self.jobs.clone(), self.config, Arc::clone(&self.thread))
+    }
+
+    fn on(jobs: Option<Sender<Job>>, config: WorkerConfig, thread: Arc<Thread>) -> Self {
+        // Room for every outcome that can be under way: those waited for, and as many again whose
+        // deadline has passed while they stood in the queue. So the thread never waits for us.
+        let (reply, outcomes) = bounded(2 * config.max_pending.max(1) + 1);
+        Worker {
             config,
-            jobs: Some(jobs),
+            jobs,
             outcomes,
+            reply,
             pending: VecDeque::new(),
             next_number: 0,
-            thread: Some(thread),
-        })
+            alive: Arc::new(()),
+            thread,
+        }
     }
 
     /// The oldest request's answer if its time has run out.
@@ -112,7 +138,8 @@ impl Predictor for Worker {
         }
         let due = self.config.deadline.and_then(|wait| Instant::now().checked_add(wait));
         let (ticket, epoch, number) = (request.ticket, request.epoch, self.next_number);
-        let job = Job { number, request, due };
+        let (reply, asker) = (self.reply.clone(), Arc::downgrade(&self.alive));
+        let job = Job { number, request, due, reply, asker };
         if let Some(jobs) = &self.jobs {
             match jobs.try_send(job) {
                 Err(TrySendError::Full(job)) => return Err(Box::new(job.request)),
@@ -144,17 +171,15 @@ impl Predictor for Worker {
             }
             let due = self.pending.front().and_then(|pending| pending.due);
             let pause = due.map_or(left, |due| left.min(due.saturating_duration_since(now)));
-            match self.outcomes.recv_timeout(pause) {
-                Ok((number, outcome)) => {
-                    if let Some(answer) = self.answer(number, outcome) {
-                        return Some(answer);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    let ended = Outcome::Unscored("the model's thread has ended".to_owned());
-                    return self.pending.pop_front().map(|pending| pending.answer(ended));
-                }
+            if self.thread.has_ended() && self.outcomes.is_empty() {
+                let ended = Outcome::Unscored("the model's thread has ended".to_owned());
+                return self.pending.pop_front().map(|pending| pending.answer(ended));
+            }
+            // Our own sender keeps the channel open, so this fails by its time only.
+            if let Ok((number, outcome)) = self.outcomes.recv_timeout(pause)
+                && let Some(answer) = self.answer(number, outcome)
+            {
+                return Some(answer);
             }
         }
     }
@@ -165,27 +190,40 @@ impl Predictor for Worker {
 }
 
 impl Drop for Worker {
-    /// Lets the thread finish the window it is at; the rest of the queue is dropped.
+    /// What this handle has asked for is passed over. The last one waits for the thread, which
+    /// finishes the window it is at.
     fn drop(&mut self) {
         self.jobs = None;
-        // Without a receiver the thread's next answer fails, which ends it before the next job.
-        self.outcomes = crossbeam_channel::never();
-        if let Some(thread) = self.thread.take() {
-            // A panic was already answered inside; there is nothing left to tell.
-            drop(thread.join());
-        }
+        self.alive = Arc::default();
     }
 }
 
-fn run(mut scorer: impl Score, incoming: &Receiver<Job>, outgoing: &Sender<(u64, Outcome)>) {
+impl Thread {
+    fn has_ended(&self) -> bool {
+        let thread = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        let thread = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // A panic was already answered inside; there is nothing left to tell.
+        drop(thread.map(JoinHandle::join));
+    }
+}
+
+fn run(mut scorer: impl Score, incoming: &Receiver<Job>) {
     while let Ok(job) = incoming.recv() {
+        if job.asker.strong_count() == 0 {
+            continue;
+        }
         let outcome = match job.due {
             Some(due) if Instant::now() >= due => late(None),
             _ => guarded(&mut scorer, &job.request),
         };
-        if outgoing.send((job.number, outcome)).is_err() {
-            return;
-        }
+        // There is room, unless the asker has gone meanwhile.
+        drop(job.reply.try_send((job.number, outcome)));
     }
 }
 
@@ -327,12 +365,30 @@ mod tests {
     }
 
     #[test]
+    fn shares_have_answers_of_their_own_and_do_not_hold_each_other_up() {
+        let mut worker = worker(4, None);
+        let (mut other, mut gone) = (worker.share(), worker.share());
+        gone.submit(request(99)).expect("room");
+        drop(gone);
+        // Never polled: its outcomes must not fill anything that the other needs.
+        for stay in 0..2 {
+            worker.submit(request(stay)).expect("room");
+        }
+        for stay in 10..13 {
+            other.submit(request(stay)).expect("room");
+            assert_eq!(other.poll(LONG).expect("an answer").ticket.stay, StayId(stay));
+        }
+        assert_eq!((worker.pending(), other.pending()), (2, 0));
+        drop(other);
+        assert_eq!(worker.poll(LONG).expect("an answer").ticket.stay, StayId(0));
+    }
+
+    #[test]
     fn an_ended_thread_still_answers() {
         let mut worker = worker(4, None);
         worker.jobs = None;
-        if let Some(thread) = worker.thread.take() {
-            thread.join().expect("ended");
-        }
+        let thread = worker.thread.0.lock().expect("whole").take();
+        thread.expect("started").join().expect("ended");
         worker.submit(request(1)).expect("taken");
         assert!(reason(worker.poll(LONG)).contains("thread has ended"));
     }

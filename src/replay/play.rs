@@ -19,6 +19,9 @@ const MAX_IDLE: Span = Span::HOUR;
 
 /// Where a replay goes: the local log, a broker, or a test.
 pub trait ReplaySink {
+    /// The replay's clock stands at `now`: whatever follows is appended then.
+    fn tick(&mut self, _now: EventTime) {}
+
     /// A record of a stay, for the stay's partition of `topic`.
     fn append(&mut self, topic: Topic, stay: StayId, record: &[u8]) -> Result<(), PortError>;
 
@@ -97,6 +100,7 @@ impl<'a> Player<'a> {
             return Ok(Step::Wait(wait));
         }
         if let Some(at) = at {
+            sink.tick(at);
             self.tell_labels(at, sink)?;
             self.virtual_time = at;
         }
@@ -196,12 +200,12 @@ impl<'a> Player<'a> {
     }
 }
 
-/// When an item is due; dead letters whose time is unknown and the last mark are due at once.
+/// When an item is due; dead letters whose time is unknown are due at once.
 fn time_of(item: &ReplayItem) -> Option<EventTime> {
     match item {
         ReplayItem::Event(event) => Some(event.available_at),
-        ReplayItem::Mark(EventTime::MAX) | ReplayItem::Rejected(_) => None,
         ReplayItem::Mark(time) => Some(*time),
+        ReplayItem::Rejected(_) => None,
     }
 }
 

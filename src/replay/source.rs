@@ -247,6 +247,10 @@ fn data_digest(tree: &Tree) -> Digest {
     Digest::of(text.as_bytes())
 }
 
+/// From the last event to the last mark: longer than a fact waits for its admission and than an
+/// open stay may be silent.
+const AFTERMATH: Span = Span::hours(48);
+
 /// When the feeds promise that they have said everything up to a time. Marks stand at multiples of
 /// `every`: one soon after something happened and one right before the next event, so that a pause
 /// of years costs two marks and not millions.
@@ -254,11 +258,17 @@ struct Marks {
     every: i64,
     told: EventTime,
     last_event: Option<EventTime>,
+    ended: bool,
 }
 
 impl Marks {
     fn new(every: Span) -> Self {
-        Marks { every: every.as_millis().max(1), told: EventTime::MIN, last_event: None }
+        Marks {
+            every: every.as_millis().max(1),
+            told: EventTime::MIN,
+            last_event: None,
+            ended: false,
+        }
     }
 
     /// A mark that is due before an event that becomes available at `at`.
@@ -284,11 +294,13 @@ impl Marks {
         self.last_event = Some(at);
     }
 
-    /// The end of every feed, once.
+    /// The mark that ends the recording, once: far enough behind the last event that whatever
+    /// waits is decided, and near enough that the last stays can still be looked at.
     fn last(&mut self) -> Option<EventTime> {
-        let first_time = self.told < EventTime::MAX;
-        self.told = EventTime::MAX;
-        first_time.then_some(EventTime::MAX)
+        let last_event = self.last_event.filter(|_| !self.ended)?;
+        self.ended = true;
+        self.told = last_event + AFTERMATH;
+        Some(self.told)
     }
 }
 
@@ -347,7 +359,7 @@ mod tests {
             [0, 5, 10, 185, 190]
                 .map(minute)
                 .into_iter()
-                .chain([EventTime::MAX])
+                .chain([minute(191) + AFTERMATH])
                 .collect::<Vec<_>>()
         );
     }

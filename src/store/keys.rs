@@ -20,6 +20,8 @@ pub enum Key {
     Window { stay: StayId, t: EventTime, revision: u32 },
     /// How far a feed has promised in one partition of one topic.
     FeedMark { topic: Topic, partition: u32, feed: FeedId },
+    /// What the driver has counted in one partition.
+    Counts { partition: u32 },
 }
 
 /// The kinds of keys; the discriminant is the tag on disk and must never change.
@@ -31,6 +33,7 @@ pub enum Kind {
     Film = 3,
     Window = 4,
     FeedMark = 5,
+    Counts = 6,
 }
 
 /// The store's own keys.
@@ -55,11 +58,11 @@ impl Kind {
         vec![self as u8]
     }
 
-    /// The prefix of the keys of this kind that belong to `stay`. Feed marks belong to none, and
-    /// their prefix is that of the kind.
+    /// The prefix of the keys of this kind that belong to `stay`. Feed marks and counts belong to
+    /// none, and their prefix is that of the kind.
     pub fn prefix_of(self, stay: StayId) -> Vec<u8> {
         let mut bytes = self.prefix();
-        if self != Kind::FeedMark {
+        if !matches!(self, Kind::FeedMark | Kind::Counts) {
             bytes.extend_from_slice(&stay.0.to_be_bytes());
         }
         bytes
@@ -74,6 +77,7 @@ impl Key {
             Key::Film { .. } => Kind::Film,
             Key::Window { .. } => Kind::Window,
             Key::FeedMark { .. } => Kind::FeedMark,
+            Key::Counts { .. } => Kind::Counts,
         }
     }
 
@@ -100,6 +104,7 @@ impl Key {
                 bytes.extend_from_slice(&partition.to_be_bytes());
                 bytes.push(feed.0);
             }
+            Key::Counts { partition } => bytes.extend_from_slice(&partition.to_be_bytes()),
         }
         bytes
     }
@@ -121,6 +126,7 @@ impl Key {
                 partition: u32::from_be_bytes(fields.take()?),
                 feed: FeedId(fields.byte()?),
             },
+            6 => Key::Counts { partition: u32::from_be_bytes(fields.take()?) },
             _ => return None,
         };
         fields.0.is_empty().then_some(key)
@@ -219,6 +225,7 @@ mod tests {
             (0usize..4, any::<u32>(), any::<u8>()).prop_map(|(topic, partition, feed)| {
                 Key::FeedMark { topic: Topic::ALL[topic], partition, feed: FeedId(feed) }
             }),
+            any::<u32>().prop_map(|partition| Key::Counts { partition }),
         ]
     }
 

@@ -197,6 +197,7 @@ impl Ledger {
             commit: self.number,
             positions: self.positions(),
             outbox,
+            last_output: self.last_output,
             config_digest: self.config,
             journal: self.journal,
         }

@@ -83,6 +83,27 @@ pub fn load(store: &impl StateStore, n_feeds: usize) -> Result<(Watermark, Vec<S
     Ok((load_marks(store, n_feeds)?, stays.collect()))
 }
 
+/// Adds what the driver has counted in a partition: a value like any other, so that it is never
+/// ahead of the state or behind it.
+pub fn put_counts<T: Serialize>(
+    partition: u32,
+    counts: &T,
+    commit: &mut Commit,
+) -> Result<(), PortError> {
+    commit.puts.push((Key::Counts { partition }.encode(), value(counts)?));
+    Ok(())
+}
+
+/// What the driver had counted in a partition, if the store has it.
+pub fn counts<T: DeserializeOwned>(
+    store: &impl StateStore,
+    partition: u32,
+) -> Result<Option<T>, PortError> {
+    let Some(bytes) = store.get(&Key::Counts { partition }.encode())? else { return Ok(None) };
+    let counts = postcard::from_bytes(payload(&bytes)?);
+    counts.map(Some).map_err(|error| unreadable(&error.to_string()))
+}
+
 fn put_stay(stay: &mut Stay, commit: &mut Commit) -> Result<(), PortError> {
     let id = stay.id;
     commit.puts.push((Key::Head { stay: id }.encode(), value(&*stay)?));

@@ -7,7 +7,7 @@ use tracing::{debug, error, info, trace, warn};
 use super::Metrics;
 use crate::event::Rejection;
 use crate::event::risk::Triggers;
-use crate::ids::{FactId, Origin, StayId, Ticket, Topic};
+use crate::ids::{FeedId, Origin, StayId, Ticket};
 use crate::ports::Outcome;
 use crate::time::{EventTime, Span};
 
@@ -21,26 +21,22 @@ pub struct RecordRejected<'a> {
 /// A fact came after its own feed's marks had passed a window that should have held it.
 #[derive(Clone, Copy, Debug)]
 pub struct FactLate {
-    pub topic: Topic,
-    pub stay: StayId,
-    pub fact: FactId,
-    pub late_by: Span,
+    pub origin: Origin,
+    pub stay: Option<StayId>,
 }
 
 /// A fact that its stay has already.
 #[derive(Clone, Copy, Debug)]
 pub struct FactDuplicate {
-    pub topic: Topic,
-    pub stay: StayId,
-    pub fact: FactId,
+    pub origin: Origin,
+    pub stay: Option<StayId>,
 }
 
 /// A fact entered its stay's state. The most frequent happening: it logs at `trace`.
 #[derive(Clone, Copy, Debug)]
 pub struct FactUsed {
-    pub topic: Topic,
-    pub stay: StayId,
-    pub fact: FactId,
+    pub origin: Origin,
+    pub stay: Option<StayId>,
 }
 
 /// A window was sealed. Its triggers are a set, and it is counted once.
@@ -101,6 +97,14 @@ pub struct WatermarkAdvanced {
     pub lag: Span,
 }
 
+/// A feed fell silent, and the task passes it over by a mark of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct FeedPassed {
+    pub task: u32,
+    pub feed: FeedId,
+    pub to: EventTime,
+}
+
 /// A store is open and its task can read on.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreRecovered {
@@ -124,10 +128,8 @@ pub struct TaskPaused {
 pub enum PauseCause {
     /// The predictor's queue is full.
     Predictor,
-    /// The outlet does not take outputs.
-    Outlet,
-    /// A commit failed and is tried again.
-    Store,
+    /// Source, journal or outlet failed in a way that passes; it is tried again after a while.
+    Transport,
 }
 
 /// A paused task reads again.
@@ -148,7 +150,7 @@ fn count(on: impl FnOnce(&Metrics)) {
 impl RecordRejected<'_> {
     pub fn emit(&self) {
         let Rejection { reason, detail } = self.rejection;
-        warn!(reason = reason.code(), %detail, origin = %self.origin, "record rejected");
+        info!(reason = reason.code(), %detail, origin = %self.origin, "record rejected");
         count(|metrics| self.count(metrics));
     }
 
@@ -160,28 +162,22 @@ impl RecordRejected<'_> {
 
 impl FactLate {
     pub fn emit(&self) {
-        let (topic, stay, fact, late_by) = (self.topic.name(), self.stay, self.fact, self.late_by);
-        info!(topic, %stay, %fact, %late_by, "fact late");
-        count(|metrics| self.count(metrics));
-    }
-
-    fn count(&self, metrics: &Metrics) {
-        metrics.facts_late.of(self.topic).inc();
-        metrics.fact_lateness.observe(seconds(self.late_by));
+        debug!(origin = %self.origin, stay = self.stay.map(|stay| stay.0), "fact late");
+        count(|metrics| metrics.facts_late.of(self.origin.topic).inc());
     }
 }
 
 impl FactDuplicate {
     pub fn emit(&self) {
-        debug!(topic = self.topic.name(), stay = %self.stay, fact = %self.fact, "fact duplicate");
-        count(|metrics| metrics.facts_duplicate.of(self.topic).inc());
+        debug!(origin = %self.origin, stay = self.stay.map(|stay| stay.0), "fact duplicate");
+        count(|metrics| metrics.facts_duplicate.of(self.origin.topic).inc());
     }
 }
 
 impl FactUsed {
     pub fn emit(&self) {
-        trace!(topic = self.topic.name(), stay = %self.stay, fact = %self.fact, "fact used");
-        count(|metrics| metrics.facts_used.of(self.topic).inc());
+        trace!(origin = %self.origin, stay = self.stay.map(|stay| stay.0), "fact used");
+        count(|metrics| metrics.facts_used.of(self.origin.topic).inc());
     }
 }
 
@@ -230,6 +226,13 @@ impl<'a> PredictionAnswered<'a> {
         let latency_ms = self.latency.as_millis() as u64;
         match self.status {
             PredictionStatus::Scored => debug!(%ticket, status, latency_ms, "prediction answered"),
+            // As a window without a film is, which is nobody's fault.
+            PredictionStatus::Degraded => {
+                info!(%ticket, status, reason, latency_ms, "prediction answered");
+            }
+            PredictionStatus::Dropped => {
+                debug!(%ticket, status, reason, latency_ms, "prediction answered");
+            }
             _ => warn!(%ticket, status, reason, latency_ms, "prediction answered"),
         }
         count(|metrics| self.count(metrics));
@@ -271,6 +274,14 @@ impl WatermarkAdvanced {
     }
 }
 
+impl FeedPassed {
+    pub fn emit(&self) {
+        let feed = self.feed.0;
+        warn!(task = self.task, feed, to = %self.to, "silent feed passed over");
+        count(|metrics| metrics.feed_passed.with_label_values(&[feed.to_string()]).inc());
+    }
+}
+
 impl StoreRecovered {
     pub fn emit(&self) {
         let StoreRecovered { task, commit, values, rebuilt, took } = *self;
@@ -293,15 +304,19 @@ impl PauseCause {
     pub const fn name(self) -> &'static str {
         match self {
             PauseCause::Predictor => "predictor",
-            PauseCause::Outlet => "outlet",
-            PauseCause::Store => "store",
+            PauseCause::Transport => "transport",
         }
     }
 }
 
 impl TaskPaused {
     pub fn emit(&self) {
-        warn!(task = self.task, cause = self.cause.name(), "task paused");
+        let (task, cause) = (self.task, self.cause.name());
+        match self.cause {
+            // Part of the work at full speed.
+            PauseCause::Predictor => debug!(task, cause, "task paused"),
+            PauseCause::Transport => warn!(task, cause, "task paused"),
+        }
         count(|metrics| {
             metrics.task_paused.with_label_values(&[self.task.to_string()]).set(1);
             metrics.task_pauses.with_label_values(&[self.cause.name()]).inc();
@@ -312,7 +327,7 @@ impl TaskPaused {
 impl TaskResumed {
     pub fn emit(&self) {
         let paused_ms = self.paused_for.as_millis() as u64;
-        info!(task = self.task, paused_ms, "task resumed");
+        debug!(task = self.task, paused_ms, "task resumed");
         count(|metrics| {
             metrics.task_paused.with_label_values(&[self.task.to_string()]).set(0);
             metrics.task_paused_time.observe(self.paused_for.as_secs_f64());
@@ -326,10 +341,6 @@ fn trigger_set(triggers: Triggers) -> String {
     let names = [(hour, "hour"), (landmark, "landmark"), (film, "film"), (request, "request")];
     let set: Vec<&str> = names.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
     if set.is_empty() { "none".to_owned() } else { set.join("+") }
-}
-
-fn seconds(span: Span) -> f64 {
-    span.as_millis() as f64 / 1_000.0
 }
 
 #[cfg(test)]

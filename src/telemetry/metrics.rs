@@ -18,7 +18,6 @@ pub mod name {
     pub const RECORDS_REJECTED: &str = "nowcxr_records_rejected_total";
     pub const FACTS_USED: &str = "nowcxr_facts_used_total";
     pub const FACTS_LATE: &str = "nowcxr_facts_late_total";
-    pub const FACT_LATENESS: &str = "nowcxr_fact_lateness_seconds";
     pub const FACTS_DUPLICATE: &str = "nowcxr_facts_duplicate_total";
     pub const WINDOWS_SEALED: &str = "nowcxr_windows_sealed_total";
     pub const PREDICTIONS_REQUESTED: &str = "nowcxr_predictions_requested_total";
@@ -27,6 +26,7 @@ pub mod name {
     pub const COMMIT_PUTS: &str = "nowcxr_commit_puts";
     pub const WATERMARK: &str = "nowcxr_watermark_timestamp_seconds";
     pub const WATERMARK_LAG: &str = "nowcxr_watermark_lag_seconds";
+    pub const FEED_PASSED: &str = "nowcxr_feed_passed_total";
     pub const STORE_RECOVERY_TIME: &str = "nowcxr_store_recovery_seconds";
     pub const TASK_PAUSED: &str = "nowcxr_task_paused";
     pub const TASK_PAUSES: &str = "nowcxr_task_pauses_total";
@@ -41,8 +41,6 @@ const PUT_BUCKETS: [f64; 7] = [1.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 10_000.0]
 /// From a cached answer to its deadline and beyond.
 const PREDICTION_BUCKETS: [f64; 11] =
     [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0];
-/// From a minute to a week: event time, not the machine's.
-const LATENESS_BUCKETS: [f64; 7] = [60.0, 600.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0, 604_800.0];
 /// From an empty store to a full ward's, and waits of a task.
 const LONG_BUCKETS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0];
 
@@ -67,7 +65,6 @@ pub struct Metrics {
     pub(super) records_rejected: IntCounterVec,
     pub(super) facts_used: ByTopic,
     pub(super) facts_late: ByTopic,
-    pub(super) fact_lateness: Histogram,
     pub(super) facts_duplicate: ByTopic,
     pub(super) windows_sealed: IntCounterVec,
     pub(super) predictions_requested: IntCounter,
@@ -76,6 +73,7 @@ pub struct Metrics {
     pub(super) commit_puts: Histogram,
     pub(super) watermark: IntGaugeVec,
     pub(super) watermark_lag: IntGaugeVec,
+    pub(super) feed_passed: IntCounterVec,
     pub(super) store_recovery_time: HistogramVec,
     pub(super) task_paused: IntGaugeVec,
     pub(super) task_pauses: IntCounterVec,
@@ -149,11 +147,6 @@ impl Metrics {
             )?,
             facts_used: make.by_topic(name::FACTS_USED, "Facts that entered a stay's state.")?,
             facts_late: make.by_topic(name::FACTS_LATE, "Facts that their feed had passed.")?,
-            fact_lateness: make.histogram(
-                name::FACT_LATENESS,
-                "Event time by which a feed's marks had passed a late fact.",
-                &LATENESS_BUCKETS,
-            )?,
             facts_duplicate: make.by_topic(name::FACTS_DUPLICATE, "Facts known already.")?,
             windows_sealed: make.counters(
                 name::WINDOWS_SEALED,
@@ -179,6 +172,11 @@ impl Metrics {
                 name::WATERMARK_LAG,
                 "How far the watermark lies behind the clock or the replay's clock.",
                 &task,
+            )?,
+            feed_passed: make.counters(
+                name::FEED_PASSED,
+                "Marks that tasks made for silent feeds, by the feed's place in feeds.list.",
+                &["feed"],
             )?,
             store_recovery_time: make.histograms(
                 name::STORE_RECOVERY_TIME,

@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
 pub use happening::{
-    Committed, FactDuplicate, FactLate, FactUsed, PauseCause, PredictionAnswered,
+    Committed, FactDuplicate, FactLate, FactUsed, FeedPassed, PauseCause, PredictionAnswered,
     PredictionRequested, PredictionStatus, RecordRejected, StoreRecovered, TaskPaused, TaskResumed,
     WatermarkAdvanced, WindowSealed,
 };

@@ -12,13 +12,17 @@ use crate::event::{
     ViewPosition,
 };
 use crate::ids::{Digest, FactId, FeedId, StayId, Topic};
-use crate::time::EventTime;
+use crate::time::{EventTime, Span};
 
 /// 1990-01-01: no record of an intensive care unit in use is older.
 pub const EARLIEST: EventTime = EventTime::from_millis(631_152_000_000);
 
 /// 2212-01-01: MIMIC's shifted dates end before 2212.
 pub const LATEST: EventTime = EventTime::from_millis(7_636_723_200_000);
+
+/// How much later than its availability a fact may claim to have been observed: clocks differ, and
+/// charts are filled in ahead, but not by more.
+const MAX_AHEAD: Span = Span::hours(24);
 
 /// No human has been older.
 const MAX_AGE_YEARS: i32 = 130;
@@ -339,7 +343,12 @@ fn not_a_number(detail: &str) -> Rejection {
 
 fn check_times(observed_at: EventTime, available_at: EventTime) -> Result<(), Rejection> {
     check_time("observed_at", observed_at)?;
-    check_time("available_at", available_at)
+    check_time("available_at", available_at)?;
+    if observed_at <= available_at + MAX_AHEAD {
+        return Ok(());
+    }
+    let detail = format!("observed_at {observed_at} is long after available_at {available_at}");
+    Err(Rejection::new(Reason::AbsurdTime, detail))
 }
 
 fn check_time(field: &str, at: EventTime) -> Result<(), Rejection> {

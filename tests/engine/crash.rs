@@ -1,7 +1,7 @@
 //! A crash at any call to the outside, then a resume, equals no crash: the loop is run over the
 //! memory twin of the store, and every port can fail before or after it has done its work.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,11 +20,11 @@ use nowcxr::ports::{
 };
 use nowcxr::store::memory::MemoryStore;
 use nowcxr::time::WallTime;
-use nowcxr::wire::Codec;
 use nowcxr::wire::records::{
     Admit, Code, CodeSystem, Discharge, MarkRecord, ObservationStatus, RecordedValue, StayChange,
     StayEventRecord, VitalEvent,
 };
+use nowcxr::wire::{Codec, JournalInput};
 
 use crate::support::{Record, identity, scores};
 use crate::workload::{Faults, ward};
@@ -57,6 +57,10 @@ struct World {
     store: Rc<RefCell<Option<MemoryStore>>>,
     outputs: Rc<RefCell<Vec<Output>>>,
     journal: Rc<RefCell<Vec<JournalRecord>>>,
+    /// Deadline and feed timeout; so short that it depends on the machine when they pass.
+    haste: Option<Duration>,
+    /// Questions that were put to the model.
+    n_asked: Rc<Cell<u64>>,
 }
 
 struct Log {
@@ -174,8 +178,7 @@ impl Journal for Diary {
 }
 
 /// Answers from the request alone, newest question first, two at a time.
-#[derive(Default)]
-struct Oracle(VecDeque<PredictionRequest>);
+struct Oracle(VecDeque<PredictionRequest>, Rc<Cell<u64>>);
 
 impl Predictor for Oracle {
     fn submit(&mut self, request: PredictionRequest) -> Result<(), Box<PredictionRequest>> {
@@ -183,6 +186,7 @@ impl Predictor for Oracle {
             return Err(Box::new(request));
         }
         self.0.push_front(request);
+        self.1.set(self.1.get() + 1);
         Ok(())
     }
 
@@ -239,11 +243,13 @@ impl World {
             store,
             outlet: Out(self.clone()),
             journal: Diary(self.clone()),
-            predictor: Oracle::default(),
+            predictor: Oracle(VecDeque::new(), Rc::clone(&self.n_asked)),
         };
         let options = DriveOptions {
             commit_every: Duration::ZERO,
             idle_wait: Duration::ZERO,
+            deadline: self.haste,
+            feed_timeout: self.haste,
             ..DriveOptions::default()
         };
         let task = Task::new(EngineConfig::default(), identity());
@@ -305,7 +311,7 @@ fn encode(codec: &Codec, record: &Record) -> Option<Vec<u8>> {
         FactBody::Retracted { fact } => {
             measured(RecordedValue::Missing, ObservationStatus::EnteredInError, Some(*fact))
         }
-        FactBody::Filmed(_) => return None,
+        FactBody::Filmed(_) | FactBody::FilmCorrected { .. } => return None,
         FactBody::Stay(change) => {
             let change = match change {
                 StayEvent::Admitted(a) => StayChange::Admit(Admit {
@@ -373,6 +379,49 @@ fn a_crash_at_any_call_then_a_resume_equals_no_crash() {
     }
     assert!(n_crashes > 300, "only {n_crashes} runs crashed");
     assert!(n_events > 200, "only {n_events} outputs were compared");
+}
+
+#[test]
+fn derived_marks_and_deadlines_are_rebuilt_as_they_fell() {
+    let haste = Duration::from_micros(300);
+    println!("wards 0..{WARDS}, deadline and feed timeout {haste:?}");
+    let (mut n_events, mut n_derived, mut n_overdue) = (0, 0, 0);
+    for seed in 0..WARDS {
+        let world = World { haste: Some(haste), ..World::of(seed) };
+        // One feed never speaks of its progress, and some answers come too late.
+        let marks = |r: &SourceRecord| r.key.is_none() && r.origin.topic == Topic::Lab;
+        let spoken: Vec<SourceRecord> =
+            world.records.iter().filter(|r| !marks(r)).cloned().collect();
+        let world = World { records: Rc::new(spoken), ..world };
+        world.run().unwrap();
+        let expected = world.payloads();
+        let codec = codec();
+        for record in world.journal.borrow().iter() {
+            match codec.decode_journal(&record.input).unwrap().1 {
+                JournalInput::DerivedMark(_) => n_derived += 1,
+                JournalInput::Deadline(_) => n_overdue += 1,
+                _ => {}
+            }
+        }
+        n_events += expected.len();
+
+        // The same inputs and journal, another machine: no state, no haste, nobody to ask.
+        let journal = world.journal.borrow().clone();
+        let rebuilt = World {
+            records: Rc::clone(&world.records),
+            store: Rc::new(RefCell::new(Some(MemoryStore::crashable()))),
+            journal: Rc::new(RefCell::new(journal)),
+            ..World::default()
+        };
+        rebuilt.run().unwrap();
+        let payloads = rebuilt.payloads();
+        let n_new = payloads.iter().filter(|payload| !expected.contains(payload)).count();
+        assert!(payloads == expected, "ward {seed}: {n_new} of {} differ", payloads.len());
+        assert_eq!(rebuilt.n_asked.get(), 0, "ward {seed}: a window was predicted twice");
+        assert_eq!(rebuilt.journal.borrow().len(), world.journal.borrow().len());
+    }
+    println!("{n_events} outputs, {n_derived} derived marks, {n_overdue} deadlines");
+    assert!(n_events > 100 && n_derived > 20, "{n_events} outputs, {n_derived} derived marks");
 }
 
 #[test]

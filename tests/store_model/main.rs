@@ -54,6 +54,7 @@ impl Model {
                 .map(|(&(topic, partition), &next)| Position { topic, partition, next })
                 .collect(),
             outbox: self.outbox.iter().filter(|o| o.number > self.sent).cloned().collect(),
+            last_output: self.last_output,
             config_digest: (self.number > 0).then(config),
             journal: self.journal,
         }
@@ -271,7 +272,7 @@ fn one_process_at_a_time() {
     assert_eq!(open(dir.path()).1, Recovery::Clean);
 }
 
-/// Run by hand: `cargo test --release --test store_model speed -- --nocapture` with `NOWCXR_SLOW=1`.
+/// By hand: `NOWCXR_SLOW=1 cargo test --release --test store_model speed -- --nocapture`.
 #[test]
 fn speed() {
     if std::env::var_os("NOWCXR_SLOW").is_none() {

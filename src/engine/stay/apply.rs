@@ -172,6 +172,10 @@ impl Stay {
                 );
                 self.correct(replaces, seq, effective, context, effects);
             }
+            FactBody::FilmCorrected { replaces, film } => {
+                self.take_film(&fact, film, seq, effective);
+                self.correct(replaces, seq, effective, context, effects);
+            }
             FactBody::Retracted { fact } => self.retract(fact, seq, effective, context, effects),
         }
     }

@@ -79,7 +79,7 @@ fn tie_of(fact: &Fact) -> u64 {
         FactBody::Observed(observation) | FactBody::Corrected { observation, .. } => {
             observation.value().to_bits()
         }
-        FactBody::Filmed(film) => first_8(&film.digest.0),
+        FactBody::Filmed(film) | FactBody::FilmCorrected { film, .. } => first_8(&film.digest.0),
         FactBody::Retracted { fact } => fact.key(),
         FactBody::Stay(_) => 0,
     };

@@ -130,13 +130,13 @@ impl Variable {
             Some(i) => Rejection::new(
                 Reason::UnitSuspect,
                 format!(
-                    "{code}: {value} {declared} is impossible, {} would be plausible",
+                    "{code}: {value:?} {declared} is impossible, {} would be plausible",
                     self.units[i].ucum
                 ),
             ),
             None => Rejection::new(
                 Reason::Implausible,
-                format!("{code}: {value} {declared} is outside the plausible range"),
+                format!("{code}: {value:?} {declared} is outside the plausible range"),
             ),
         }
     }

@@ -89,5 +89,5 @@ pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, line: &str) {
 /// Errors of the client as a whole. They also reach the caller of whatever they make fail, so here
 /// they are only written down.
 pub(super) fn log_error(error: &KafkaError, reason: &str) {
-    tracing::warn!(target: "librdkafka", "{error}: {reason}");
+    tracing::debug!(target: "librdkafka", "{error}: {reason}");
 }

@@ -32,7 +32,7 @@ pub(super) fn port_error(doing: &str, bootstrap: &str, error: &KafkaError) -> Po
     }
     if is_passing(code) {
         return PortError::Retry(format!(
-            "{doing} failed: {code}; check that a broker runs at {bootstrap} (kafka.bootstrap)"
+            "{doing} failed: {code}; check that a broker runs at {bootstrap} (kafka.brokers)"
         ));
     }
     PortError::Reopen(format!("{doing} failed: {code}"))
@@ -54,9 +54,9 @@ fn for_a_person(code: Code) -> Option<&'static str> {
             "create the topic with as many partitions as the other inputs, set \
              kafka.create_topics, or correct kafka.prefix"
         }
-        Code::InvalidTopic => "correct kafka.prefix or kafka.app: letters, digits, '.', '_', '-'",
+        Code::InvalidTopic => "correct kafka.prefix or kafka.group: letters, digits, '.', '_', '-'",
         Code::TopicAuthorizationFailed => "ask for read and write rights on the topic",
-        Code::GroupAuthorizationFailed => "ask for rights on the consumer group (kafka.app)",
+        Code::GroupAuthorizationFailed => "ask for rights on the consumer group (kafka.group)",
         Code::ClusterAuthorizationFailed => "ask for the rights to create topics",
         Code::SaslAuthenticationFailed | Code::Authentication | Code::SSL => {
             "check user, secret and certificates under kafka.properties"
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_advice_names_the_setting() {
-        assert!(of(Code::AllBrokersDown).to_string().contains("a:1 (kafka.bootstrap)"));
+        assert!(of(Code::AllBrokersDown).to_string().contains("a:1 (kafka.brokers)"));
         assert!(of(Code::UnknownTopicOrPartition).to_string().contains("kafka.create_topics"));
     }
 }

@@ -153,7 +153,7 @@ pub struct KafkaGroup {
 }
 
 impl KafkaGroup {
-    /// Joins the group named by `kafka.app`. The topics must exist: see [`super::ensure_topics`].
+    /// Joins the group named by `kafka.group`. The topics must exist: see [`super::ensure_topics`].
     ///
     /// # Errors
     /// `Stop` when a setting is refused. That no broker answers shows in [`KafkaGroup::owned`].

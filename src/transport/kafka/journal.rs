@@ -138,7 +138,7 @@ fn to_journal(message: &BorrowedMessage<'_>, topic: &str) -> Result<JournalRecor
         .ok_or_else(|| {
         PortError::Stop(format!(
             "kafka topic {topic}: the record at {}@{} is no journal record; give this \
-                 application a kafka.app of its own",
+                 application a kafka.group of its own",
             message.partition(),
             message.offset()
         ))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::{AppendTime, KafkaConfig};
 use crate::ids::Topic;
 use crate::ports::OutputKind;
 
@@ -91,6 +92,27 @@ fn default_delivery() -> u64 {
     30_000
 }
 
+impl From<&KafkaConfig> for KafkaSettings {
+    fn from(config: &KafkaConfig) -> Self {
+        let millis = config.delivery_timeout.as_millis();
+        KafkaSettings {
+            bootstrap: config.brokers.join(","),
+            app: config.group.clone(),
+            prefix: config.prefix.clone(),
+            create_topics: config.create_topics,
+            partitions: config.partitions,
+            replication: config.replication,
+            clock: match config.clock {
+                AppendTime::Broker => AppendClock::Broker,
+                AppendTime::Replay => AppendClock::Replay,
+            },
+            instance: config.instance.clone(),
+            delivery_timeout_ms: u64::try_from(millis).unwrap_or(u64::MAX),
+            properties: config.properties.0.clone(),
+        }
+    }
+}
+
 impl KafkaSettings {
     /// The defaults, for the cluster at `bootstrap`.
     pub fn new(bootstrap: impl Into<String>) -> Self {
@@ -124,12 +146,17 @@ impl KafkaSettings {
         format!("{}{name}", self.prefix)
     }
 
+    /// Name of the topic of labels, which a replay writes and nothing here reads.
+    pub fn labels(&self) -> String {
+        format!("{}label", self.prefix)
+    }
+
     pub fn journal(&self) -> String {
         format!("{}-journal", self.app)
     }
 
     /// Names of the input topics, in the order of [`Topic::ALL`].
-    pub(super) fn inputs(&self) -> [String; 4] {
+    pub fn inputs(&self) -> [String; 4] {
         Topic::ALL.map(|topic| self.input(topic))
     }
 

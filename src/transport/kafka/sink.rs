@@ -4,13 +4,15 @@ use super::delivery::{Delivery, Outgoing};
 use super::settings::KafkaSettings;
 use super::topics::ensure_topics;
 use crate::ids::Topic;
-use crate::ports::PortError;
+use crate::ports::{OutputKind, PortError};
 use crate::time::WallTime;
 
 /// Appends records to the input topics. Order is kept within each partition.
 pub struct KafkaSink {
     delivery: Delivery,
     topics: [String; 4],
+    labels: String,
+    dead_letters: String,
     partitions: u32,
 }
 
@@ -26,7 +28,13 @@ impl KafkaSink {
         partitions: u32,
     ) -> Result<Self, PortError> {
         let delivery = Delivery::open(settings, "sink")?;
-        Ok(KafkaSink { delivery, topics: settings.inputs(), partitions })
+        Ok(KafkaSink {
+            delivery,
+            topics: settings.inputs(),
+            labels: settings.labels(),
+            dead_letters: settings.output(OutputKind::DeadLetter),
+            partitions,
+        })
     }
 
     pub fn partitions(&self) -> u32 {
@@ -62,9 +70,24 @@ impl KafkaSink {
         Ok(())
     }
 
+    /// Appends what turned out to be true of a stay; no input topic ever holds it.
+    pub fn label(&mut self, key: &[u8], value: &[u8]) -> Result<(), PortError> {
+        self.delivery.enqueue(beside(&self.labels, Some(key), value))
+    }
+
+    /// Appends the dead letter of a row that became no record.
+    pub fn dead_letter(&mut self, key: Option<&[u8]>, value: &[u8]) -> Result<(), PortError> {
+        self.delivery.enqueue(beside(&self.dead_letters, key, value))
+    }
+
     /// Waits until all that was appended is durable. Call it before the end, and before a resume
     /// point is written down.
     pub fn flush(&mut self) -> Result<(), PortError> {
         self.delivery.finish()
     }
+}
+
+/// A record of a topic that is no input: it is stamped by the machine's clock.
+fn beside<'a>(topic: &'a str, key: Option<&'a [u8]>, value: &'a [u8]) -> Outgoing<'a> {
+    Outgoing { topic, partition: None, key, value, at: None, headers: None }
 }

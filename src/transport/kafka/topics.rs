@@ -95,6 +95,7 @@ fn plans(settings: &KafkaSettings) -> Vec<Plan> {
         })
         .collect();
     plans.push(Plan { name: settings.journal(), is_co_partitioned: true, config: kept() });
+    plans.push(Plan { name: settings.labels(), is_co_partitioned: false, config: kept() });
     for kind in [OutputKind::Risk, OutputKind::Alert, OutputKind::DeadLetter, OutputKind::View] {
         let mut config = kept();
         if kind == OutputKind::View {

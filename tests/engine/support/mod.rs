@@ -105,6 +105,11 @@ impl Builder {
         self.body(FactBody::Filmed(Film { digest, view: ViewPosition::Ap }))
     }
 
+    pub fn replaces_film(self, replaces: &str, name: &str) -> Record {
+        let film = Film { digest: Digest::of(name.as_bytes()), view: ViewPosition::Ap };
+        self.body(FactBody::FilmCorrected { replaces: FactId::from_name(replaces), film })
+    }
+
     pub fn admits(self) -> Record {
         let unit = "MICU".into();
         let admission = Admission { age_years: 63, sex: Sex::Female, unit };

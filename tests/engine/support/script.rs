@@ -7,6 +7,7 @@
 //! admit 1 00:00
 //! vital 1 a v8=88 01:00 @01:05
 //! film 1 f 02:00 @02:15
+//! refilm 1 g f 02:00 @03:30
 //! correct 1 b a v8=90 01:00 @04:10
 //! retract 1 c a @05:10
 //! discharge 1 20:00 died
@@ -125,6 +126,10 @@ fn record(words: &[&str]) -> Record {
             build(Topic::Stay, &format!("end{stay}"), minutes(words[2])).discharges(disposition)
         }
         "film" => build(Topic::Imaging, words[2], minutes(words[3])).film(words[2]),
+        "refilm" => {
+            let record = build(Topic::Imaging, words[2], minutes(words[4]));
+            record.replaces_film(words[3], words[2])
+        }
         "correct" => {
             let (variable, value) = reading(words[4]);
             build(Topic::Lab, words[2], minutes(words[5])).corrects(words[3], variable, value)

@@ -1,0 +1,260 @@
+//! `nowcxr run`: the service over Kafka.
+//!
+//! One member of the consumer group a process, one task an owned partition, each on a thread of
+//! its own with a state of its own below `store.dir`; all share one model. First form: at least
+//! once, with event ids that make a repeat harmless. A task whose state is lost, or was another
+//! node's, is rebuilt from the inputs and its journal.
+
+mod serve;
+mod task;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::Args;
+
+use super::embedded::{self, FEATURE_CACHE_BYTES};
+use super::settings::ConfigArgs;
+use super::stop_on_signal;
+use crate::config::Config;
+use crate::event::dictionary::Dictionary;
+use crate::http::Health;
+use crate::ports::PortError;
+use crate::predict::{Pipeline, Worker, WorkerConfig};
+use crate::transport::kafka::{KafkaGroup, KafkaSettings, ensure_topics};
+use serve::Http;
+use task::{Node, Totals, run_task};
+
+/// How often the group, the tasks and the end are looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// Before a task that failed is opened again, at first and at most.
+const BACK_OFF: Duration = Duration::from_millis(500);
+const BACK_OFF_MAX: Duration = Duration::from_secs(15);
+/// A task that ran for so long has recovered: its next failure is a first one.
+const RECOVERED: Duration = Duration::from_secs(60);
+
+#[derive(Args)]
+pub struct RunArgs {
+    /// End once nothing has come for so many seconds and every window is answered.
+    #[arg(long, value_name = "SECONDS")]
+    until_idle: Option<u64>,
+}
+
+/// One task's thread.
+struct Running {
+    thread: JoinHandle<Result<(), PortError>>,
+    since: Instant,
+}
+
+/// When a task that failed may be opened again.
+#[derive(Clone, Copy)]
+struct Retry {
+    at: Instant,
+    wait: Duration,
+}
+
+/// How a membership of the consumer group ended.
+enum Left {
+    Stopped,
+    /// The group cannot be used any more; a new membership may.
+    Lost(String),
+}
+
+/// The process: its group and its tasks.
+struct Service {
+    node: Arc<Node>,
+    worker: Worker,
+    until_idle: Option<Duration>,
+    tasks: BTreeMap<u32, Running>,
+    retries: BTreeMap<u32, Retry>,
+}
+
+pub fn run(args: &RunArgs, settings: &ConfigArgs) -> Result<ExitCode> {
+    let config = settings.load()?;
+    let stop = stop_on_signal()?;
+    let health = Arc::new(Health::new());
+    let http = config.http.map(|address| Http::start(address, &health)).transpose()?;
+    let started = Instant::now();
+    let served = serve(config, args, Arc::clone(&stop), health);
+    if let Some(http) = http {
+        http.stop()?;
+    }
+    let totals = served?;
+    println!("{}", totals.to_json(started.elapsed()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(
+    config: Config,
+    args: &RunArgs,
+    stop: Arc<AtomicBool>,
+    health: Arc<Health>,
+) -> Result<Totals> {
+    let dictionary = Dictionary::builtin(config.profile)?;
+    let settings = KafkaSettings::from(&config.kafka);
+    let Some(partitions) = await_topics(&settings, &stop)? else { return Ok(Totals::default()) };
+    let pipeline =
+        Pipeline::open(&config.predict.model, FEATURE_CACHE_BYTES).with_context(|| {
+            format!("the model in {} cannot be used", config.predict.model.display())
+        })?;
+    let identity = embedded::identity(&config, &dictionary, pipeline.model());
+    health.model_loaded();
+    // The loop has the deadline, so that a late answer can still become a revision.
+    let limits = WorkerConfig { max_pending: config.predict.queue, deadline: None };
+    let worker = Worker::start(pipeline, limits)?;
+    let node = Node::new(config, dictionary, settings, identity, partitions, health, stop);
+    let mut service = Service {
+        node: Arc::new(node),
+        worker,
+        until_idle: args.until_idle.map(Duration::from_secs),
+        tasks: BTreeMap::new(),
+        retries: BTreeMap::new(),
+    };
+    service.run()?;
+    Ok(service.node.totals())
+}
+
+/// Creates or checks the topics, waiting for the cluster; `None` when told to stop meanwhile.
+fn await_topics(settings: &KafkaSettings, stop: &AtomicBool) -> Result<Option<u32>> {
+    let mut wait = BACK_OFF;
+    while !stop.load(Ordering::Acquire) {
+        match ensure_topics(settings) {
+            Ok(partitions) => return Ok(Some(partitions)),
+            Err(PortError::Retry(why)) => tracing::warn!("{why}; trying again"),
+            Err(error) => return Err(error.into()),
+        }
+        thread::sleep(wait);
+        wait = (wait * 2).min(BACK_OFF_MAX);
+    }
+    Ok(None)
+}
+
+impl Service {
+    /// Serves until it is told to stop, or nothing has come for long enough.
+    fn run(&mut self) -> Result<()> {
+        let mut wait = BACK_OFF;
+        loop {
+            let joined = Instant::now();
+            let group = KafkaGroup::join(&self.node.settings)?;
+            let left = self.belong(group);
+            if left.is_err() {
+                self.node.stop.store(true, Ordering::Release);
+            }
+            // The first error is the one that counts.
+            let ended = self.end_tasks();
+            match left.and_then(|left| ended.map(|()| left))? {
+                Left::Stopped => return Ok(()),
+                Left::Lost(why) => tracing::warn!("{why}; joining the consumer group anew"),
+            }
+            wait = if joined.elapsed() > RECOVERED { BACK_OFF } else { wait };
+            thread::sleep(wait);
+            wait = (wait * 2).min(BACK_OFF_MAX);
+        }
+    }
+
+    /// Keeps a task for each partition that the group gives us.
+    fn belong(&mut self, mut group: KafkaGroup) -> Result<Left> {
+        let mut owned = BTreeSet::new();
+        loop {
+            if self.node.is_stopping() {
+                self.node.health.stopping();
+                return self.end_tasks().map(|()| Left::Stopped);
+            }
+            match group.owned(&owned, LOOK) {
+                Ok(now) => owned = now,
+                // The tasks hear the same and say so.
+                Err(PortError::Retry(why)) => tracing::debug!("{why}; trying again"),
+                Err(PortError::Reopen(why)) => return Ok(Left::Lost(why)),
+                Err(error) => return Err(error.into()),
+            }
+            self.reap(&owned)?;
+            for &partition in &owned {
+                self.start_if_due(&mut group, partition)?;
+            }
+            if self.is_idle(&owned) {
+                self.node.stop.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    fn start_if_due(&mut self, group: &mut KafkaGroup, partition: u32) -> Result<()> {
+        let waits = self.retries.get(&partition).is_some_and(|retry| Instant::now() < retry.at);
+        if waits || self.tasks.contains_key(&partition) {
+            return Ok(());
+        }
+        let source = match group.source(partition) {
+            Ok(source) => source,
+            // Taken away since we looked.
+            Err(PortError::Reopen(_) | PortError::Retry(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let (node, worker) = (Arc::clone(&self.node), self.worker.share());
+        let thread = thread::Builder::new()
+            .name(format!("task-{partition}"))
+            .spawn(move || run_task(&node, partition, source, worker))
+            .context("no thread for a task")?;
+        self.tasks.insert(partition, Running { thread, since: Instant::now() });
+        Ok(())
+    }
+
+    /// Takes note of tasks that have ended. What passes is tried again, what does not ends us.
+    fn reap(&mut self, owned: &BTreeSet<u32>) -> Result<()> {
+        let ended: Vec<u32> =
+            self.tasks.iter().filter(|(_, t)| t.thread.is_finished()).map(|(p, _)| *p).collect();
+        for partition in ended {
+            let Some(task) = self.tasks.remove(&partition) else { continue };
+            let ran = task.since.elapsed();
+            match join(task, partition)? {
+                Ok(()) => {}
+                Err(PortError::Reopen(why)) if !owned.contains(&partition) => {
+                    tracing::info!(task = partition, "{why}; the task has ended");
+                }
+                Err(PortError::Retry(why) | PortError::Reopen(why)) => {
+                    tracing::warn!(task = partition, "{why}; the task is opened anew");
+                    let last = self.retries.get(&partition).filter(|_| ran < RECOVERED);
+                    let wait = last.map_or(BACK_OFF, |last| (last.wait * 2).min(BACK_OFF_MAX));
+                    self.retries.insert(partition, Retry { at: Instant::now() + wait, wait });
+                }
+                Err(error) => bail!("task {partition}: {error}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for every task's end: told to stop, each finishes its commit; those of a lost group
+    /// end by their sources.
+    fn end_tasks(&mut self) -> Result<()> {
+        let mut first = Ok(());
+        for (partition, task) in std::mem::take(&mut self.tasks) {
+            let ended = match join(task, partition) {
+                Ok(Err(PortError::Stop(why))) => Err(anyhow!("task {partition}: {why}")),
+                Ok(Err(passing)) => {
+                    tracing::warn!(task = partition, "{passing}");
+                    Ok(())
+                }
+                Ok(Ok(())) => Ok(()),
+                Err(error) => Err(error),
+            };
+            first = first.and(ended);
+        }
+        first
+    }
+
+    fn is_idle(&self, owned: &BTreeSet<u32>) -> bool {
+        let Some(until) = self.until_idle else { return false };
+        let all_run = !owned.is_empty() && owned.iter().all(|p| self.tasks.contains_key(p));
+        if !all_run {
+            self.node.active();
+        }
+        all_run && self.node.idle_for() >= until
+    }
+}
+
+fn join(task: Running, partition: u32) -> Result<Result<(), PortError>> {
+    task.thread.join().map_err(|_| anyhow!("the thread of task {partition} panicked"))
+}

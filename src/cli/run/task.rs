@@ -1,0 +1,261 @@
+//! One task of the service: a partition's loop on a thread of its own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::cli::now;
+use crate::config::Config;
+use crate::drive::{Counts, Drive, DriveError, DriveOptions, Ports};
+use crate::engine::{Identity, Task};
+use crate::event::dictionary::Dictionary;
+use crate::http::Health;
+use crate::ports::{PortError, StateStore as _};
+use crate::predict::Worker;
+use crate::store::sled::{Recovery, SledStore, StoreError, StoreOptions};
+use crate::telemetry::{PauseCause, StoreRecovered, TaskPaused, TaskResumed};
+use crate::transport::kafka::{AppendClock, KafkaJournal, KafkaOutlet, KafkaSettings, KafkaSource};
+use crate::wire::Codec;
+
+/// Between two attempts while a broker does not answer, at first and at most.
+const BACK_OFF: Duration = Duration::from_millis(200);
+const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+/// Prepared films in memory, shared out among the tasks; some 650.
+const FILM_CACHE_BYTES: usize = 32 << 20;
+/// Less than this makes no sense for one task.
+const LEAST_CACHE_BYTES: u64 = 1 << 20;
+
+type KafkaDrive = Drive<KafkaSource, SledStore, KafkaOutlet, KafkaJournal, Worker>;
+
+/// What the tasks of this process have in common.
+pub struct Node {
+    pub settings: KafkaSettings,
+    pub stop: Arc<AtomicBool>,
+    pub health: Arc<Health>,
+    config: Config,
+    dictionary: Dictionary,
+    identity: Identity,
+    partitions: u32,
+    started: Instant,
+    /// Milliseconds after the start at which a task last had something to do.
+    active_ms: AtomicU64,
+    /// Of each partition what its task had counted when it last ended here.
+    counts: Mutex<BTreeMap<u32, Counts>>,
+}
+
+/// What the tasks that ran here have done since their state began.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    records: BTreeMap<&'static str, u64>,
+    windows: u64,
+    risk_events: BTreeMap<&'static str, u64>,
+}
+
+impl Totals {
+    fn add(&mut self, counts: &Counts) {
+        for (&(_, fate), n) in &counts.fates {
+            *self.records.entry(fate).or_default() += n;
+        }
+        self.windows += counts.sealed;
+        for (status, n) in &counts.events {
+            *self.risk_events.entry(status).or_default() += n;
+        }
+    }
+
+    /// One JSON object on one line.
+    pub fn to_json(&self, ran: Duration) -> String {
+        json!({
+            "records": self.records,
+            "windows": self.windows,
+            "risk_events": self.risk_events,
+            "wall_s": ran.as_secs_f64(),
+        })
+        .to_string()
+    }
+}
+
+impl Node {
+    pub fn new(
+        config: Config,
+        dictionary: Dictionary,
+        settings: KafkaSettings,
+        identity: Identity,
+        partitions: u32,
+        health: Arc<Health>,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        Node {
+            settings,
+            stop,
+            health,
+            config,
+            dictionary,
+            identity,
+            partitions: partitions.max(1),
+            started: Instant::now(),
+            active_ms: AtomicU64::new(0),
+            counts: Mutex::default(),
+        }
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Something was done just now.
+    pub fn active(&self) {
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.active_ms.fetch_max(ms, Ordering::AcqRel);
+    }
+
+    pub fn idle_for(&self) -> Duration {
+        let active = Duration::from_millis(self.active_ms.load(Ordering::Acquire));
+        self.started.elapsed().saturating_sub(active)
+    }
+
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.lock_counts().values().for_each(|counts| totals.add(counts));
+        totals
+    }
+
+    fn lock_counts(&self) -> MutexGuard<'_, BTreeMap<u32, Counts>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn options(&self, partition: u32) -> DriveOptions {
+        DriveOptions {
+            partition,
+            deadline: Some(self.config.predict.deadline),
+            feed_timeout: Some(self.config.feed_timeout),
+            event_time_is_wall_time: self.settings.clock == AppendClock::Broker,
+            film_cache_bytes: FILM_CACHE_BYTES / self.partitions as usize,
+            ..DriveOptions::default()
+        }
+    }
+
+    fn open_store(&self, partition: u32) -> Result<SledStore, PortError> {
+        let started = Instant::now();
+        let dir = self.config.store.dir.join(format!("task-{partition}"));
+        let share = self.config.store.cache_bytes / u64::from(self.partitions);
+        let options =
+            StoreOptions { cache_bytes: share.max(LEAST_CACHE_BYTES), ..StoreOptions::default() };
+        let (mut store, recovery) =
+            SledStore::open(&dir, &options).map_err(|error| match error {
+                // Another process may be about to give the partition up.
+                StoreError::Locked(_) => PortError::Reopen(error.to_string()),
+                error => error.into(),
+            })?;
+        self.check_config(&store, dir)?;
+        store.set_config_digest(self.identity.config_digest);
+        let health = store.health()?;
+        let rebuilt = matches!(recovery, Recovery::MovedAside { .. });
+        if let Recovery::MovedAside { to, why } = &recovery {
+            tracing::error!(task = partition, "the state was damaged ({why}) and lies in {to:?}");
+        }
+        StoreRecovered {
+            task: partition,
+            commit: health.commit,
+            values: health.entries,
+            rebuilt,
+            took: started.elapsed(),
+        }
+        .emit();
+        Ok(store)
+    }
+
+    /// State that another configuration or model made does not fit this one.
+    fn check_config(&self, store: &SledStore, dir: PathBuf) -> Result<(), PortError> {
+        let made_under = store.opened().config_digest;
+        if made_under.is_none_or(|digest| digest == self.identity.config_digest) {
+            return Ok(());
+        }
+        Err(PortError::Stop(format!(
+            "the state in {} was made under another configuration or model; go back to that, or \
+             name another store.dir and kafka.group to compute everything anew from the inputs",
+            dir.display()
+        )))
+    }
+
+    fn open(
+        &self,
+        partition: u32,
+        source: KafkaSource,
+        predictor: Worker,
+    ) -> Result<KafkaDrive, DriveError> {
+        let ports = Ports {
+            source,
+            store: self.open_store(partition)?,
+            outlet: KafkaOutlet::open(&self.settings)?,
+            journal: KafkaJournal::open(&self.settings, partition)?,
+            predictor,
+        };
+        let task = Task::new(self.config.engine.clone(), self.identity.clone());
+        let codec = Codec::new(&self.config.engine.feeds, self.dictionary.clone())?;
+        Drive::open(ports, task, codec, self.options(partition), now)
+    }
+}
+
+/// Runs the task of `partition` until the node stops, or something that it cannot mend happens.
+///
+/// # Errors
+/// `Retry` and `Reopen`: open it again, if the partition is still ours. `Stop`: a person must act.
+pub fn run_task(
+    node: &Node,
+    partition: u32,
+    source: KafkaSource,
+    predictor: Worker,
+) -> Result<(), PortError> {
+    node.health.task_assigned();
+    node.active();
+    let opened = node.open(partition, source, predictor);
+    let is_open = opened.is_ok();
+    let ended = opened.and_then(|mut drive| {
+        node.health.task_reading();
+        tracing::info!(task = partition, stays = drive.task().stays().len(), "task reads");
+        let ended = turn_to_end(node, partition, &mut drive);
+        node.lock_counts().insert(partition, drive.counts().clone());
+        ended
+    });
+    node.health.task_revoked(is_open);
+    node.active();
+    ended.map_err(|error| match error {
+        DriveError::Port(error) => error,
+        DriveError::Wire(_) => PortError::Stop(error.to_string()),
+    })
+}
+
+fn turn_to_end(node: &Node, partition: u32, drive: &mut KafkaDrive) -> Result<(), DriveError> {
+    let mut wait = BACK_OFF;
+    let mut paused: Option<Instant> = None;
+    while !node.is_stopping() {
+        match drive.turn() {
+            Ok(turn) => {
+                if let Some(since) = paused.take() {
+                    TaskResumed { task: partition, paused_for: since.elapsed() }.emit();
+                    wait = BACK_OFF;
+                }
+                if !turn.idle() {
+                    node.active();
+                }
+            }
+            Err(DriveError::Port(PortError::Retry(why))) if drive.is_whole() => {
+                if paused.is_none() {
+                    tracing::warn!(task = partition, "{why}; trying until it works");
+                    paused = Some(Instant::now());
+                    TaskPaused { task: partition, cause: PauseCause::Transport }.emit();
+                }
+                node.active();
+                thread::sleep(wait);
+                wait = (wait * 2).min(BACK_OFF_MAX);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    drive.finish()
+}

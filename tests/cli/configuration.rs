@@ -1,0 +1,68 @@
+//! What is wrong with a configuration is said at once, with its place, before anything is made.
+
+use super::support::{Ran, nowcxr, run};
+
+fn demo(dir: &std::path::Path, more: &[&str]) -> Ran {
+    let args: Vec<&str> =
+        ["demo", "--patients", "1", "--out", "out"].iter().chain(more).copied().collect();
+    run(dir, &args)
+}
+
+#[test]
+fn a_typo_is_answered_with_the_key_that_was_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = demo(dir.path(), &["--set", "engine.evry=1h"]).expect(1).err;
+    assert!(said.contains("engine.evry (--set) is unknown; did you mean engine.every?"), "{said}");
+    let said = demo(dir.path(), &["--set", "colour.red=1"]).expect(1).err;
+    assert!(said.contains("colour.red") && said.contains("the sections are"), "{said}");
+    assert!(!dir.path().join("out").exists(), "the demo began under a wrong configuration");
+}
+
+#[test]
+fn every_error_is_said_at_once_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = "[engine]\nevery = \"soon\"\nlate = \"maybe\"\n[store]\ncache_bytes = \"1 cup\"\n";
+    std::fs::write(dir.path().join("nowcxr.toml"), wrong).unwrap();
+    let args = ["demo", "--out", "out", "--set", "predict.batch=0"];
+    let mut command = nowcxr(dir.path(), &args);
+    command.env("NOWCXR_ENGINE__GRACE", "-3h");
+    let said = super::support::ended(command).expect(1).err;
+    assert!(said.contains("the configuration has 5 error(s)"), "{said}");
+    for (key, place) in [
+        ("engine.every", "nowcxr.toml"),
+        ("engine.late", "nowcxr.toml"),
+        ("store.cache_bytes", "nowcxr.toml"),
+        ("engine.grace", "NOWCXR_ENGINE__GRACE"),
+        ("predict.batch", "--set"),
+    ] {
+        let line = said.lines().find(|line| line.trim_start().starts_with(key));
+        assert!(line.is_some_and(|line| line.contains(place)), "{key} in {place}:\n{said}");
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = demo(dir.path(), &["--config", "nowhere.toml"]).expect(1).err;
+    assert!(said.contains("nowhere.toml") && said.contains("--config"), "{said}");
+    std::fs::write(dir.path().join("broken.toml"), "[engine\n").unwrap();
+    let said = demo(dir.path(), &["--config", "broken.toml"]).expect(1).err;
+    assert!(said.contains("broken.toml") && said.contains("is not TOML"), "{said}");
+}
+
+#[test]
+fn check_says_what_would_not_work_and_prints_the_reference() {
+    let dir = tempfile::tempdir().unwrap();
+    let reference = run(dir.path(), &["check", "--reference"]).expect(0).out;
+    std::fs::write(dir.path().join("nowcxr.toml"), &reference).unwrap();
+    let again = run(dir.path(), &["check", "--reference"]).expect(0).out;
+    assert_eq!(again, reference);
+    let report = run(dir.path(), &["check", "--json", "--set", "predict.model=nowhere"]).expect(1);
+    let report = report.json();
+    assert_eq!(report["ok"], false);
+    let checks = report["checks"].as_array().unwrap();
+    let failed = |row: &&serde_json::Value| row["verdict"] == "fail";
+    let failed: Vec<_> = checks.iter().filter(failed).collect();
+    assert!(failed.iter().any(|row| row["found"].to_string().contains("nowhere")), "{failed:?}");
+    assert!(failed.iter().all(|row| row["advice"] != ""), "{failed:?}");
+}

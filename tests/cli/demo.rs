@@ -1,0 +1,109 @@
+//! `demo` and `inspect`: the summary has every part, the files read back, the digest repeats.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use nowcxr::event::risk::RiskEvent;
+use nowcxr::wire::{RiskRecord, risk_to_json};
+use serde_json::Value;
+
+use super::support::{model, run};
+
+const QUICK: &str = "engine.every=2h";
+
+#[test]
+fn the_demo_says_the_same_twice_and_its_files_read_back() {
+    let Some(model) = model() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["demo", "--patients", "2", "--out", "out", "--set", &model, "--set", QUICK];
+    let page = run(dir.path(), &args).expect(0).out;
+    let first = std::fs::read(dir.path().join("out/risk.jsonl")).unwrap();
+    let summary = run(dir.path(), &[&args[..], &["--json"]].concat()).expect(0).json();
+    assert_eq!(std::fs::read(dir.path().join("out/risk.jsonl")).unwrap(), first);
+    let digest = summary["digest"].as_str().unwrap();
+    assert!(digest.len() == 64 && page.contains(digest), "{digest} in\n{page}");
+    has_every_part(&page, &summary, dir.path());
+    files_read_back(&summary, &dir.path().join("out"));
+}
+
+/// The parts that the README promises, on the page and in the JSON.
+fn has_every_part(page: &str, summary: &Value, dir: &Path) {
+    for part in [
+        "stays",
+        "films",
+        "windows",
+        "risk events",
+        "used",
+        "late",
+        "duplicate",
+        "rejected",
+        "highest risk",
+        "events/s",
+        "p50",
+        "p99",
+        "peak memory",
+        "digest of risk events",
+        "out/risk.jsonl",
+        "out/risk.avro",
+        "out/films",
+        "Synthetic",
+    ] {
+        assert!(page.contains(part), "{part} is not in\n{page}");
+    }
+    let number = |path: &str| summary.pointer(path).and_then(Value::as_f64).unwrap_or(-1.0);
+    assert_eq!(number("/stays"), 2.0);
+    for path in ["/films", "/windows", "/events_per_second", "/wall_s", "/peak_rss_bytes"] {
+        assert!(number(path) > 0.0, "{path} in {summary}");
+    }
+    assert!(number("/latency_p50_ms") >= 0.0);
+    assert!(number("/latency_p99_ms") >= number("/latency_p50_ms"));
+    for topic in ["stay", "imaging", "lab", "vital"] {
+        assert!(number(&format!("/events/{topic}/used")) > 0.0, "{topic} in {summary}");
+    }
+    assert_eq!(number("/predictions/scored"), number("/windows"));
+    let top = summary["highest_risk"].as_array().unwrap();
+    assert_eq!(top.len(), 2);
+    assert!(top.iter().all(|row| row["mortality"].is_number() && row["ended"].is_string()));
+    for output in summary["outputs"].as_array().unwrap() {
+        assert!(dir.join(output.as_str().unwrap()).exists(), "{output} does not exist");
+    }
+}
+
+fn files_read_back(summary: &Value, out: &Path) {
+    let text = std::fs::read_to_string(out.join("risk.jsonl")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let events = summary["predictions"].as_object().unwrap().values();
+    assert_eq!(lines.len() as u64, events.map(|n| n.as_u64().unwrap()).sum::<u64>());
+    let avro = BufReader::new(File::open(out.join("risk.avro")).unwrap());
+    let records = apache_avro::Reader::builder(avro).human_readable(false).build().unwrap();
+    let from_avro: Vec<String> = records
+        .into_deser_iter::<RiskRecord>()
+        .map(|record| risk_to_json(&RiskEvent::try_from(record.unwrap()).unwrap()).unwrap())
+        .collect();
+    assert_eq!(from_avro, lines);
+    for letter in std::fs::read_to_string(out.join("dead_letters.jsonl")).unwrap().lines() {
+        let letter: Value = serde_json::from_str(letter).unwrap();
+        assert!(letter["reason"].is_string() && letter["offset"].is_u64(), "{letter}");
+    }
+    let pictures: Vec<_> = super::support::files(&out.join("films"));
+    let named = |what: &str| pictures.iter().filter(|p| p.to_string_lossy().contains(what)).count();
+    assert!(named("last-film.png") > 0, "no film was drawn: {pictures:?}");
+    assert_eq!(named("last-film.png"), named("generated.png"));
+    for path in pictures {
+        assert!(std::fs::read(path).unwrap().starts_with(b"\x89PNG\r\n"));
+    }
+}
+
+#[test]
+fn the_demo_clears_only_what_a_demo_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = dir.path().join("thesis.tex");
+    std::fs::write(&own, "mine").unwrap();
+    let said = run(dir.path(), &["demo", "--patients", "1", "--out", "."]).expect(1).err;
+    assert!(said.contains("is not empty") && said.contains("--out"), "{said}");
+    assert_eq!(std::fs::read_to_string(&own).unwrap(), "mine");
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let said = run(dir.path(), &["demo", "--patients", "1", "--out", "file"]).expect(1).err;
+    assert!(said.contains("file") && said.contains("cannot make"), "{said}");
+}

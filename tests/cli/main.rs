@@ -1,0 +1,11 @@
+//! The built binary from outside: what it says, what it writes, how it ends, and that a run goes
+//! on after any kill. Runs of the pipeline need the shipped model and say so where it is absent.
+
+#![allow(clippy::unwrap_used)]
+
+mod configuration;
+mod demo;
+mod help;
+mod resume;
+mod support;
+mod trouble;
