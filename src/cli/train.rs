@@ -30,6 +30,9 @@ pub struct TrainArgs {
     /// Seconds for the autoencoder.
     #[arg(long, default_value_t = 1_800.0)]
     vae_s: f64,
+    /// Takes the autoencoder of this model directory instead of training one.
+    #[arg(long)]
+    autoencoder: Option<PathBuf>,
     /// Seconds for the diffusion model.
     #[arg(long, default_value_t = 900.0)]
     ldm_s: f64,
@@ -39,10 +42,14 @@ pub struct TrainArgs {
 }
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
-    let TrainArgs { out, name, patients, seed, vae_s, ldm_s, fusion_s } = args;
+    let TrainArgs { out, name, patients, seed, vae_s, autoencoder, ldm_s, fusion_s } = args;
+    let first = match autoencoder {
+        Some(dir) => format!("--autoencoder {}", dir.display()),
+        None => format!("--vae-s {vae_s}"),
+    };
     let command = format!(
-        "nowcxr train --name {name} --patients {patients} --seed {seed} --vae-s {vae_s} \
-         --ldm-s {ldm_s} --fusion-s {fusion_s}"
+        "nowcxr train --name {name} --patients {patients} --seed {seed} {first} --ldm-s {ldm_s} \
+         --fusion-s {fusion_s}"
     );
     let options = TrainOptions {
         name: name.clone(),
@@ -51,6 +58,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         patients: *patients,
         seed: *seed,
         vae: Budget::Seconds(*vae_s),
+        autoencoder: autoencoder.clone(),
         ldm: Budget::Seconds(*ldm_s),
         fusion: Budget::Seconds(*fusion_s),
         command,

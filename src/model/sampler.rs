@@ -5,7 +5,7 @@
 
 use burn::tensor::Tensor;
 
-use super::config::{DiffusionConfig, SamplerKind};
+use super::config::{DiffusionConfig, Prediction, SamplerKind};
 use super::layers::gaussian;
 use super::schedule::{DdimTable, Schedule};
 
@@ -13,6 +13,7 @@ use super::schedule::{DdimTable, Schedule};
 #[derive(Clone, Debug)]
 pub struct Sampler {
     kind: SamplerKind,
+    prediction: Prediction,
     table: DdimTable,
 }
 
@@ -23,7 +24,7 @@ impl Sampler {
             SamplerKind::DpmSolver2m => 0.0,
         };
         let table = Schedule::new(config).ddim(config.steps, eta);
-        Sampler { kind: config.sampler, table }
+        Sampler { kind: config.sampler, prediction: config.prediction, table }
     }
 
     /// Network evaluations of one sample.
@@ -48,13 +49,24 @@ impl Sampler {
     /// Walks from `x_t` (pure noise, `[batch, channels, h, w]`) to a latent of the same shape.
     ///
     /// `noise` holds one tensor of that shape for each evaluation, in the order of use; steps
-    /// beyond its end add none. `eps` predicts the noise in a latent at a timestep.
+    /// beyond its end add none. `network` is what the config's prediction says of a latent at a
+    /// timestep.
     pub fn sample(
         &self,
         x_t: Tensor<4>,
         noise: &[Tensor<4>],
-        eps: impl FnMut(Tensor<4>, usize) -> Tensor<4>,
+        mut network: impl FnMut(Tensor<4>, usize) -> Tensor<4>,
     ) -> Tensor<4> {
+        let eps = |x: Tensor<4>, i: usize| {
+            let output = network(x.clone(), self.table.timesteps[i]);
+            match self.prediction {
+                Prediction::Epsilon => output,
+                Prediction::Velocity => {
+                    let alpha = self.table.alphas[i];
+                    output.mul_scalar(alpha.sqrt()).add(x.mul_scalar((1.0 - alpha).sqrt()))
+                }
+            }
+        };
         match self.kind {
             SamplerKind::Ddim => self.ddim(x_t, noise, eps),
             SamplerKind::DpmSolver2m => self.dpm_solver(x_t, eps),
@@ -73,7 +85,7 @@ impl Sampler {
         for (n, i) in (0..self.evaluations()).rev().enumerate() {
             let (alpha, prev) = (self.table.alphas[i], self.table.alphas_prev[i]);
             let sigma = self.table.sigmas[i];
-            let e = eps(x.clone(), self.table.timesteps[i]);
+            let e = eps(x.clone(), i);
             let of_x = (prev / alpha).sqrt();
             let toward = (1.0 - prev - sigma * sigma).max(0.0).sqrt();
             let of_e = toward - of_x * (1.0 - alpha).sqrt();
@@ -97,7 +109,7 @@ impl Sampler {
         let mut before: Option<(Tensor<4>, f64)> = None;
         for i in (0..self.evaluations()).rev() {
             let (alpha, next) = (self.table.alphas[i], self.table.alphas_prev[i]);
-            let e = eps(x.clone(), self.table.timesteps[i]);
+            let e = eps(x.clone(), i);
             let spread = (1.0 - alpha).sqrt();
             let x0 = x.clone().sub(e.mul_scalar(spread)).mul_scalar(1.0 / alpha.sqrt());
             let step = lambda(next) - lambda(alpha);
@@ -154,6 +166,32 @@ mod tests {
             println!("{steps} steps: ddim {ddim:.2e}, dpm {dpm:.2e}");
             assert!(dpm < ddim, "{steps} steps: {dpm} {ddim}");
         }
+    }
+
+    #[test]
+    fn a_velocity_says_the_same_as_the_noise_it_stands_for() {
+        let run = |prediction| {
+            let mut config = DdlCxrConfig::full().diffusion;
+            (config.prediction, config.steps, config.eta) = (prediction, 10, 0.0);
+            let (sampler, schedule) = (Sampler::new(&config), Schedule::new(&config));
+            let x = Tensor::<4>::ones([1, 1, 1, 1], &Device::flex());
+            let out = sampler.sample(x, &[], |x, t| {
+                let a = schedule.alpha_bar(t);
+                let noise = x.clone().mul_scalar((1.0 - a).sqrt() / (a * S2 + 1.0 - a));
+                match prediction {
+                    Prediction::Epsilon => noise,
+                    // √ᾱ noise − √(1−ᾱ) x0, with x0 = (x − √(1−ᾱ) noise) / √ᾱ.
+                    Prediction::Velocity => {
+                        let x0 = x.sub(noise.clone().mul_scalar((1.0 - a).sqrt()));
+                        let x0 = x0.mul_scalar(1.0 / a.sqrt());
+                        noise.mul_scalar(a.sqrt()).sub(x0.mul_scalar((1.0 - a).sqrt()))
+                    }
+                }
+            });
+            out.into_data().try_to_vec::<f32>().expect("f32")[0]
+        };
+        let (noise, velocity) = (run(Prediction::Epsilon), run(Prediction::Velocity));
+        assert!((noise - velocity).abs() < 1e-4, "{noise} {velocity}");
     }
 
     #[test]

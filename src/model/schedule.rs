@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::config::DiffusionConfig;
+use super::config::{DiffusionConfig, Prediction};
 
 /// β and ᾱ of every timestep. ᾱ is rounded to f32 as in the reference: from unrounded values the
 /// sampler's sigmas would differ in the sixth digit.
@@ -82,14 +82,35 @@ impl Schedule {
     ///
     /// `z0` and `noise` are `[batch, channels, h, w]`; `t` has one timestep for each sample.
     pub fn q_sample(&self, z0: Tensor<4>, t: &[usize], noise: Tensor<4>) -> Tensor<4> {
+        let (signal, spread) = self.factors(t, &z0);
+        z0.mul(signal).add(noise.mul(spread))
+    }
+
+    /// What the network is to say of the latents that [`Schedule::q_sample`] made of `z0`.
+    pub fn target(
+        &self,
+        prediction: Prediction,
+        z0: Tensor<4>,
+        t: &[usize],
+        noise: Tensor<4>,
+    ) -> Tensor<4> {
+        match prediction {
+            Prediction::Epsilon => noise,
+            Prediction::Velocity => {
+                let (signal, spread) = self.factors(t, &z0);
+                noise.mul(signal).sub(z0.mul(spread))
+            }
+        }
+    }
+
+    /// √ᾱ and √(1 − ᾱ) of each sample, `[batch, 1, 1, 1]`, where `like` is.
+    fn factors(&self, t: &[usize], like: &Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         let column = |f: &dyn Fn(f64) -> f64| {
             let values: Vec<f32> = t.iter().map(|&t| f(self.alpha_bar(t)) as f32).collect();
             let data = TensorData::new(values, [t.len(), 1, 1, 1]);
-            Tensor::<4>::from_data(data, &z0.device())
+            Tensor::<4>::from_data(data, &like.device())
         };
-        let signal = column(&f64::sqrt);
-        let spread = column(&|alpha| (1.0 - alpha).sqrt());
-        z0.mul(signal).add(noise.mul(spread))
+        (column(&f64::sqrt), column(&|alpha| (1.0 - alpha).sqrt()))
     }
 }
 

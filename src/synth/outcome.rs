@@ -23,7 +23,7 @@ impl Ending {
     pub fn new(seed: u64, patient: &Patient, course: &Course) -> Self {
         let mut dice = Dice::new(seed, Purpose::Outcome, patient.number);
         let old = (f64::from(patient.age) - 65.0) / 15.0;
-        let logit = -6.0 + 17.0 * course.burden + 0.35 * old + dice.normal(0.0, 0.3);
+        let logit = -8.6 + 26.0 * course.burden + 0.45 * old + dice.normal(0.0, 0.3);
         let died = dice.chance(1.0 / (1.0 + (-logit).exp()));
         let out = course.los;
         let later = dice.log_normal(70.0, 0.7).clamp(6.0, 500.0);

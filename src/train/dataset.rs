@@ -47,7 +47,7 @@ struct Filmed {
     index: usize,
 }
 
-/// Samples of `patients` stays of the ward of `seed`: 60 % to train on, 8 % to validate, the rest
+/// Samples of `patients` stays of the ward of `seed`: 60 % to train on, 12 % to validate, the rest
 /// to test.
 ///
 /// # Errors
@@ -57,7 +57,7 @@ pub fn from_ward(
     patients: u64,
     report: &mut dyn FnMut(u64, u64),
 ) -> Result<Splits, TrainError> {
-    let (first, second) = (patients * 60 / 100, patients * 68 / 100);
+    let (first, second) = (patients * 60 / 100, patients * 72 / 100);
     let mut done = 0;
     let mut part = |range: Range<u64>| samples(seed, range, patients, &mut done, report);
     Ok(Splits {

@@ -230,13 +230,11 @@ pub(super) fn train(
         let due = (pace.share() * CHECKS as f64) as u64;
         if due > checked && due >= 2 {
             checked = due;
-            // A validation set in which every stay ended the same way has no say.
-            let score = discriminate(&model.valid(), config, task, validate, device);
-            if score.is_finite() {
-                pace.add("validation_auroc", score);
-                if best.as_ref().is_none_or(|(before, _)| score > *before) {
-                    best = Some((score, tensors_of(&model)));
-                }
+            // The loss, not the AUROC: with a few dozen deaths the latter is chance.
+            let score = validation_loss(&model.valid(), config, task, validate, &weight, device);
+            pace.add("validation_bce", score);
+            if best.as_ref().is_none_or(|(before, _)| score < *before) {
+                best = Some((score, tensors_of(&model)));
             }
         }
     }
@@ -257,17 +255,28 @@ fn modality(first: f64, second: f64) -> Latent {
     }
 }
 
-/// Macro AUROC over all windows with a film, with generated latents.
-fn discriminate(
+/// Mean loss over all windows with a film, shown in all three ways.
+fn validation_loss(
     model: &Fusion,
     config: &DdlCxrConfig,
     task: Task,
     windows: &Windows<'_>,
+    weight: &Tensor<2>,
     device: &Device,
 ) -> f64 {
     let picked = windows.filmed(|_| true);
-    let logits = windows.logits(model, config, task, &picked, Latent::Generated, device);
-    macro_auroc(&logits, &picked, windows, task)
+    let truth: Vec<f32> = picked
+        .iter()
+        .flat_map(|&i| targets(&windows.samples.windows[i], task))
+        .map(|yes| f32::from(u8::from(yes)))
+        .collect();
+    let shape = [picked.len(), task.outputs()];
+    let weight = weight.clone().inner();
+    mean([Latent::Generated, Latent::Carried, Latent::None].into_iter().map(|which| {
+        let logits = windows.logits(model, config, task, &picked, which, device);
+        let (logits, truth) = (tensor(logits, shape, device), tensor(truth.clone(), shape, device));
+        scalar(cross_entropy(logits, truth, Some(weight.clone())).mean())
+    }))
 }
 
 fn macro_auroc(logits: &[f32], picked: &[usize], windows: &Windows<'_>, task: Task) -> f64 {

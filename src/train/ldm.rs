@@ -1,4 +1,4 @@
-//! Stage 2: the latent diffusion model (`reference/ddl-cxr.md` 3.4): the noise's squared error,
+//! Stage 2: the latent diffusion model (`reference/ddl-cxr.md` 3.4): the prediction's squared error,
 //! the ramped contrastive term and the auxiliary findings, with a moving average of the UNet.
 
 use burn::module::Module;
@@ -14,6 +14,7 @@ use super::sample::{FilmSample, Samples, values as grid_values};
 use super::score::mean;
 use super::vae::findings_auroc;
 use super::{TrainError, TrainOptions};
+use crate::model::config::Prediction;
 use crate::model::ehr_encoder::with_cls;
 use crate::model::layers::gaussian;
 use crate::model::{DdlCxrConfig, EhrEncoder, Init, Sampler, Schedule, Unet, Vae};
@@ -97,14 +98,14 @@ pub(super) fn train(
             picked.iter().map(|&i| &samples.films[samples.pairs[i].target]).collect();
         let inputs = Inputs { reference, target, t, ehr: batch::ehr(&rows, &autodiff) };
         let seed = options.seed.wrapping_mul(1_000_003).wrapping_add(n);
-        let parts = losses(&ldm, &schedule, inputs, seed, &autodiff);
+        let parts = losses(&ldm, &schedule, config.diffusion.prediction, inputs, seed);
         let auxiliary = parts
             .findings
             .map(|logits| cross_entropy(logits, batch::findings(&films, &autodiff), None).mean());
         let ramp = CONTRASTIVE * pace.share();
         let mut loss = parts.noise.clone().add(parts.contrastive.clone().mul_scalar(ramp));
         let mut noted = vec![
-            ("eps_mse", scalar(parts.noise.detach())),
+            ("mse", scalar(parts.noise.detach())),
             ("contrastive", scalar(parts.contrastive.detach())),
         ];
         if let Some(auxiliary) = auxiliary {
@@ -134,9 +135,15 @@ struct Losses {
 
 /// The terms of the loss. The network sees each noisy latent twice: with its EHR, and with an EHR
 /// that is half noise, from which the contrastive term must be able to tell it.
-fn losses(ldm: &Ldm, schedule: &Schedule, inputs: Inputs, seed: u64, device: &Device) -> Losses {
+fn losses(
+    ldm: &Ldm,
+    schedule: &Schedule,
+    prediction: Prediction,
+    inputs: Inputs,
+    seed: u64,
+) -> Losses {
     let Inputs { reference, target, t, ehr } = inputs;
-    let dims = target.dims();
+    let (dims, device) = (target.dims(), &target.device());
     let encoded = ldm.ehr.forward(ehr.values, Some(&ehr.keep));
     let findings = ldm.ehr.label_head.as_ref().map(|head| head.forward(encoded.pooled));
     let tokens = encoded.tokens;
@@ -147,7 +154,8 @@ fn losses(ldm: &Ldm, schedule: &Schedule, inputs: Inputs, seed: u64, device: &De
     let perturbation: Tensor<3> = tensor(first.to_vec(), shape, device);
     let noise: Tensor<4> = tensor(second.to_vec(), dims, device);
     let blurred = tokens.clone().add(perturbation).mul_scalar(0.5);
-    let noisy = schedule.q_sample(target, &t, noise.clone());
+    let noisy = schedule.q_sample(target.clone(), &t, noise.clone());
+    let wanted = schedule.target(prediction, target, &t, noise);
     let x = Tensor::cat(vec![noisy, reference], 1);
     // Both branches in one pass.
     let both = |x: Tensor<4>| Tensor::cat(vec![x.clone(), x], 0);
@@ -155,8 +163,8 @@ fn losses(ldm: &Ldm, schedule: &Schedule, inputs: Inputs, seed: u64, device: &De
     let keep = Tensor::cat(vec![keep.clone(), keep], 0);
     let context = Tensor::cat(vec![tokens, blurred], 0);
     let times = [t.clone(), t.clone()].concat();
-    let eps = ldm.unet.forward(both(x), &times, &context, Some(&keep));
-    let errors = eps.sub(both(noise)).square();
+    let said = ldm.unet.forward(both(x), &times, &context, Some(&keep));
+    let errors = said.sub(both(wanted)).square();
     let (near, far) = (errors.clone().narrow(0, 0, dims[0]), errors.narrow(0, dims[0], dims[0]));
     let hinge = relu(near.clone().sub(far).add_scalar(MARGIN));
     let weight: Tensor<4> = tensor(schedule.contrastive_weight(&t), [dims[0], 1, 1, 1], device);

@@ -16,7 +16,7 @@ pub mod sample;
 pub mod score;
 mod vae;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use serde::Serialize;
@@ -51,11 +51,14 @@ pub struct TrainOptions {
     pub name: String,
     pub version: String,
     pub config: DdlCxrConfig,
-    /// Stays of the synthetic ward: 60 % to train on, 8 % to validate, the rest to test.
+    /// Stays of the synthetic ward: 60 % to train on, 12 % to validate, the rest to test.
     pub patients: u64,
     /// Of the ward, of the networks, of batches and of noise.
     pub seed: u64,
     pub vae: Budget,
+    /// A model whose autoencoder is taken instead of training one; of the same sizes. Where the
+    /// same ward and seed made it, it has not seen the test stays either.
+    pub autoencoder: Option<PathBuf>,
     pub ldm: Budget,
     /// Of each of the two tasks.
     pub fusion: Budget,
@@ -73,7 +76,7 @@ pub struct TrainSummary {
     pub films: [usize; 3],
     pub pairs: [usize; 3],
     pub windows: [usize; 3],
-    /// Steps of autoencoder, diffusion, mortality and phenotypes.
+    /// Steps of autoencoder (0 where it was taken), diffusion, mortality and phenotypes.
     pub steps: [u64; 4],
     pub seconds: f64,
     pub scale_factor: f64,
@@ -252,8 +255,21 @@ impl Run<'_> {
 
     fn autoencoder(&mut self, config: &DdlCxrConfig) -> Result<(Vae, u64, VaeScore), TrainError> {
         let (splits, device) = (self.splits, &self.device);
-        let pace = Pace::new("vae", self.options.vae, self.log, self.report);
-        let (vae, steps) = vae::train(config, self.options, &splits.train, device, pace)?;
+        let (vae, steps) = match &self.options.autoencoder {
+            Some(dir) => {
+                let model = Artifact::load(dir, device)?;
+                if model.config.vae != config.vae {
+                    let dir = dir.display();
+                    let fault = format!("the autoencoder of {dir} has other sizes; train one");
+                    return Err(TrainError::Data(fault));
+                }
+                (model.networks.vae, 0)
+            }
+            None => {
+                let pace = Pace::new("vae", self.options.vae, self.log, self.report);
+                vae::train(config, self.options, &splits.train, device, pace)?
+            }
+        };
         let score = vae::score(&vae, config, &splits.test, SCORED, device);
         let path = self.folder.join("reconstructions.png");
         pictures::reconstructions(&vae, &config.vae, &splits.test, device, &path)?;
@@ -368,6 +384,7 @@ mod tests {
             patients: 26,
             seed: 4,
             vae: Budget::Steps(3),
+            autoencoder: None,
             ldm: Budget::Steps(3),
             fusion: Budget::Steps(3),
             command: "test".to_owned(),
