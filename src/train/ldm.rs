@@ -1,5 +1,6 @@
-//! Stage 2: the latent diffusion model (`reference/ddl-cxr.md` 3.4): the prediction's squared error,
-//! the ramped contrastive term and the auxiliary findings, with a moving average of the UNet.
+//! Stage 2: the latent diffusion model (`reference/ddl-cxr.md` 3.4): the prediction's squared
+//! error, the ramped contrastive term and the auxiliary findings, with a moving average of the
+//! UNet.
 
 use burn::module::Module;
 use burn::optim::AdamWConfig;
