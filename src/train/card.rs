@@ -18,9 +18,9 @@ pub(super) fn card(options: &TrainOptions, summary: &TrainSummary) -> String {
          ```\n{}\n```\n\n\
          Seed {}. {:.0} s on the CPU after the ward was drawn. Steps: autoencoder {}, diffusion \
          {}, mortality {}, phenotypes {}. First form of the training: absolute error, KL distance \
-         and findings for the autoencoder (no perceptual and no adversarial term); noise error, \
-         contrastive term and findings for the diffusion; weighted cross-entropy with dropout of \
-         modalities for the fusion. Latents are scaled by {:.4}.\n\n",
+         and findings for the autoencoder (no perceptual and no adversarial term); error of the \
+         prediction, contrastive term and findings for the diffusion; weighted cross-entropy with \
+         dropout of modalities for the fusion. Latents are scaled by {:.4}.\n\n",
         options.name,
         options.version,
         options.command,
