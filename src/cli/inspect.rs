@@ -43,7 +43,7 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode> {
         }
         None => overview(&store, &recovery, &watermark, &stays)?,
     };
-    println!("{}", serde_json::to_string_pretty(&shown)?);
+    super::print(&serde_json::to_string_pretty(&shown)?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -19,7 +19,7 @@ mod synth;
 mod train;
 mod usage;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,7 +110,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Bench(command) => bench::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args, &settings, &mut io::stdout()),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "nowcxr", &mut io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "nowcxr", &mut script);
+            print(&String::from_utf8_lossy(&script))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -127,6 +129,16 @@ fn init_telemetry(settings: &ConfigArgs, default_filter: &str) -> Result<()> {
     let filter = telemetry.and_then(|telemetry| telemetry.filter);
     telemetry::init(format, filter.as_deref().unwrap_or(default_filter))?;
     Ok(())
+}
+
+/// Writes a command's result. A reader that has seen enough, such as `head`, is no error.
+fn print(result: &str) -> Result<()> {
+    match writeln!(io::stdout(), "{result}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("the result cannot be written")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The machine's clock. Read here and handed down; nothing below reads it for itself.

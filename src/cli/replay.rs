@@ -17,7 +17,7 @@ use super::pictures;
 use super::progress::Progress;
 use super::settings::ConfigArgs;
 use super::summary::Summary;
-use super::{STOPPED, stop_on_signal};
+use super::{STOPPED, print, stop_on_signal};
 use crate::config::Config;
 use crate::event::dictionary::Dictionary;
 use crate::replay::{Anchor, Cohort, EngineCounts, ItemFilter, Reconciliation, ReplayConfig};
@@ -154,13 +154,16 @@ fn replay_to_kafka(recording: Recording, config: &Config, json: bool) -> Result<
             "provenance": recording.provenance, "stopped_early": stopped, "told": fed,
             "rows": books, "topics": kafka.inputs(), "partitions": partitions, "wall_s": seconds,
         });
-        println!("{}", serde_json::to_string_pretty(&told)?);
+        print(&serde_json::to_string_pretty(&told)?)?;
     } else {
         let Fed { records, films, rejected, labels } = fed;
-        println!("{books}\n{}\n", recording.provenance);
-        println!("  told {records} records ({films} films) and {labels} labels in {seconds:.1} s");
-        println!("  rejected {rejected} rows, which are dead letters");
-        println!("  topics {} in {partitions} partitions", kafka.inputs().join(", "));
+        print(&format!(
+            "{books}\n{}\n\n  told {records} records ({films} films) and {labels} labels in \
+             {seconds:.1} s\n  rejected {rejected} rows, which are dead letters\n  topics {} in \
+             {partitions} partitions",
+            recording.provenance,
+            kafka.inputs().join(", ")
+        ))?;
     }
     Ok(if stopped { ExitCode::from(STOPPED) } else { ExitCode::SUCCESS })
 }
@@ -196,9 +199,9 @@ pub fn replay_into(
         vec![exports.risk_jsonl, exports.risk_avro, exports.dead_letters, films, books.path(out)];
     books.write(out)?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        print(&serde_json::to_string_pretty(&summary)?)?;
     } else {
-        println!("{}\n{summary}", books.0);
+        print(&format!("{}\n{summary}", books.0))?;
     }
     finish(&ran, &books)
 }

@@ -85,7 +85,7 @@ pub fn run(args: &RunArgs, settings: &ConfigArgs) -> Result<ExitCode> {
         http.stop()?;
     }
     let totals = served?;
-    println!("{}", totals.to_json(started.elapsed()));
+    super::print(&totals.to_json(started.elapsed()).to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -28,6 +28,6 @@ pub fn run(args: &SynthArgs) -> Result<ExitCode> {
     let mut progress = Progress::new("making the ward", "patients");
     let summary = write_ward(&options, &args.out, &mut |done, all| progress.set(done, all))?;
     progress.finish();
-    println!("{}", serde_json::to_string_pretty(&summary)?);
+    super::print(&serde_json::to_string_pretty(&summary)?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -74,7 +74,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
             last = Some((Instant::now(), progress.stage));
         }
     })?;
-    println!("{}", serde_json::to_string_pretty(&summary)?);
+    super::print(&serde_json::to_string_pretty(&summary)?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -123,7 +123,7 @@ pub fn run(command: &BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Series(args) => serde_json::to_string(&series(args)?)?,
         BenchCommand::MakeStream(args) => serde_json::to_string(&make_stream(args)?)?,
     };
-    println!("{line}");
+    super::print(&line)?;
     Ok(())
 }
 
