@@ -79,11 +79,11 @@ fn a_waiting_source_wakes_when_something_is_synced() {
     assert!(records.len() == 1 && began.elapsed() < Duration::from_secs(30));
 }
 
-/// Run by hand: `cargo test --release --test local_log speed -- --nocapture` with `NOWCXR_SLOW=1`.
+/// Run by hand: `cargo test --release --test local_log speed -- --nocapture` with `NOWCXR_MEASURE=1`.
 #[test]
 fn speed() {
-    if std::env::var_os("NOWCXR_SLOW").is_none() {
-        println!("skipped: a measurement; set NOWCXR_SLOW=1");
+    if std::env::var_os("NOWCXR_MEASURE").is_none() {
+        println!("skipped: a measurement; set NOWCXR_MEASURE=1");
         return;
     }
     const N: u64 = 4_000_000;

@@ -272,11 +272,11 @@ fn one_process_at_a_time() {
     assert_eq!(open(dir.path()).1, Recovery::Clean);
 }
 
-/// By hand: `NOWCXR_SLOW=1 cargo test --release --test store_model speed -- --nocapture`.
+/// By hand: `NOWCXR_MEASURE=1 cargo test --release --test store_model speed -- --nocapture`.
 #[test]
 fn speed() {
-    if std::env::var_os("NOWCXR_SLOW").is_none() {
-        println!("skipped: a measurement; set NOWCXR_SLOW=1");
+    if std::env::var_os("NOWCXR_MEASURE").is_none() {
+        println!("skipped: a measurement; set NOWCXR_MEASURE=1");
         return;
     }
     let rng = &mut ChaCha8Rng::seed_from_u64(1);
