@@ -79,7 +79,7 @@ fn a_waiting_source_wakes_when_something_is_synced() {
     assert!(records.len() == 1 && began.elapsed() < Duration::from_secs(30));
 }
 
-/// Run by hand: `cargo test --release --test local_log speed -- --nocapture` with `NOWCXR_MEASURE=1`.
+/// By hand: `NOWCXR_MEASURE=1 cargo test --release --test local_log speed -- --nocapture`.
 #[test]
 fn speed() {
     if std::env::var_os("NOWCXR_MEASURE").is_none() {
