@@ -119,8 +119,8 @@ pub const KEYS: [Key; 40] = [
         "256",
         "Requests that may wait for the model. The engine waits when it is full.",
     ),
-    key("predict.batch", "8", "Windows that are answered together."),
-    key("predict.threads", "0", "Threads of the model; 0 for one a core."),
+    key("predict.batch", "8", "No effect yet: a CPU answers windows one by one."),
+    key("predict.threads", "0", "No effect yet: RAYON_NUM_THREADS sets them."),
     key(
         "store.dir",
         r#""nowcxr-data/store""#,
@@ -131,11 +131,7 @@ pub const KEYS: [Key; 40] = [
         r#""8MiB""#,
         "Cache of sled. The process grows by 5 to 11 times this.",
     ),
-    key(
-        "store.flush_every",
-        r#""2s""#,
-        "Longest time between two flushes, and so the most to replay after a crash.",
-    ),
+    key("store.flush_every", r#""2s""#, "No effect yet: every commit is flushed."),
     key("local.dir", r#""nowcxr-data/log""#, "Directory of the log."),
     key("local.segment_bytes", r#""64MiB""#, "A segment is closed at this size."),
     key(

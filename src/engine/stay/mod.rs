@@ -19,6 +19,7 @@ use super::effect::Effect;
 use super::identity::Identity;
 use super::schedule::next_window;
 use super::watermark::Watermark;
+use super::window::is_closed;
 use crate::config::EngineConfig;
 use crate::event::Film;
 use crate::event::risk::{StayEnd, Triggers};
@@ -165,7 +166,7 @@ impl Stay {
     /// Does everything that is due up to the watermark, in order of time.
     pub fn advance(&mut self, context: Context<'_>, effects: &mut Vec<Effect>) {
         while let Some((at, due)) = self.due(context.config) {
-            if at > context.watermark.time() {
+            if !is_closed(at, context.watermark.time()) {
                 return;
             }
             match due {

@@ -69,7 +69,7 @@ fn for_a_person(code: Code) -> Option<&'static str> {
         }
         Code::OffsetOutOfRange | Code::AutoOffsetReset | Code::LogTruncation => {
             "the state's position is not in the topic any more (deleted by retention, or the \
-             topic was made anew); rebuild with --reprocess or start with --from-now"
+             topic was made anew); start over with a new kafka.group and store.dir"
         }
         Code::InvalidTimestamp => {
             "set the topic's message.timestamp.type to LogAppendTime, or its \
