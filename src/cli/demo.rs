@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use super::embedded;
 use super::progress::Progress;
 use super::replay::{Recording, replay_into};
 use super::settings::ConfigArgs;
@@ -37,6 +38,8 @@ pub struct DemoArgs {
 pub fn run(args: &DemoArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let config = settings.load()?;
     clear(&args.out)?;
+    // Tried before the long part: a model that cannot be used is found at once.
+    embedded::pipeline(&config)?;
     let ward = args.out.join("ward");
     let mut progress = Progress::new("making the ward", "patients");
     let options =

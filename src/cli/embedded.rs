@@ -156,8 +156,10 @@ fn tell(
 /// The configured model.
 pub fn pipeline(config: &Config) -> Result<Pipeline> {
     let dir = &config.predict.model;
-    Pipeline::open(dir, FEATURE_CACHE_BYTES)
-        .with_context(|| format!("the model in {} cannot be used", dir.display()))
+    Pipeline::open(dir, FEATURE_CACHE_BYTES).with_context(|| {
+        let advice = "name a model directory with --set predict.model=DIR";
+        format!("the model in {} cannot be used; {advice}", dir.display())
+    })
 }
 
 fn open(
