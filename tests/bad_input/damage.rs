@@ -83,7 +83,7 @@ fn a_damaged_store_is_rebuilt_without_a_doubled_or_changed_event() {
         let state = dir.path().join("state");
         append(dir.path(), &records);
         same(&run(dir.path(), open(&state).0, EngineConfig::default()), &expected, "first run");
-        let what = damage(&state.join("sled"), trial, &mut rng);
+        let what = damage(&state.join("sled-1"), trial, &mut rng);
         let (store, recovery) = open(&state);
         println!("trial {trial}: {what}: {recovery:?}");
         let moved = match &recovery {

@@ -115,7 +115,7 @@ fn nothing_is_moved_aside_while_the_disk_is_full() {
     let commit = random_commit(rng, &Model::default());
     store.commit(&commit).expect("commit");
     drop(store);
-    std::fs::write(dir.join("sled/conf"), b"not sled's").expect("damage");
+    std::fs::write(dir.join("sled-1/conf"), b"not sled's").expect("damage");
     let output = limited("crash::child_that_opens_without_space", CHILD_DAMAGED, &dir, 100);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("ended well"), "{text}");

@@ -1,5 +1,6 @@
 //! The files around sled's own: the lock, the format, the last flushed commit.
 
+use std::cell::Cell;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -8,6 +9,9 @@ use std::path::{Path, PathBuf};
 use super::StoreError;
 use crate::store::codec::{self, CodecError, NEWEST_VERSION};
 
+/// Where sled's own files are: this and the engine's generation.
+const ENGINE: &str = "sled-";
+
 /// What a disk must take for a failure to count as the data's: two of sled's buffers.
 const PROBE_BYTES: usize = 1 << 20;
 
@@ -15,6 +19,9 @@ const PROBE_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
+    /// Counts the engines that were begun here. An opening that was given up may still be under
+    /// way on its old path, so an engine that replaces another never takes its name.
+    generation: Cell<u32>,
     reached: File,
     lock: File,
 }
@@ -33,7 +40,8 @@ impl Directory {
         }
         refuse_future(path)?;
         let reached = open_file(&path.join("reached"))?;
-        Ok(Directory { path: path.to_path_buf(), reached, lock })
+        let generation = Cell::new(newest_generation(path)?);
+        Ok(Directory { path: path.to_path_buf(), generation, reached, lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -42,7 +50,7 @@ impl Directory {
 
     /// Where sled's own files are.
     pub(super) fn engine(&self) -> PathBuf {
-        self.path.join("sled")
+        self.path.join(format!("{ENGINE}{}", self.generation.get()))
     }
 
     /// Declares that this program's format may now be in the store. Durable on return.
@@ -89,13 +97,15 @@ impl Directory {
         written.map_err(io("write", &path))
     }
 
-    /// Moves sled's files to `<dir>.damaged-<n>`, n the first that is free.
+    /// Moves sled's files to `<dir>.damaged-<n>`, n the first that is free; the next engine is of
+    /// the next generation.
     pub(super) fn move_aside(&self) -> Result<PathBuf, StoreError> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let target = |n: u32| self.path.with_file_name(format!("{name}.damaged-{n}"));
         let to = (1..=u32::MAX).map(target).find(|path| !path.exists());
         let to = to.unwrap_or_else(|| target(0));
         std::fs::rename(self.engine(), &to).map_err(io("move aside", &to))?;
+        self.generation.set(self.generation.get().saturating_add(1));
         sync_dir(&self.path)?;
         Ok(to)
     }
@@ -118,6 +128,23 @@ impl Drop for Directory {
     fn drop(&mut self) {
         drop(self.lock.unlock());
     }
+}
+
+/// The newest engine's number, 1 in an empty directory. Older ones are what an opening that was
+/// given up left behind, and are removed.
+fn newest_generation(dir: &Path) -> Result<u32, StoreError> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(io("list", dir))? {
+        let name = entry.map_err(io("list", dir))?.file_name().to_string_lossy().into_owned();
+        found.extend(name.strip_prefix(ENGINE).and_then(|n| n.parse::<u32>().ok()));
+    }
+    found.sort_unstable();
+    let newest = found.pop().unwrap_or(1);
+    for old in found {
+        let old = dir.join(format!("{ENGINE}{old}"));
+        std::fs::remove_dir_all(&old).map_err(io("remove", &old))?;
+    }
+    Ok(newest)
 }
 
 fn refuse_future(dir: &Path) -> Result<(), StoreError> {
