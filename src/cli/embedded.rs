@@ -221,7 +221,7 @@ pub fn identity(config: &Config, dictionary: &Dictionary, model: &Artifact) -> I
         config_digest,
         mode: config.alerts.mode,
         doubts: model.about.doubts.clone(),
-        n_variables: dictionary.variables().len(),
+        variables: dictionary.variables().iter().map(|v| v.code.clone()).collect(),
         epoch,
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Drive, DriveError};
-use crate::engine::{Effect, Fate};
+use crate::engine::{Effect, Fate, View};
 use crate::event::risk::{RiskEvent, Status};
 use crate::event::{Reason, Rejection};
 use crate::ids::{Digest, Origin, StayId, Ticket, Topic};
@@ -176,6 +176,7 @@ where
                 Ok(())
             }
             Effect::Risk(event) => self.risk(&event),
+            Effect::View(view) => self.view(&view),
             Effect::Ended { .. } => {
                 self.counts.ended += 1;
                 Ok(())
@@ -224,6 +225,13 @@ where
         });
         let payload = self.codec.encode_risk(event)?;
         self.push_output(OutputKind::Risk, Some(event.stay), payload, &envelope);
+        Ok(())
+    }
+
+    fn view(&mut self, view: &View) -> Result<(), DriveError> {
+        let payload = self.codec.encode_view(view)?;
+        let envelope = json!({ "computed_at": (self.clock)().to_string() });
+        self.push_output(OutputKind::View, Some(view.event.stay), payload, &envelope);
         Ok(())
     }
 

@@ -99,6 +99,10 @@ pub struct Normalisers {
 pub struct Recalibration {
     pub a: f64,
     pub b: f64,
+    /// Covariance of (a, b) over stays, from which an interval of the probability follows: the
+    /// logit a · x + b has the variance x² · c₀₀ + 2 x · c₀₁ + c₁₁. `None` where no fit gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covariance: Option<[[f64; 2]; 2]>,
 }
 
 /// How logits become probabilities.
@@ -175,8 +179,11 @@ impl Networks {
     }
 }
 
+/// The 97.5 % point of the normal distribution.
+const NORMAL_97_5: f64 = 1.959_963_985;
+
 impl Recalibration {
-    pub const IDENTITY: Recalibration = Recalibration { a: 1.0, b: 0.0 };
+    pub const IDENTITY: Recalibration = Recalibration { a: 1.0, b: 0.0, covariance: None };
 
     /// The probability of a logit; NaN if the logit is.
     pub fn probability(self, logit: f32) -> f32 {
@@ -184,8 +191,24 @@ impl Recalibration {
         (1.0 / (1.0 + (-x).exp())) as f32
     }
 
+    /// The 95 % interval of that probability (delta method on the logit); `None` where the
+    /// covariance is not known or the logit is no number.
+    pub fn interval(self, logit: f32) -> Option<[f32; 2]> {
+        let [[aa, ab], [_, bb]] = self.covariance?;
+        let x = f64::from(logit);
+        let half = NORMAL_97_5 * (x * x * aa + 2.0 * x * ab + bb).max(0.0).sqrt();
+        let centre = self.a * x + self.b;
+        let ends = [centre - half, centre + half];
+        let sound = ends.iter().all(|end| end.is_finite());
+        sound.then(|| ends.map(|end| (1.0 / (1.0 + (-end).exp())) as f32))
+    }
+
     fn is_sound(self) -> bool {
-        self.a.is_finite() && self.b.is_finite()
+        let covers = self.covariance.is_none_or(|[[aa, ab], [ba, bb]]| {
+            let finite = [aa, ab, ba, bb].iter().all(|x| x.is_finite());
+            finite && aa >= 0.0 && bb >= 0.0 && ab == ba
+        });
+        self.a.is_finite() && self.b.is_finite() && covers
     }
 }
 
@@ -461,7 +484,7 @@ pub(crate) mod tests {
     #[test]
     fn a_calibration_is_a_logistic_map() {
         assert_eq!(Recalibration::IDENTITY.probability(0.0), 0.5);
-        let steep = Recalibration { a: 2.0, b: -1.0 };
+        let steep = Recalibration { a: 2.0, b: -1.0, covariance: None };
         assert!((f64::from(steep.probability(0.5)) - 0.5).abs() < 1e-7);
         assert!(Recalibration::IDENTITY.probability(f32::NAN).is_nan());
         assert_eq!(Recalibration::IDENTITY.probability(200.0), 1.0);

@@ -349,7 +349,7 @@ fn calibrate(
                     .map(|&i| fusion::targets(&windows.samples.windows[i], task)[k])
                     .collect();
                 let (a, b) = score::platt(&scores, &truth);
-                Recalibration { a, b }
+                Recalibration { a, b, covariance: None }
             })
             .collect()
     };

@@ -12,6 +12,7 @@ mod outputs;
 pub mod records;
 mod risk;
 mod schemas;
+mod view;
 
 pub use codec::{Codec, Record};
 pub use container::container;
@@ -23,10 +24,11 @@ pub use journal::{
 };
 pub use outputs::{
     AcknowledgementEvent, AlertEvent, AlertPriority, AlertStatus, DEAD_LETTER_BYTES, DeadLetter,
-    FeedbackOutcome, Header, LabelEvent, ModelInputs, Point, StayView,
+    FeedbackOutcome, Header, LabelEvent,
 };
 pub use risk::{
-    FilmRecord, GenerationRecord, ModelRecord, RiskRecord, RiskStatus, ScoresRecord, SeriesRecord,
-    risk_to_json,
+    FilmRecord, GenerationRecord, IntervalRecord, LastObservedRecord, ModelRecord, RiskRecord,
+    RiskStatus, ScoresRecord, SeriesRecord, risk_to_json,
 };
 pub use schemas::{HEADER_BYTES, MAX_RECORD_BYTES, OlderSchema, RecordKind, WireError};
+pub use view::{GivenRecord, StayView, VariableSeries};
