@@ -13,6 +13,7 @@ mod pictures;
 mod progress;
 mod replay;
 mod run;
+mod serving;
 mod settings;
 mod summary;
 mod synth;

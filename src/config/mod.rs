@@ -90,14 +90,13 @@ impl Config {
         flags: &[String],
     ) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(raw::Written::gather(file, environment, flags)?);
-        let store = checked::store(&mut reader);
         let config = Config {
             profile: checked::profile(&mut reader),
             engine: checked::engine(&mut reader),
             feed_timeout: reader.duration("feeds.timeout", Duration::from_secs(1)),
             predict: checked::predict(&mut reader),
-            local: checked::local(&mut reader, &store),
-            store,
+            local: checked::local(&mut reader),
+            store: checked::store(&mut reader),
             kafka: checked::kafka(&mut reader),
             http: checked::http(&mut reader),
             telemetry: checked::telemetry(&mut reader),

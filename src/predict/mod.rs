@@ -11,6 +11,6 @@ mod pipeline;
 mod worker;
 
 pub use cache::FilmCache;
-pub use open::{OpenError, Pictures};
+pub use open::{OpenError, Pictures, set_threads};
 pub use pipeline::{Generated, Pipeline, PredictError};
 pub use worker::{Score, Worker, WorkerConfig};

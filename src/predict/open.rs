@@ -10,6 +10,15 @@ use crate::model::film_input::GreyImage;
 use crate::model::{Artifact, ArtifactError};
 use crate::ports::PredictionRequest;
 
+/// Sets how many threads the networks use, 0 for one a core; no outcome depends on it. Holds from
+/// the first call on, for the whole process.
+pub fn set_threads(threads: usize) {
+    let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    if let Err(error) = built {
+        tracing::debug!("the threads of the networks stay as they are: {error}");
+    }
+}
+
 /// Why a model directory gives no pipeline.
 #[derive(Debug, Error)]
 pub enum OpenError {
