@@ -99,6 +99,10 @@ pub struct Normalisers {
 pub struct Recalibration {
     pub a: f64,
     pub b: f64,
+    /// Covariance of (a, b) over stays, from which an interval of the probability follows: the
+    /// logit a · x + b has the variance x² · c₀₀ + 2 x · c₀₁ + c₁₁. `None` where no fit gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covariance: Option<[[f64; 2]; 2]>,
 }
 
 /// How logits become probabilities.
@@ -176,7 +180,7 @@ impl Networks {
 }
 
 impl Recalibration {
-    pub const IDENTITY: Recalibration = Recalibration { a: 1.0, b: 0.0 };
+    pub const IDENTITY: Recalibration = Recalibration { a: 1.0, b: 0.0, covariance: None };
 
     /// The probability of a logit; NaN if the logit is.
     pub fn probability(self, logit: f32) -> f32 {
@@ -185,7 +189,11 @@ impl Recalibration {
     }
 
     fn is_sound(self) -> bool {
-        self.a.is_finite() && self.b.is_finite()
+        let covers = self.covariance.is_none_or(|[[aa, ab], [ba, bb]]| {
+            let finite = [aa, ab, ba, bb].iter().all(|x| x.is_finite());
+            finite && aa >= 0.0 && bb >= 0.0 && ab == ba
+        });
+        self.a.is_finite() && self.b.is_finite() && covers
     }
 }
 
@@ -277,6 +285,29 @@ impl Artifact {
         write(dir, MANIFEST, &json(MANIFEST, &manifest)?)
     }
 
+    /// Gives the model in `dir` another calibration and card, and leaves every other file as it is,
+    /// byte for byte. The new digest.
+    pub fn replace_calibration(
+        dir: &Path,
+        calibration: &Calibration,
+        card: &str,
+    ) -> Result<Digest, ArtifactError> {
+        let mut manifest: Manifest = parse(MANIFEST, &read(dir, MANIFEST)?)?;
+        let mut contents = BTreeMap::new();
+        for file in DIGESTED {
+            contents.insert(file, read(dir, file)?);
+        }
+        let bytes = json(CALIBRATION, calibration)?;
+        contents.insert(CALIBRATION, bytes.clone());
+        let digest = digest_of(&contents);
+        for (file, bytes) in [(CALIBRATION, &bytes[..]), (CARD, card.as_bytes())] {
+            manifest.files.insert(file.to_owned(), Digest::of(bytes).to_string());
+            write(dir, file, bytes)?;
+        }
+        write(dir, MANIFEST, &json(MANIFEST, &manifest)?)?;
+        Ok(digest)
+    }
+
     /// Covers config, weights, noise, normalisers and calibration.
     pub fn digest(&self) -> Digest {
         self.digest
@@ -312,7 +343,7 @@ impl Artifact {
             return fault(NOISE, format!("{X_T} must be {wanted} finite numbers"));
         }
         if !self.calibration.is_sound() {
-            let wanted = format!("mortality and {N_PHENOTYPES} phenotypes need finite a and b");
+            let wanted = format!("mortality and {N_PHENOTYPES} phenotypes need a sound a, b");
             return fault(CALIBRATION, wanted);
         }
         Ok(())
@@ -461,7 +492,7 @@ pub(crate) mod tests {
     #[test]
     fn a_calibration_is_a_logistic_map() {
         assert_eq!(Recalibration::IDENTITY.probability(0.0), 0.5);
-        let steep = Recalibration { a: 2.0, b: -1.0 };
+        let steep = Recalibration { a: 2.0, b: -1.0, covariance: None };
         assert!((f64::from(steep.probability(0.5)) - 0.5).abs() < 1e-7);
         assert!(Recalibration::IDENTITY.probability(f32::NAN).is_nan());
         assert_eq!(Recalibration::IDENTITY.probability(200.0), 1.0);
