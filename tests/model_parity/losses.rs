@@ -2,13 +2,12 @@
 //! networks from the inputs.
 
 use burn::tensor::{Tensor, TensorData};
-use nowcxr::model::config::FusionConfig;
 use nowcxr::model::losses::{Ldm, LdmTerms, ldm, vae, weighted_binary_cross_entropy};
 use nowcxr::model::vae::Posterior;
-use nowcxr::model::{Fusion, FusionInput, Init, Schedule};
+use nowcxr::model::{FusionInput, Schedule};
 
 use crate::case::{Case, TABLE_TOLERANCE, TOLERANCE};
-use crate::networks::{reference_diffusion, unet};
+use crate::networks::{fusion_model, reference_diffusion, unet};
 
 /// Bound of a weighted cross-entropy taken through a network.
 const ENTROPY_TOLERANCE: f64 = 1e-4;
@@ -80,7 +79,7 @@ fn the_distance_of_the_autoencoder_from_the_files_own_moments() {
 
 fn entropy(task: &str) {
     let Some(case) = Case::open(&format!("fusion_{task}")) else { return };
-    let config: FusionConfig = case.config();
+    let (net, config) = fusion_model(&case);
     let outputs = config.task.outputs();
     let matrix = |name: &str| -> Tensor<2> {
         let values = case.tensors[name].values.clone();
@@ -91,7 +90,6 @@ fn entropy(task: &str) {
     let labels = || matrix("in.labels");
     let own = weighted_binary_cross_entropy(matrix("out.logits"), labels(), positive());
     case.within(TABLE_TOLERANCE, "out.weighted_bce", own);
-    let net = case.load(Fusion::new(&config, &mut Init::zeros(&case.device)));
     let logits = net.forward(FusionInput {
         ehr: case.tensor("in.ehr"),
         ehr_keep: None,

@@ -51,12 +51,14 @@ fn the_unet_predicts_the_reference_noise() {
     let context = case.tensor("in.context");
     case.near("out.eps", net.forward(case.tensor("in.x"), &t, &context, None));
     // A mask that keeps every token changes nothing; one that hides some does.
-    let keep = Tensor::<2>::ones([2, 19], &case.device);
+    let [batch, tokens, _] = context.dims();
+    let keep = Tensor::<2>::ones([batch, tokens], &case.device);
     case.near("out.eps", net.forward(case.tensor("in.x"), &t, &context, Some(&keep)));
-    let tail = Tensor::<2>::zeros([2, 9], &case.device);
-    let keep = Tensor::cat(vec![keep.narrow(1, 0, 10), tail], 1);
+    let kept = tokens.div_ceil(2);
+    let tail = Tensor::<2>::zeros([batch, tokens - kept], &case.device);
+    let keep = Tensor::cat(vec![keep.narrow(1, 0, kept), tail], 1);
     let hidden = net.forward(case.tensor("in.x"), &t, &context, Some(&keep));
-    let short = net.forward(case.tensor("in.x"), &t, &context.narrow(1, 0, 10), None);
+    let short = net.forward(case.tensor("in.x"), &t, &context.narrow(1, 0, kept), None);
     let off = hidden.sub(short).abs().max().into_scalar::<f32>();
     assert!(off < 1e-5, "a masked token leaks: {off}");
 }
@@ -75,7 +77,8 @@ fn ten_steps_of_ddim_end_where_the_reference_ends() {
     let context = case.tensor("in.context");
     let out = sampler.sample(case.tensor("ddim.x_T"), &[], |x, t| {
         let x = Tensor::cat(vec![x, reference.clone()], 1);
-        net.forward(x, &[t, t], &context, None)
+        let batch = x.dims()[0];
+        net.forward(x, &vec![t; batch], &context, None)
     });
     case.near("ddim.out_eta0_10steps", out);
 }
@@ -115,11 +118,23 @@ fn the_noise_schedule_and_the_samplers_tables() {
     }
 }
 
+/// The fusion model of the file and its sizes. The longest sequences stand in no config: they are
+/// the rows of the tables of positions.
+pub fn fusion_model(case: &Case) -> (Fusion, FusionConfig) {
+    let mut config: FusionConfig = case.config();
+    let positions = |encoder: &str| {
+        let table = &case.tensors[&format!("w.{encoder}.pos_enc.pe")];
+        table.shape[0] - 1
+    };
+    config.part_len = positions("cxr_transformer");
+    config.fused_len = positions("fusion_tf");
+    config.check().expect("the reference's sizes are valid");
+    (case.load(Fusion::new(&config, &mut Init::zeros(&case.device))), config)
+}
+
 fn fusion(task: &str) {
     let Some(case) = Case::open(&format!("fusion_{task}")) else { return };
-    let config: FusionConfig = case.config();
-    config.check().expect("the reference's sizes are valid");
-    let net = case.load(Fusion::new(&config, &mut Init::zeros(&case.device)));
+    let (net, _) = fusion_model(&case);
     let logits = net.forward(FusionInput {
         ehr: case.tensor("in.ehr"),
         ehr_keep: None,
