@@ -18,6 +18,7 @@ pub mod ehr_encoder;
 pub mod film_input;
 pub mod fusion;
 pub mod layers;
+pub mod losses;
 pub mod resnet;
 pub mod sampler;
 pub mod schedule;
