@@ -5,41 +5,12 @@ use std::collections::BTreeMap;
 
 /// Area under the ROC curve; ties count half. `None` unless both outcomes occur.
 pub fn auroc(scores: &[f32], labels: &[bool]) -> Option<f64> {
-    let mut order: Vec<usize> = (0..scores.len().min(labels.len())).collect();
-    order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
-    let positives = order.iter().filter(|&&i| labels[i]).count();
-    let negatives = order.len() - positives;
-    if positives == 0 || negatives == 0 {
-        return None;
-    }
-    let (mut sum, mut start) = (0.0, 0);
-    while start < order.len() {
-        let tied = |&&i: &&usize| scores[i].total_cmp(&scores[order[start]]).is_eq();
-        let end = start + order[start..].iter().take_while(tied).count().max(1);
-        // Ranks count from 1; tied ones share their mean.
-        let rank = (start + 1 + end) as f64 / 2.0;
-        sum += rank * order[start..end].iter().filter(|&&i| labels[i]).count() as f64;
-        start = end;
-    }
-    let (p, n) = (positives as f64, negatives as f64);
-    Some((sum - p * (p + 1.0) / 2.0) / (p * n))
+    crate::metrics::auroc(scores, labels).ok()
 }
 
 /// Average precision; `None` without a positive.
 pub fn auprc(scores: &[f32], labels: &[bool]) -> Option<f64> {
-    let mut order: Vec<usize> = (0..scores.len().min(labels.len())).collect();
-    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-    let positives = order.iter().filter(|&&i| labels[i]).count();
-    let (mut hits, mut sum, mut start) = (0usize, 0.0, 0);
-    while start < order.len() {
-        let tied = |&&i: &&usize| scores[i].total_cmp(&scores[order[start]]).is_eq();
-        let end = start + order[start..].iter().take_while(tied).count().max(1);
-        let new = order[start..end].iter().filter(|&&i| labels[i]).count();
-        hits += new;
-        sum += new as f64 * hits as f64 / end as f64;
-        start = end;
-    }
-    (positives > 0).then(|| sum / positives as f64)
+    crate::metrics::auprc(scores, labels).ok()
 }
 
 /// Half the width of the 95 % interval of an AUROC (Hanley and McNeil).
