@@ -28,8 +28,20 @@ pub struct PredictConfig {
     pub model: PathBuf,
     pub deadline: Duration,
     pub queue: usize,
+    pub device: DeviceChoice,
     /// 0 for one a core.
     pub threads: usize,
+}
+
+/// Where the networks run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceChoice {
+    /// The first GPU if this build and this machine have one, else the CPU.
+    #[default]
+    Auto,
+    Cpu,
+    Cuda,
 }
 
 /// `[store]`.
@@ -175,6 +187,7 @@ pub fn predict(reader: &mut Reader) -> PredictConfig {
         model: path(reader, "predict.model"),
         deadline: reader.duration("predict.deadline", Duration::from_millis(100)),
         queue,
+        device: reader.choice("predict.device", DeviceChoice::Auto),
         threads: reader.count("predict.threads", 0, 1_024),
     }
 }

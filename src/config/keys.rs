@@ -38,7 +38,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 37] = [
+pub const KEYS: [Key; 38] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -118,6 +118,12 @@ pub const KEYS: [Key; 37] = [
         "predict.queue",
         "256",
         "Requests that may wait for the model. The engine waits when it is full.",
+    ),
+    key(
+        "predict.device",
+        r#""auto""#,
+        "Where the networks run: `cpu`, `cuda` (needs a build with the feature cuda), or `auto` \
+         for the first GPU if there is one.",
     ),
     key(
         "predict.threads",

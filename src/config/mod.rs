@@ -16,8 +16,8 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use checked::{
-    AlertConfig, AppendTime, KafkaConfig, LocalConfig, LogFormat, PredictConfig, Properties,
-    StoreConfig, TelemetryConfig,
+    AlertConfig, AppendTime, DeviceChoice, KafkaConfig, LocalConfig, LogFormat, PredictConfig,
+    Properties, StoreConfig, TelemetryConfig,
 };
 pub use engine::{EngineConfig, Feed, LatePolicy};
 pub use keys::{KEYS, Key, SECTIONS, reference};

@@ -10,7 +10,7 @@ use super::{Drive, DriveError};
 use crate::engine::{Effect, Fate, View};
 use crate::event::risk::{RiskEvent, Status};
 use crate::event::{Reason, Rejection};
-use crate::ids::{Digest, Origin, StayId, Ticket, Topic};
+use crate::ids::{Digest, Origin, StayId, Ticket, Topic, program};
 use crate::ports::{
     Commit, Journal, Outlet, Output, OutputKind, PortError, Predictor, Source, SourceRecord,
     StateStore,
@@ -218,20 +218,14 @@ where
         if let Some(latency) = latency {
             self.counts.latency_of(latency);
         }
-        let envelope = json!({
-            "computed_at": (self.clock)().to_string(),
-            "latency_ms": latency.map(|latency| latency.as_secs_f64() * 1e3),
-            "commit": self.commit_number + 1,
-        });
         let payload = self.codec.encode_risk(event)?;
-        self.push_output(OutputKind::Risk, Some(event.stay), payload, &envelope);
+        self.push_output(OutputKind::Risk, Some(event.stay), payload, latency);
         Ok(())
     }
 
     fn view(&mut self, view: &View) -> Result<(), DriveError> {
         let payload = self.codec.encode_view(view)?;
-        let envelope = json!({ "computed_at": (self.clock)().to_string() });
-        self.push_output(OutputKind::View, Some(view.event.stay), payload, &envelope);
+        self.push_output(OutputKind::View, Some(view.event.stay), payload, None);
         Ok(())
     }
 
@@ -250,8 +244,7 @@ where
             let value = raw.map_or(&[][..], |raw| &raw.value);
             let letter = DeadLetter::new(origin, key, value, &rejection);
             let payload = self.codec.encode(&letter)?;
-            let envelope = json!({ "rejected_at": (self.clock)().to_string() });
-            self.push_output(OutputKind::DeadLetter, stay, payload, &envelope);
+            self.push_output(OutputKind::DeadLetter, stay, payload, None);
         }
         Ok(())
     }
@@ -261,7 +254,7 @@ where
         kind: OutputKind,
         stay: Option<StayId>,
         payload: Vec<u8>,
-        envelope: &serde_json::Value,
+        latency: Option<Duration>,
     ) {
         if !self.sent_before.is_empty() && self.sent_before.remove(&Digest::of(&payload)) {
             return;
@@ -272,7 +265,23 @@ where
             kind,
             stay,
             payload,
-            envelope: envelope.to_string().into_bytes(),
+            envelope: self.envelope(latency).to_string().into_bytes(),
         });
+    }
+
+    /// What may differ between two runs that say the same: when, by which program, after which
+    /// records, and how long a window waited for its answer.
+    fn envelope(&self, latency: Option<Duration>) -> serde_json::Value {
+        let at = |((topic, partition), next): (&(Topic, u32), &u64)| {
+            (format!("{}-{partition}", topic.name()), json!(next))
+        };
+        let positions: serde_json::Map<_, _> = self.positions.iter().map(at).collect();
+        json!({
+            "computed_at": (self.clock)().to_string(),
+            "program": program(),
+            "commit": self.commit_number + 1,
+            "positions": positions,
+            "latency_ms": latency.map(|latency| latency.as_secs_f64() * 1e3),
+        })
     }
 }
