@@ -2,6 +2,7 @@
 //! assert it.
 
 use crate::event::Rejection;
+use crate::event::alert::AlertEvent;
 use crate::event::risk::{RiskEvent, StayEnd, Triggers};
 use crate::ids::{Digest, Origin, StayId, Ticket};
 use crate::time::EventTime;
@@ -17,6 +18,8 @@ pub enum Effect {
     Sealed { ticket: Ticket, triggers: Triggers, input_digest: Digest },
     /// A risk event leaves.
     Risk(Box<RiskEvent>),
+    /// A record of an alert leaves, behind the risk event that led to it.
+    Alert(Box<AlertEvent>),
     /// An answer that nobody waits for: of another epoch, or given twice.
     Unasked(Ticket),
     /// The stay has ended, so its windows stop.

@@ -170,6 +170,16 @@ pub enum Mode {
     Interruptive,
 }
 
+impl Mode {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Mode::Silent => "silent",
+            Mode::Passive => "passive",
+            Mode::Interruptive => "interruptive",
+        }
+    }
+}
+
 impl Probability {
     /// `None` if NaN or outside 0..=1.
     pub fn new(p: f32) -> Option<Self> {

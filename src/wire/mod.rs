@@ -3,6 +3,7 @@
 //! with the schema that wrote it, and serde's defaults stand in for what that schema lacks.
 //! Whatever bytes come in, the answer is a checked value or a [`crate::event::Rejection`].
 
+mod alert;
 mod codec;
 mod container;
 pub mod form;
@@ -13,6 +14,10 @@ pub mod records;
 mod risk;
 mod schemas;
 
+pub use alert::{
+    AcknowledgementRecord, AlertFilmAge, AlertInterval, AlertRecord, AlertResponse, AlertState,
+    AlertStatus, AlertTrend, BasisId, DeedKind,
+};
 pub use codec::{Codec, Record};
 pub use container::container;
 pub use input::{Decoded, EARLIEST, FilmMeta, LATEST, Picture};
@@ -22,8 +27,7 @@ pub use journal::{
     TicketRecord,
 };
 pub use outputs::{
-    AcknowledgementEvent, AlertEvent, AlertPriority, AlertStatus, DEAD_LETTER_BYTES, DeadLetter,
-    FeedbackOutcome, Header, LabelEvent, ModelInputs, Point, StayView,
+    DEAD_LETTER_BYTES, DeadLetter, Header, LabelEvent, ModelInputs, Point, StayView,
 };
 pub use risk::{
     FilmRecord, GenerationRecord, ModelRecord, RiskRecord, RiskStatus, ScoresRecord, SeriesRecord,

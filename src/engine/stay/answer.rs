@@ -2,6 +2,7 @@
 
 use super::seal::Kind;
 use super::{Context, Stay, Window, WindowState};
+use crate::engine::alert::Point;
 use crate::engine::effect::Effect;
 use crate::engine::request::{Answer, Outcome};
 use crate::event::risk::{Doubt, FilmAge, RiskEvent, Scores, Status};
@@ -31,6 +32,7 @@ impl Stay {
             WindowState::Open => {
                 self.set_state(index, WindowState::Held(answer.outcome));
                 self.emit_ready(context, effects);
+                self.settle_alerts(context, effects);
             }
             WindowState::Overdue => self.answer_late(index, answer.outcome, context, effects),
             WindowState::Held(_) | WindowState::Answered => {
@@ -48,6 +50,14 @@ impl Stay {
         let outcome = Outcome::Unscored(DEADLINE_PASSED.to_owned());
         self.set_state(index, WindowState::Held(outcome));
         self.emit_ready(context, effects);
+        self.settle_alerts(context, effects);
+    }
+
+    /// What waited for the last open question is done now.
+    fn settle_alerts(&mut self, context: Context<'_>, effects: &mut Vec<Effect>) {
+        if self.unanswered().next().is_none() {
+            self.alerting.advance(context.watermark.time(), self.voice(context), effects);
+        }
     }
 
     fn index_of(&self, ticket: Ticket) -> Option<usize> {
@@ -62,9 +72,10 @@ impl Stay {
                 WindowState::Held(outcome) => {
                     let outcome = outcome.clone();
                     let overdue = outcome == Outcome::Unscored(DEADLINE_PASSED.to_owned());
-                    self.emit(&self.windows[index], outcome, context, effects);
+                    let point = self.emit(&self.windows[index], outcome, context, effects);
                     let state = if overdue { WindowState::Overdue } else { WindowState::Answered };
                     self.set_state(index, state);
+                    self.alerting.risk(point, self.voice(context), effects);
                 }
                 WindowState::Answered | WindowState::Overdue => {}
             }
@@ -87,8 +98,9 @@ impl Stay {
             return;
         }
         window.revision += 1;
-        self.emit(&window, outcome, context, effects);
+        let point = self.emit(&window, outcome, context, effects);
         self.push_window(window);
+        self.alerting.risk(point, self.voice(context), effects);
     }
 
     /// Adds a revision that asks the model nothing; its event leaves when its turn comes.
@@ -122,13 +134,14 @@ impl Stay {
         self.push_unasked(retraction, Kind::Retraction, context, effects);
     }
 
+    /// The event leaves; what the alert policy takes from it is returned.
     fn emit(
         &self,
         window: &Window,
         outcome: Outcome,
         context: Context<'_>,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> Point {
         let mut event = self.event(window, context);
         let (status, scores) = match outcome {
             Outcome::Scored(scores) => (Status::Scored, Some(scores)),
@@ -141,7 +154,9 @@ impl Stay {
         if let Kind::Closing(how) = window.kind {
             event.stay_end = Some(how);
         }
+        let point = Point::of(&event, window.admitted.at, &context.config.alerts);
         effects.push(Effect::Risk(Box::new(event)));
+        point
     }
 
     /// The event of a window, but for what the model said.
