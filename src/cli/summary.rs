@@ -8,8 +8,11 @@ use serde::Serialize;
 
 use super::embedded::Ran;
 use super::exports::Exports;
-use crate::event::risk::{FilmAge, RiskEvent};
+use crate::event::alert::Subject;
+use crate::event::risk::{FilmAge, Mode, RiskEvent};
 use crate::ids::Topic;
+use crate::time::EventTime;
+use crate::wire::{AlertRecord, AlertStatus};
 
 /// Rows of the table of the highest risks.
 const TOP: usize = 8;
@@ -32,6 +35,7 @@ pub struct Summary {
     pub windows: u64,
     /// By status.
     pub predictions: BTreeMap<&'static str, u64>,
+    pub alerts: Alerts,
     pub highest_risk: Vec<HighRisk>,
     pub outputs: Vec<PathBuf>,
     pub events_per_second: f64,
@@ -41,6 +45,22 @@ pub struct Summary {
     pub peak_rss_bytes: Option<u64>,
     pub model: String,
     pub digest: String,
+}
+
+/// What the alert policy made of the run.
+#[derive(Debug, Serialize)]
+pub struct Alerts {
+    pub mode: Mode,
+    /// About the risk, those entered in error apart.
+    pub risk: u64,
+    pub technical: u64,
+    pub entered_in_error: u64,
+    /// Those about the risk that the budget let through.
+    pub within_budget: u64,
+    /// From the first window of each stay to its last.
+    pub patient_days: f64,
+    /// About the risk; `None` without patient-days.
+    pub per_patient_day: Option<f64>,
 }
 
 /// One stay at its last scored window.
@@ -88,6 +108,7 @@ impl Summary {
             films: ran.fed.films,
             windows: counts.sealed,
             predictions: counts.events.clone(),
+            alerts: Alerts::of(ran.task.identity().mode, exports),
             highest_risk: highest(&exports.events),
             outputs: Vec::new(),
             events_per_second: n_events as f64 / seconds.max(1e-9),
@@ -159,6 +180,7 @@ impl fmt::Display for Summary {
         let by_status = |(status, n): (&&str, &u64)| format!("{n} {status}");
         let predictions: Vec<String> = self.predictions.iter().map(by_status).collect();
         writeln!(f, "  risk events  {}", predictions.join(", "))?;
+        writeln!(f, "  alerts       {}", self.alerts)?;
         self.write_fates(f)?;
         self.write_risks(f)?;
         writeln!(f, "\n  events/s               {:.0}", self.events_per_second)?;
@@ -174,6 +196,50 @@ impl fmt::Display for Summary {
         writeln!(f, "\n  outputs")?;
         self.outputs.iter().try_for_each(|path| writeln!(f, "    {}", path.display()))
     }
+}
+
+impl Alerts {
+    fn of(mode: Mode, exports: &Exports) -> Self {
+        let in_error = |record: &&AlertRecord| record.status == AlertStatus::EnteredInError;
+        let (in_error, held): (Vec<_>, Vec<_>) = exports.alerts.iter().partition(in_error);
+        let risks = held.iter().filter(|r| r.subject == Subject::InHospitalDeath);
+        let risk = risks.clone().count() as u64;
+        let patient_days = patient_days(&exports.events);
+        Alerts {
+            mode,
+            risk,
+            technical: held.len() as u64 - risk,
+            entered_in_error: in_error.len() as u64,
+            within_budget: risks.filter(|record| record.within_budget).count() as u64,
+            patient_days,
+            per_patient_day: (patient_days > 0.0).then(|| risk as f64 / patient_days),
+        }
+    }
+}
+
+impl fmt::Display for Alerts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Alerts { risk, technical, within_budget, .. } = self;
+        write!(f, "{} mode: {risk} of risk", self.mode.name())?;
+        if let Some(rate) = self.per_patient_day {
+            write!(f, " ({rate:.2} per patient-day)")?;
+        }
+        write!(f, ", {within_budget} within budget, {technical} technical")?;
+        match self.entered_in_error {
+            0 => Ok(()),
+            n => write!(f, ", {n} entered in error"),
+        }
+    }
+}
+
+/// The time that the stays' windows cover.
+fn patient_days(events: &[RiskEvent]) -> f64 {
+    let mut spans: BTreeMap<u64, (EventTime, EventTime)> = BTreeMap::new();
+    for event in events {
+        let span = spans.entry(event.stay.0).or_insert((event.t, event.t));
+        *span = (span.0.min(event.t), span.1.max(event.t));
+    }
+    spans.values().map(|(from, to)| to.since(*from).as_hours() / 24.0).sum()
 }
 
 impl Summary {

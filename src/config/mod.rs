@@ -3,6 +3,7 @@
 //! Precedence: defaults, then the file, then the environment (`NOWCXR_SECTION__KEY`), then flags
 //! (`--set section.key=value`). The table in `keys.rs` knows every key.
 
+mod alerts;
 mod checked;
 mod digest;
 mod engine;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+pub use alerts::{AlertPolicy, ESCALATIONS_MAX, HOLD_MAX, PERSIST_MAX};
 pub use checked::{
     AlertConfig, AppendTime, DeviceChoice, KafkaConfig, LocalConfig, LogFormat, PredictConfig,
     Properties, StoreConfig, TelemetryConfig,

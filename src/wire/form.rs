@@ -9,7 +9,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::ids::{Digest, EventId, FactId, StayId};
+use crate::ids::{AlertId, Digest, EventId, FactId, StayId};
 use crate::time::EventTime;
 
 /// A type with a form inside records.
@@ -149,6 +149,16 @@ impl Form for EventId {
 
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Uuid::read(deserializer).map(EventId)
+    }
+}
+
+impl Form for AlertId {
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.write(serializer)
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Uuid::read(deserializer).map(AlertId)
     }
 }
 
