@@ -4,7 +4,7 @@
 //!
 //! | stage | terms | where |
 //! |---|---|---|
-//! | autoencoder | pixels + perceptual, KL, patch adversarial, findings, adaptive weights | [`vae`] |
+//! | autoencoder | pixels, perceptual, KL, adversarial, findings, weights | [`vae`] |
 //! | diffusion | denoising (1), contrastive (2), auxiliary (3), their sum (4) | [`ldm`] |
 //! | fusion | weighted binary cross-entropy (5) | [`entropy`] |
 //!
