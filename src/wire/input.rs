@@ -2,8 +2,8 @@
 
 use super::codec::Codec;
 use super::records::{
-    Code, CodeSystem, ImagingEvent, LabEvent, MarkRecord, ObservationStatus, PictureField,
-    RecordedValue, StayChange, StayEventRecord, VitalEvent,
+    CodeSystem, ImagingEvent, LabEvent, MarkRecord, ObservationStatus, PictureField, RecordedValue,
+    StayChange, StayEventRecord, VitalEvent,
 };
 use super::schemas::RecordKind;
 use crate::event::dictionary::Profile;
@@ -79,7 +79,8 @@ pub enum Picture {
 
 /// A lab or a vital, as far as they are the same.
 struct Measured<'a> {
-    code: &'a Code,
+    system: CodeSystem,
+    code: &'a str,
     value: RecordedValue,
     unit: Option<&'a str>,
     specimen: Option<&'a str>,
@@ -119,6 +120,7 @@ impl Codec {
         check_times(record.observed_at, record.available_at)?;
         let feed = self.feed(Topic::Lab, &record.feed)?;
         let body = self.measured(Measured {
+            system: record.code_system,
             code: &record.code,
             value: record.value,
             unit: record.unit.as_deref(),
@@ -141,6 +143,7 @@ impl Codec {
         check_times(record.observed_at, record.available_at)?;
         let feed = self.feed(Topic::Vital, &record.feed)?;
         let body = self.measured(Measured {
+            system: record.code_system,
             code: &record.code,
             value: record.value,
             unit: record.unit.as_deref(),
@@ -174,28 +177,29 @@ impl Codec {
             RecordedValue::Text(text) => RawValue::Text(text),
             RecordedValue::Missing => return Err(not_a_number("there is no value")),
         };
-        let observation = self.observe(measured.code, &raw, measured.unit)?;
+        let observation = self.observe(measured.system, measured.code, &raw, measured.unit)?;
         body_of(observation, measured.status, measured.replaces)
     }
 
     fn observe(
         &self,
-        code: &Code,
+        system: CodeSystem,
+        code: &str,
         raw: &RawValue,
         unit: Option<&str>,
     ) -> Result<Observation, Rejection> {
         let dictionary = &self.dictionary;
-        let found = match code.system {
+        let found = match system {
             CodeSystem::MimicItem => {
-                let item = code.code.parse().map_err(|_| unmapped(code))?;
+                let item = code.parse().map_err(|_| unmapped(code))?;
                 return dictionary.observe_item(item, raw, unit);
             }
-            CodeSystem::Loinc if dictionary.refused_loinc(&code.code).is_some() => {
-                let detail = format!("LOINC {} is of a specimen that is not used", code.code);
+            CodeSystem::Loinc if dictionary.refused_loinc(code).is_some() => {
+                let detail = format!("LOINC {code} is of a specimen that is not used");
                 return Err(Rejection::new(Reason::WrongSpecimen, detail));
             }
-            CodeSystem::Loinc => dictionary.by_loinc(&code.code),
-            CodeSystem::Local => dictionary.by_code(&code.code),
+            CodeSystem::Loinc => dictionary.by_loinc(code),
+            CodeSystem::Local => dictionary.by_code(code),
         };
         dictionary.observe(found.ok_or_else(|| unmapped(code))?, raw, unit)
     }
@@ -331,8 +335,8 @@ fn is_blood(specimen: &str) -> bool {
     specimen.split(|c: char| !c.is_ascii_alphanumeric()).any(is_word)
 }
 
-fn unmapped(code: &Code) -> Rejection {
-    let code: String = code.code.chars().take(MAX_QUOTED).collect();
+fn unmapped(code: &str) -> Rejection {
+    let code: String = code.chars().take(MAX_QUOTED).collect();
     let detail = format!("code {code:?} is not in schemas/variables.toml");
     Rejection::new(Reason::UnmappedCode, detail)
 }

@@ -9,13 +9,6 @@ use crate::event::{Disposition, Sex, ViewPosition};
 use crate::ids::{Digest, FactId, StayId};
 use crate::time::EventTime;
 
-/// What was measured, as a code of a named system.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Code {
-    pub system: CodeSystem,
-    pub code: String,
-}
-
 /// The system that a code belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,12 +47,14 @@ pub enum ObservationStatus {
 /// One laboratory result (`schemas/lab.avsc`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabEvent {
-    #[serde(with = "form")]
+    #[serde(with = "form::octets")]
     pub event_id: FactId,
     #[serde(with = "form")]
     pub stay_id: StayId,
     pub feed: String,
-    pub code: Code,
+    pub code_system: CodeSystem,
+    /// What was measured, as a code of that system.
+    pub code: String,
     #[serde(default)]
     pub value: RecordedValue,
     #[serde(default)]
@@ -70,7 +65,7 @@ pub struct LabEvent {
     pub available_at: EventTime,
     #[serde(default)]
     pub status: ObservationStatus,
-    #[serde(default, with = "form::option")]
+    #[serde(default, with = "form::octets::option")]
     pub replaces: Option<FactId>,
     #[serde(default)]
     pub specimen: Option<String>,
@@ -79,12 +74,14 @@ pub struct LabEvent {
 /// One vital sign (`schemas/vital.avsc`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VitalEvent {
-    #[serde(with = "form")]
+    #[serde(with = "form::octets")]
     pub event_id: FactId,
     #[serde(with = "form")]
     pub stay_id: StayId,
     pub feed: String,
-    pub code: Code,
+    pub code_system: CodeSystem,
+    /// What was measured, as a code of that system.
+    pub code: String,
     #[serde(default)]
     pub value: RecordedValue,
     #[serde(default)]
@@ -95,7 +92,7 @@ pub struct VitalEvent {
     pub available_at: EventTime,
     #[serde(default)]
     pub status: ObservationStatus,
-    #[serde(default, with = "form::option")]
+    #[serde(default, with = "form::octets::option")]
     pub replaces: Option<FactId>,
 }
 

@@ -175,6 +175,13 @@ impl Schemas {
         self.writers.get(kind as usize)
     }
 
+    /// Whether a framed record of this kind was written with this version's schema.
+    pub fn is_current(&self, kind: RecordKind, record: &[u8]) -> bool {
+        self.writer(kind).is_some_and(|(id, _)| {
+            record.get(1..).is_some_and(|rest| rest.starts_with(&id.to_be_bytes()))
+        })
+    }
+
     /// The kind, the reader of the writer's schema, and the body of a framed record; or what is
     /// wrong with the frame.
     pub fn open<'a>(
