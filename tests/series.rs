@@ -110,7 +110,8 @@ fn the_stream_benchmarks_give_the_published_answers() {
     ];
     for (shards, store, wire) in ways {
         let file = folder.join("events.csv");
-        let args = BenchArgs { file, store, wire, shards, flush_ms: 20, dir: None };
+        let args =
+            BenchArgs { file, store, wire, shards, flush_ms: 20, restore_after: None, dir: None };
         let results = [
             ("window_expected", bench::window(&args).unwrap()),
             ("series_expected", bench::series(&args).unwrap()),

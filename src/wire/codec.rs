@@ -1,11 +1,13 @@
 //! Bytes to records and back, on readers and writers that are built once.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::datum;
 use super::records::{ImagingEvent, LabEvent, MarkRecord, StayEventRecord, VitalEvent};
-use super::schemas::{MAX_RECORD_BYTES, OlderSchema, RecordKind, Schemas, WireError, write_header};
+use super::schemas::{
+    HEADER_BYTES, MAX_RECORD_BYTES, OlderSchema, RecordKind, Schemas, WireError, write_header,
+};
 use crate::config::Feed;
 use crate::event::dictionary::Dictionary;
 use crate::event::{Reason, Rejection};
@@ -118,25 +120,45 @@ impl Codec {
         }
         let mut rest = body;
         let record = match R::CODING {
-            Coding::ByPosition if self.schemas.is_current(kind, bytes) => {
-                datum::read::<R>(&mut rest).ok()
-            }
+            Coding::ByPosition if self.is_current(kind, bytes) => datum::read(&mut rest).ok(),
             _ => reader.read_deser::<R>(&mut rest).ok(),
         };
-        let record = record.ok_or_else(|| {
-            let at = body.len() - rest.len();
-            let (kind, len) = (kind.name(), body.len());
-            undecodable(format!("not a {kind} record, or cut short: byte {at} of {len}"))
-        })?;
-        match rest.len() {
-            0 => Ok(record),
-            n => Err(undecodable(format!("{n} bytes follow the {} record", kind.name()))),
-        }
+        whole(kind, record, body, rest)
+    }
+
+    /// As [`Codec::decode`] for a record that [`Codec::is_current`] and is coded by position: its
+    /// texts may stay where they are.
+    pub(super) fn decode_in_place<'a, R: Deserialize<'a>>(
+        kind: RecordKind,
+        bytes: &'a [u8],
+    ) -> Result<R, Rejection> {
+        let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
+        let mut rest = body;
+        let record = datum::read(&mut rest).ok();
+        whole(kind, record, body, rest)
+    }
+
+    /// Whether a record was written with this version's schema of `kind`.
+    pub(super) fn is_current(&self, kind: RecordKind, bytes: &[u8]) -> bool {
+        bytes.len() <= MAX_RECORD_BYTES && self.schemas.is_current(kind, bytes)
     }
 
     /// The key of every record but marks: the stay id in decimal.
     pub fn key(stay: StayId) -> String {
         stay.0.to_string()
+    }
+}
+
+/// The record, if it could be read and nothing follows it.
+fn whole<R>(kind: RecordKind, record: Option<R>, body: &[u8], rest: &[u8]) -> Result<R, Rejection> {
+    let kind = kind.name();
+    match (record, rest.len()) {
+        (Some(record), 0) => Ok(record),
+        (Some(_), n) => Err(undecodable(format!("{n} bytes follow the {kind} record"))),
+        (None, left) => {
+            let (at, len) = (body.len() - left, body.len());
+            Err(undecodable(format!("not a {kind} record, or cut short: byte {at} of {len}")))
+        }
     }
 }
 

@@ -81,7 +81,7 @@ pub enum Picture {
 struct Measured<'a> {
     system: CodeSystem,
     code: &'a str,
-    value: RecordedValue,
+    value: RecordedValue<&'a str>,
     unit: Option<&'a str>,
     specimen: Option<&'a str>,
     status: ObservationStatus,
@@ -96,12 +96,24 @@ impl Codec {
         key: Option<&[u8]>,
         value: &[u8],
     ) -> Result<Decoded, Rejection> {
+        // The two that come by the million, without a look at the other schemas.
+        match topic {
+            Topic::Lab if self.is_current(RecordKind::Lab, value) => {
+                let record: LabEvent<&str> = Codec::decode_in_place(RecordKind::Lab, value)?;
+                return self.lab(key, record);
+            }
+            Topic::Vital if self.is_current(RecordKind::Vital, value) => {
+                let record: VitalEvent<&str> = Codec::decode_in_place(RecordKind::Vital, value)?;
+                return self.vital(key, record);
+            }
+            _ => {}
+        }
         if self.kind_of(value)? == RecordKind::Mark {
             return self.mark(topic, self.decode(value)?);
         }
         match topic {
-            Topic::Lab => self.lab(key, self.decode(value)?),
-            Topic::Vital => self.vital(key, self.decode(value)?),
+            Topic::Lab => self.lab(key, self.decode::<LabEvent>(value)?),
+            Topic::Vital => self.vital(key, self.decode::<VitalEvent>(value)?),
             Topic::Imaging => self.imaging(key, self.decode(value)?),
             Topic::Stay => self.stay(key, self.decode(value)?),
         }
@@ -115,16 +127,20 @@ impl Codec {
         Ok(Decoded::Mark(Mark { feed, time: record.time }))
     }
 
-    fn lab(&self, key: Option<&[u8]>, record: LabEvent) -> Result<Decoded, Rejection> {
+    fn lab<Text: AsRef<str>>(
+        &self,
+        key: Option<&[u8]>,
+        record: LabEvent<Text>,
+    ) -> Result<Decoded, Rejection> {
         check_key(key, record.stay_id)?;
         check_times(record.observed_at, record.available_at)?;
-        let feed = self.feed(Topic::Lab, &record.feed)?;
+        let feed = self.feed(Topic::Lab, record.feed.as_ref())?;
         let body = self.measured(Measured {
             system: record.code_system,
-            code: &record.code,
-            value: record.value,
-            unit: record.unit.as_deref(),
-            specimen: record.specimen.as_deref(),
+            code: record.code.as_ref(),
+            value: record.value.as_ref(),
+            unit: record.unit.as_ref().map(AsRef::as_ref),
+            specimen: record.specimen.as_ref().map(AsRef::as_ref),
             status: record.status,
             replaces: record.replaces,
         })?;
@@ -138,15 +154,19 @@ impl Codec {
         }))
     }
 
-    fn vital(&self, key: Option<&[u8]>, record: VitalEvent) -> Result<Decoded, Rejection> {
+    fn vital<Text: AsRef<str>>(
+        &self,
+        key: Option<&[u8]>,
+        record: VitalEvent<Text>,
+    ) -> Result<Decoded, Rejection> {
         check_key(key, record.stay_id)?;
         check_times(record.observed_at, record.available_at)?;
-        let feed = self.feed(Topic::Vital, &record.feed)?;
+        let feed = self.feed(Topic::Vital, record.feed.as_ref())?;
         let body = self.measured(Measured {
             system: record.code_system,
-            code: &record.code,
-            value: record.value,
-            unit: record.unit.as_deref(),
+            code: record.code.as_ref(),
+            value: record.value.as_ref(),
+            unit: record.unit.as_ref().map(AsRef::as_ref),
             specimen: None,
             status: record.status,
             replaces: record.replaces,
@@ -174,7 +194,7 @@ impl Codec {
         let raw = match measured.value {
             RecordedValue::Number(value) if value.is_finite() => RawValue::Number(value),
             RecordedValue::Number(_) => return Err(not_a_number("the value is not finite")),
-            RecordedValue::Text(text) => RawValue::Text(text),
+            RecordedValue::Text(text) => RawValue::Text(text.to_owned()),
             RecordedValue::Missing => return Err(not_a_number("there is no value")),
         };
         let observation = self.observe(measured.system, measured.code, &raw, measured.unit)?;

@@ -177,9 +177,9 @@ impl Schemas {
 
     /// Whether a framed record of this kind was written with this version's schema.
     pub fn is_current(&self, kind: RecordKind, record: &[u8]) -> bool {
-        self.writer(kind).is_some_and(|(id, _)| {
-            record.get(1..).is_some_and(|rest| rest.starts_with(&id.to_be_bytes()))
-        })
+        let Some((id, _)) = self.writer(kind) else { return false };
+        let [a, b, c, d] = id.to_be_bytes();
+        record.starts_with(&[MAGIC, a, b, c, d])
     }
 
     /// The kind, the reader of the writer's schema, and the body of a framed record; or what is

@@ -191,15 +191,18 @@ impl Shard {
     /// the clock for all stays of an hour.
     fn emit_series(&mut self, hour: i64, places: &[u32]) -> anyhow::Result<()> {
         let end = Tumbling::HOURLY.end(hour);
+        let mut newer_film = Vec::new();
         for &place in places {
-            self.stays[place as usize].settle_films(end);
+            if self.stays[place as usize].settle_films(end) {
+                newer_film.push(place);
+            }
         }
         let before = usage::thread_cpu_seconds()?;
         for &place in places {
             self.stays[place as usize].emit_series(end, &mut self.last, &mut self.tally);
         }
         self.tally.emission_cpu_s += usage::thread_cpu_seconds()? - before;
-        for &place in places {
+        for place in newer_film {
             let stay = &mut self.stays[place as usize];
             // Nothing before the film is read again: films of later windows are not older.
             stay.history.evict_before(stay.film.hour());
@@ -255,9 +258,10 @@ impl Stay {
         self.history.restore(chunk);
     }
 
-    /// Films before `end` are no longer open; the newest of them counts.
-    fn settle_films(&mut self, end: EventTime) {
-        let newest = &mut self.film;
+    /// Films before `end` are no longer open; the newest of them counts. Whether it is a newer one
+    /// than before.
+    fn settle_films(&mut self, end: EventTime) -> bool {
+        let (before, newest) = (self.film, &mut self.film);
         self.films_open.retain(|&film| {
             let stays = film >= end;
             if !stays {
@@ -265,6 +269,7 @@ impl Stay {
             }
             stays
         });
+        self.film > before
     }
 
     fn emit_series(&self, end: EventTime, last: &mut LastValues, tally: &mut Tally) {
