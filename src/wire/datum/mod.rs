@@ -1,11 +1,11 @@
 //! Avro's binary form of a record whose struct mirrors its schema, by position.
 //!
-//! apache-avro walks the schema beside the data, makes every text twice and compares the name of
-//! every field: 0.5 µs a vital sign each way, more than all the rest of an event's work together
-//! (`reference/streaming.md` 2 measured the same). Where the struct has the schema's fields in the
-//! schema's order none of that says anything new, so the records that come by the million go this
-//! way. Everything else, and records of older schemas, goes through apache-avro; the tests hold
-//! both to the same bytes.
+//! apache-avro walks the schema beside the data, makes a text of each string and compares the name
+//! of every field: 0.5 µs of processor time a vital sign each way, where all the rest of an event's
+//! work takes 0.1 (`nowcxr bench window`). Where the struct has the schema's fields in the schema's
+//! order none of that says anything new, so the records that come by the million go this way, at
+//! 0.06 µs to write and 0.2 to read and check. Everything else, and records of older schemas, goes
+//! through apache-avro; the tests hold both to the same bytes and the same refusals.
 //!
 //! What may stand in such a record: `int`, `long`, `double`, `string`, enum, a union of null and
 //! one type as `Option`, any other union as an enum with the branches in order, and `fixed` of 16
