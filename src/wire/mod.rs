@@ -1,11 +1,13 @@
 //! Avro to events and back (design decision 13): Confluent framing, the schemas under `schemas/`
 //! with fixed ids, direct serde on readers and writers that are built once. A record is decoded
-//! with the schema that wrote it, and serde's defaults stand in for what that schema lacks.
+//! with the schema that wrote it, and serde's defaults stand in for what that schema lacks. Labs,
+//! vitals and marks of this version's schemas are read by position, for their number.
 //! Whatever bytes come in, the answer is a checked value or a [`crate::event::Rejection`].
 
 mod alert;
 mod codec;
 mod container;
+mod datum;
 pub mod form;
 mod input;
 mod journal;
