@@ -15,7 +15,8 @@ pub fn card(report: &Report, config: &DdlCxrConfig, profile: Profile) -> String 
          48 h after ICU admission, on one hospital's data; at any other hour its predictions are \
          outside what it was trained for. Probabilities are the model's own, not calibrated.\n\n\
          ## Where it comes from\n\n\
-         | file | stage | tensors | used | of these averages | SHA-256 |\n|---|---|---|---|---|---|\n",
+         | file | stage | tensors | used | averages among them | SHA-256 |\n\
+         |---|---|---|---|---|---|\n",
     );
     for source in &report.sources {
         text += &format!(
