@@ -14,7 +14,7 @@ use nowcxr::wire::records::{
     PictureField, RecordedValue, StayEventRecord, VitalEvent,
 };
 use nowcxr::wire::{
-    AcknowledgementEvent, AlertEvent, Codec, DeadLetter, Decoded, JournalEntry, LabelEvent,
+    AcknowledgementRecord, AlertRecord, Codec, DeadLetter, Decoded, JournalEntry, LabelEvent,
     OlderSchema, Picture, Record, RecordKind, RiskRecord, StayView, risk_to_json,
 };
 use proptest::prelude::*;
@@ -65,8 +65,8 @@ fn every_example_survives_the_wire() {
         survives::<MarkRecord>(&codec),
         survives::<JournalEntry>(&codec),
         survives::<RiskRecord>(&codec),
-        survives::<AlertEvent>(&codec),
-        survives::<AcknowledgementEvent>(&codec),
+        survives::<AlertRecord>(&codec),
+        survives::<AcknowledgementRecord>(&codec),
         survives::<StayView>(&codec),
         survives::<DeadLetter>(&codec),
         survives::<LabelEvent>(&codec),

@@ -74,6 +74,16 @@ impl Reader {
         })
     }
 
+    /// A number within `low..=high`; a whole one needs no point.
+    pub fn number(&mut self, path: &str, low: f64, high: f64) -> f64 {
+        self.read(path, low, |value| {
+            let number = value.as_float().or_else(|| value.as_integer().map(|n| n as f64));
+            number
+                .filter(|n| (low..=high).contains(n))
+                .ok_or_else(|| format!("is not a number from {low} to {high}"))
+        })
+    }
+
     /// Bytes within `low..=high`.
     pub fn size(&mut self, path: &str, low: u64, high: u64) -> u64 {
         self.read(path, low, |value| {
@@ -116,12 +126,6 @@ impl Reader {
         let low_ms = i64::try_from(low.as_millis()).unwrap_or(i64::MAX);
         let span = self.span(path, Span::from_millis(low_ms));
         Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(0))
-    }
-
-    /// As [`Reader::duration`], where `off` means none.
-    pub fn duration_or_off(&mut self, path: &str) -> Option<Duration> {
-        let span = self.span_or_off(path, Span::SECOND)?;
-        Some(Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(0)))
     }
 
     /// One of the words of an enum.

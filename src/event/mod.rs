@@ -1,6 +1,7 @@
 //! What the engine hears and says: facts in, risk events out. Constructors check, so what exists
 //! is valid.
 
+pub mod alert;
 pub mod dictionary;
 mod fact;
 mod film;
@@ -8,6 +9,7 @@ mod mark;
 mod observation;
 mod rejection;
 pub mod risk;
+mod scores;
 mod stay;
 
 pub use fact::{Fact, FactBody};

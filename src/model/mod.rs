@@ -12,6 +12,7 @@
 //! batch statistics are active there, and off after [`burn::module::Module::valid`].
 
 pub mod artifact;
+mod calibration;
 mod check;
 pub mod config;
 pub mod ehr_encoder;
@@ -28,6 +29,7 @@ pub mod vae;
 pub mod weights;
 
 pub use artifact::{Artifact, ArtifactError, Networks};
+pub use calibration::{Calibration, Recalibration};
 pub use config::DdlCxrConfig;
 pub use ehr_encoder::EhrEncoder;
 pub use fusion::{Fusion, FusionInput};

@@ -9,7 +9,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::ids::{Digest, EventId, FactId, StayId};
+use crate::ids::{AlertId, Digest, EventId, FactId, StayId};
 use crate::time::EventTime;
 
 /// A type with a form inside records.
@@ -46,6 +46,25 @@ pub mod option {
         deserializer: D,
     ) -> Result<Option<T>, D::Error> {
         Ok(Option::<Formed<T>>::deserialize(deserializer)?.map(|formed| formed.0))
+    }
+}
+
+/// The same for an array.
+pub mod list {
+    use super::{Deserialize, Deserializer, Form, Formed, Serializer, Written};
+
+    pub fn serialize<T: Form, S: Serializer>(
+        values: &[T],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(Written))
+    }
+
+    pub fn deserialize<'de, T: Form, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<T>, D::Error> {
+        let formed = Vec::<Formed<T>>::deserialize(deserializer)?;
+        Ok(formed.into_iter().map(|formed| formed.0).collect())
     }
 }
 
@@ -130,6 +149,16 @@ impl Form for EventId {
 
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Uuid::read(deserializer).map(EventId)
+    }
+}
+
+impl Form for AlertId {
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.write(serializer)
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Uuid::read(deserializer).map(AlertId)
     }
 }
 

@@ -359,7 +359,7 @@ fn check_time(field: &str, at: EventTime) -> Result<(), Rejection> {
     Err(Rejection::new(Reason::AbsurdTime, detail))
 }
 
-fn check_key(key: Option<&[u8]>, stay: StayId) -> Result<(), Rejection> {
+pub(super) fn check_key(key: Option<&[u8]>, stay: StayId) -> Result<(), Rejection> {
     let Some(key) = key else {
         return Err(Rejection::new(Reason::MissingKey, "key the record by its stay id in decimal"));
     };

@@ -3,6 +3,7 @@
 //! with the schema that wrote it, and serde's defaults stand in for what that schema lacks.
 //! Whatever bytes come in, the answer is a checked value or a [`crate::event::Rejection`].
 
+mod alert;
 mod codec;
 mod container;
 pub mod form;
@@ -12,7 +13,12 @@ mod outputs;
 pub mod records;
 mod risk;
 mod schemas;
+mod view;
 
+pub use alert::{
+    AcknowledgementRecord, AlertFilmAge, AlertInterval, AlertRecord, AlertResponse, AlertState,
+    AlertStatus, AlertTrend, BasisId, DeedKind,
+};
 pub use codec::{Codec, Record};
 pub use container::container;
 pub use input::{Decoded, EARLIEST, FilmMeta, LATEST, Picture};
@@ -21,12 +27,10 @@ pub use journal::{
     FilmVerdictRecord, InputRecord, JournalEntry, JournalInput, OutcomeKind, PositionRecord,
     TicketRecord,
 };
-pub use outputs::{
-    AcknowledgementEvent, AlertEvent, AlertPriority, AlertStatus, DEAD_LETTER_BYTES, DeadLetter,
-    FeedbackOutcome, Header, LabelEvent, ModelInputs, Point, StayView,
-};
+pub use outputs::{DEAD_LETTER_BYTES, DeadLetter, Header, LabelEvent};
 pub use risk::{
-    FilmRecord, GenerationRecord, ModelRecord, RiskRecord, RiskStatus, ScoresRecord, SeriesRecord,
-    risk_to_json,
+    FilmRecord, GenerationRecord, IntervalRecord, LastObservedRecord, ModelRecord, RiskRecord,
+    RiskStatus, ScoresRecord, SeriesRecord, risk_to_json,
 };
 pub use schemas::{HEADER_BYTES, MAX_RECORD_BYTES, OlderSchema, RecordKind, WireError};
+pub use view::{GivenRecord, StayView, VariableSeries};

@@ -27,7 +27,8 @@ use thiserror::Error;
 pub use report::{Noise, Report, SourceReport};
 
 use super::artifact::ArtifactError;
-use super::artifact::{About, Artifact, Calibration, Networks, Parts, draw_noise};
+use super::artifact::{About, Artifact, Networks, Parts, draw_noise};
+use super::calibration::Calibration;
 use super::config::{ConfigError, DdlCxrConfig};
 use super::layers::Init;
 use super::schedule::Schedule;

@@ -23,7 +23,8 @@
 use std::fmt::Write as _;
 
 use nowcxr::config::EngineConfig;
-use nowcxr::engine::{Answer, Effect, Fate, Input, Task};
+use nowcxr::engine::{Answer, Effect, Fate, Input, Task, View};
+use nowcxr::event::alert::AlertEvent;
 use nowcxr::event::risk::{RiskEvent, Status, Triggers};
 use nowcxr::event::{Disposition, Mark};
 use nowcxr::ids::{StayId, Ticket, Topic};
@@ -178,10 +179,26 @@ fn show(effect: &Effect) -> String {
             format!("sealed {} {}", show_ticket(ticket), show_triggers(triggers))
         }
         Effect::Risk(event) => show_risk(event),
+        Effect::View(view) => show_view(view),
+        Effect::Alert(event) => show_alert(event),
         Effect::Unasked(ticket) => format!("unasked {}", show_ticket(ticket)),
         Effect::Ended { stay, at, how } => format!("ended {stay} {} {how:?}", show_time(*at)),
         Effect::Expired(stay) => format!("expired {stay}"),
     }
+}
+
+/// As `alert 1 05:00 in_hospital_death r0 open: Risk of …`.
+pub fn show_alert(event: &AlertEvent) -> String {
+    let (stay, subject) = (event.stay, event.claim.subject().name());
+    let raised = show_time(event.raised_at);
+    let (revision, state) = (event.revision, event.state.name());
+    let known = if event.known_at == event.raised_at {
+        String::new()
+    } else {
+        format!(" known {}", show_time(event.known_at))
+    };
+    let summary = event.summary();
+    format!("alert {stay} {raised} {subject} r{revision} {state}{known}: {summary}")
 }
 
 fn show_ticket(ticket: &Ticket) -> String {
@@ -197,6 +214,16 @@ fn show_triggers(triggers: &Triggers) -> String {
     ];
     let names: Vec<&str> = words.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
     names.join("+")
+}
+
+fn show_view(view: &View) -> String {
+    let event = &view.event;
+    let ticket = Ticket { stay: event.stay, t: event.t, revision: event.revision };
+    let rows = view
+        .given
+        .as_ref()
+        .map_or("nothing given".to_owned(), |given| format!("{} rows given", given.rows.len()));
+    format!("view {} {rows}", show_ticket(&ticket))
 }
 
 fn show_risk(event: &RiskEvent) -> String {
