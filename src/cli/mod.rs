@@ -9,6 +9,7 @@ mod feeding;
 mod held;
 mod inspect;
 mod keepsake;
+mod model;
 mod pictures;
 mod progress;
 mod replay;
@@ -64,6 +65,9 @@ enum Command {
     Synth(synth::SynthArgs),
     /// Trains a model on the synthetic ward.
     Train(train::TrainArgs),
+    /// Makes model directories from checkpoints and shows them.
+    #[command(subcommand)]
+    Model(model::ModelCommand),
     /// Shows a stay's state, the positions and the health of a store.
     Inspect(inspect::InspectArgs),
     /// Measures speed on recorded events; prints JSON.
@@ -111,6 +115,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args, &settings),
         Command::Synth(args) => synth::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Model(command) => model::run(&command),
         Command::Inspect(args) => inspect::run(&args),
         Command::Bench(command) => bench::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args, &settings, &mut io::stdout()),

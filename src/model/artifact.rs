@@ -212,6 +212,11 @@ impl Artifact {
         Ok(artifact)
     }
 
+    /// The same on the CPU, for those who only look at a model.
+    pub fn load_on_cpu(dir: &Path) -> Result<Self, ArtifactError> {
+        Artifact::load(dir, &Device::flex())
+    }
+
     /// Writes the model directory. Files are written one by one and the manifest last, so that a
     /// directory that was cut short does not load.
     pub fn save(&self, dir: &Path) -> Result<(), ArtifactError> {

@@ -18,6 +18,7 @@ pub mod config;
 pub mod ehr_encoder;
 pub mod film_input;
 pub mod fusion;
+pub mod import;
 pub mod layers;
 pub mod losses;
 pub mod resnet;
