@@ -10,7 +10,7 @@ use super::batch;
 use super::ldm::Generator;
 use super::optimise::{Order, cross_entropy, learning_rate, scalar, step, tensor, values};
 use super::pace::Pace;
-use super::sample::{FilmSample, Samples, WindowSample, values as grid_values};
+use super::sample::{FilmSample, Samples, Series, WindowSample};
 use super::score::{auprc, auroc, auroc_half_width, mean};
 use super::{TrainError, TrainOptions};
 use crate::event::risk::N_PHENOTYPES;
@@ -44,7 +44,6 @@ pub(super) enum Latent {
 /// One set of windows, ready to be shown to a fusion model.
 pub(super) struct Windows<'a> {
     pub(super) samples: &'a Samples,
-    grids: Vec<Vec<f32>>,
     generated: Vec<Option<Vec<f32>>>,
     carried: Vec<Option<Vec<f32>>>,
 }
@@ -73,26 +72,24 @@ impl<'a> Windows<'a> {
         samples: &'a Samples,
         latents: &[Vec<f32>],
         generator: &Generator<'_>,
-    ) -> Self {
+    ) -> Result<Self, TrainError> {
         let filmed: Vec<usize> =
             (0..samples.windows.len()).filter(|&i| samples.windows[i].film.is_some()).collect();
         let mut references: Vec<&[f32]> = Vec::with_capacity(filmed.len());
-        let mut grids = Vec::with_capacity(filmed.len());
+        let mut series: Vec<&Series> = Vec::with_capacity(filmed.len());
         for film in filmed.iter().filter_map(|&i| samples.windows[i].film.as_ref()) {
             references.push(&latents[film.film]);
-            grids.push(grid_values(&film.ehr));
+            series.push(&film.ehr);
         }
-        let rows: Vec<&[f32]> = grids.iter().map(Vec::as_slice).collect();
         let mut generated = vec![None; samples.windows.len()];
         let mut carried = vec![None; samples.windows.len()];
         for ((&i, new), old) in
-            filmed.iter().zip(generator.generate(&references, &rows)).zip(&references)
+            filmed.iter().zip(generator.generate(&references, &series)?).zip(&references)
         {
             generated[i] = Some(new);
             carried[i] = Some(old.to_vec());
         }
-        let grids = samples.windows.iter().map(|window| grid_values(&window.ehr)).collect();
-        Windows { samples, grids, generated, carried }
+        Ok(Windows { samples, generated, carried })
     }
 
     fn input(
@@ -102,8 +99,11 @@ impl<'a> Windows<'a> {
         config: &DdlCxrConfig,
         task: Task,
         device: &Device,
-    ) -> FusionInput {
-        let grids: Vec<&[f32]> = picked.iter().map(|&(i, _)| self.grids[i].as_slice()).collect();
+    ) -> Result<FusionInput, TrainError> {
+        let grids: Vec<Vec<f32>> = picked
+            .iter()
+            .map(|&(i, _)| self.samples.windows[i].ehr.values())
+            .collect::<Result<_, TrainError>>()?;
         let latent: Vec<Option<&[f32]>> = picked
             .iter()
             .map(|&(i, which)| match which {
@@ -128,18 +128,18 @@ impl<'a> Windows<'a> {
         let sizes = config.fusion(task);
         let image_features = match &sizes.image_features {
             ImageFeatures::ResNet(resnet) => {
-                model.image_features(batch::branch(&films, resnet, device))
+                model.image_features(batch::branch(&films, resnet, device)?)
             }
             ImageFeatures::Given(_) => None,
         };
-        FusionInput {
+        Ok(FusionInput {
             ehr: ehr.values,
             ehr_keep: Some(ehr.keep),
             latent: batch::latents(&latent, &config.vae, device),
             image_features: image_features
                 .unwrap_or_else(|| Tensor::zeros([n, sizes.image_width()], device)),
             present: Some(tensor(present, [n, 2], device)),
-        }
+        })
     }
 
     /// Logits of these windows, row by row.
@@ -151,13 +151,14 @@ impl<'a> Windows<'a> {
         picked: &[usize],
         which: Latent,
         device: &Device,
-    ) -> Vec<f32> {
+    ) -> Result<Vec<f32>, TrainError> {
         let mut logits = Vec::with_capacity(picked.len() * task.outputs());
         for block in picked.chunks(SCORE) {
             let rows: Vec<(usize, Latent)> = block.iter().map(|&i| (i, which)).collect();
-            logits.extend(values(model.forward(self.input(&rows, model, config, task, device))));
+            let input = self.input(&rows, model, config, task, device)?;
+            logits.extend(values(model.forward(input)));
         }
-        logits
+        Ok(logits)
     }
 
     /// Windows with a film that `keep` accepts.
@@ -216,7 +217,7 @@ pub(super) fn train(
             .into_iter()
             .map(|i| (i, modality(order.rng().random(), order.rng().random())))
             .collect();
-        let input = train.input(&picked, &model, config, task, &autodiff);
+        let input = train.input(&picked, &model, config, task, &autodiff)?;
         let truth: Vec<f32> = picked
             .iter()
             .flat_map(|&(i, _)| targets(&windows[i], task))
@@ -231,7 +232,7 @@ pub(super) fn train(
         if due > checked && due >= 2 {
             checked = due;
             // The loss, not the AUROC: with a few dozen deaths the latter is chance.
-            let score = validation_loss(&model.valid(), config, task, validate, &weight, device);
+            let score = validation_loss(&model.valid(), config, task, validate, &weight, device)?;
             pace.add("validation_bce", score);
             if best.as_ref().is_none_or(|(before, _)| score < *before) {
                 best = Some((score, tensors_of(&model)));
@@ -263,7 +264,7 @@ fn validation_loss(
     windows: &Windows<'_>,
     weight: &Tensor<2>,
     device: &Device,
-) -> f64 {
+) -> Result<f64, TrainError> {
     let picked = windows.filmed(|_| true);
     let truth: Vec<f32> = picked
         .iter()
@@ -272,11 +273,13 @@ fn validation_loss(
         .collect();
     let shape = [picked.len(), task.outputs()];
     let weight = weight.clone().inner();
-    mean([Latent::Generated, Latent::Carried, Latent::None].into_iter().map(|which| {
-        let logits = windows.logits(model, config, task, &picked, which, device);
+    let mut losses = Vec::new();
+    for which in [Latent::Generated, Latent::Carried, Latent::None] {
+        let logits = windows.logits(model, config, task, &picked, which, device)?;
         let (logits, truth) = (tensor(logits, shape, device), tensor(truth.clone(), shape, device));
-        scalar(cross_entropy(logits, truth, Some(weight.clone())).mean())
-    }))
+        losses.push(scalar(cross_entropy(logits, truth, Some(weight.clone())).mean()));
+    }
+    Ok(mean(losses.into_iter()))
 }
 
 fn macro_auroc(logits: &[f32], picked: &[usize], windows: &Windows<'_>, task: Task) -> f64 {
@@ -298,26 +301,28 @@ pub(super) fn score_mortality(
     windows: &Windows<'_>,
     device: &Device,
     keep: impl Fn(&WindowSample) -> bool,
-) -> Option<FusionScore> {
+) -> Result<Option<FusionScore>, TrainError> {
     let picked = windows.filmed(keep);
     let truth: Vec<bool> = picked.iter().map(|&i| windows.samples.windows[i].died).collect();
     let deaths = truth.iter().filter(|&&died| died).count();
-    let way = |which| {
-        let logits = windows.logits(model, config, Task::Mortality, &picked, which, device);
-        let auroc = auroc(&logits, &truth)?;
-        Some(Discrimination {
+    let way = |which| -> Result<Option<Discrimination>, TrainError> {
+        let logits = windows.logits(model, config, Task::Mortality, &picked, which, device)?;
+        let scores = auroc(&logits, &truth).zip(auprc(&logits, &truth));
+        Ok(scores.map(|(auroc, auprc)| Discrimination {
             auroc,
             auroc_half_width: auroc_half_width(auroc, deaths, truth.len() - deaths),
-            auprc: auprc(&logits, &truth)?,
-        })
+            auprc,
+        }))
     };
-    Some(FusionScore {
+    let [generated, carried, none] = [Latent::Generated, Latent::Carried, Latent::None].map(way);
+    let score = |((generated, carry_forward), ehr_only)| FusionScore {
         windows: picked.len(),
         deaths,
-        generated: way(Latent::Generated)?,
-        carry_forward: way(Latent::Carried)?,
-        ehr_only: way(Latent::None)?,
-    })
+        generated,
+        carry_forward,
+        ehr_only,
+    };
+    Ok(generated?.zip(carried?).zip(none?).map(score))
 }
 
 /// Macro AUROC of the phenotypes that occur, on the windows that `keep` accepts.
@@ -327,10 +332,10 @@ pub(super) fn score_phenotypes(
     windows: &Windows<'_>,
     device: &Device,
     keep: impl Fn(&WindowSample) -> bool,
-) -> f64 {
+) -> Result<f64, TrainError> {
     let picked = windows.filmed(keep);
     debug_assert_eq!(Task::Phenotype.outputs(), N_PHENOTYPES);
     let task = Task::Phenotype;
-    let logits = windows.logits(model, config, task, &picked, Latent::Generated, device);
-    macro_auroc(&logits, &picked, windows, task)
+    let logits = windows.logits(model, config, task, &picked, Latent::Generated, device)?;
+    Ok(macro_auroc(&logits, &picked, windows, task))
 }

@@ -11,7 +11,7 @@ use rand::RngExt;
 use super::batch;
 use super::optimise::{Average, Order, cross_entropy, learning_rate, scalar, step, tensor, values};
 use super::pace::Pace;
-use super::sample::{FilmSample, Samples, values as grid_values};
+use super::sample::{FilmSample, Samples, Series};
 use super::score::mean;
 use super::vae::findings_auroc;
 use super::{TrainError, TrainOptions};
@@ -78,7 +78,6 @@ pub(super) fn train(
     let mut average = Average::new(&ldm.unet);
     let mut optimiser = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.01).init();
     let schedule = Schedule::new(&config.diffusion);
-    let grids: Vec<Vec<f32>> = samples.pairs.iter().map(|pair| grid_values(&pair.ehr)).collect();
     let mut order = Order::new(options.seed.wrapping_add(2), samples.pairs.len());
     while let Some(n) = pace.next() {
         let picked = order.batch(BATCH);
@@ -94,7 +93,10 @@ pub(super) fn train(
             batch::latents(&rows, &config.vae, &autodiff)
         };
         let (reference, target) = (latent(|pair| pair.reference), latent(|pair| pair.target));
-        let rows: Vec<&[f32]> = picked.iter().map(|&i| grids[i].as_slice()).collect();
+        let rows: Vec<Vec<f32>> = picked
+            .iter()
+            .map(|&i| samples.pairs[i].ehr.values())
+            .collect::<Result<_, TrainError>>()?;
         let films: Vec<&FilmSample> =
             picked.iter().map(|&i| &samples.films[samples.pairs[i].target]).collect();
         let inputs = Inputs { reference, target, t, ehr: batch::ehr(&rows, &autodiff) };
@@ -174,16 +176,22 @@ fn losses(
 
 impl Generator<'_> {
     /// Latents as of now: from the last film's (scaled) latent and the EHR since it.
-    pub(super) fn generate(&self, references: &[&[f32]], grids: &[&[f32]]) -> Vec<Vec<f32>> {
+    pub(super) fn generate(
+        &self,
+        references: &[&[f32]],
+        series: &[&Series],
+    ) -> Result<Vec<Vec<f32>>, TrainError> {
         let sampler = Sampler::new(&self.config.diffusion);
         let vae = &self.config.vae;
         let mut out = Vec::with_capacity(references.len());
-        for (references, grids) in references.chunks(GENERATE).zip(grids.chunks(GENERATE)) {
+        for (references, series) in references.chunks(GENERATE).zip(series.chunks(GENERATE)) {
             let n = references.len();
             let rows: Vec<Option<&[f32]>> = references.iter().map(|row| Some(*row)).collect();
             let reference = batch::latents(&rows, vae, self.device);
             let start = batch::latents(&vec![Some(self.noise); n], vae, self.device);
-            let ehr = batch::ehr(grids, self.device);
+            let grids: Vec<Vec<f32>> =
+                series.iter().map(|one| one.values()).collect::<Result<_, TrainError>>()?;
+            let ehr = batch::ehr(&grids, self.device);
             let context = self.ehr.forward(ehr.values, Some(&ehr.keep)).tokens;
             let keep = with_cls(&ehr.keep);
             let sampled = sampler.sample(start, &[], |x, t| {
@@ -192,7 +200,7 @@ impl Generator<'_> {
             });
             out.extend(values(sampled).chunks(vae.latent_len()).map(<[f32]>::to_vec));
         }
-        out
+        Ok(out)
     }
 
     /// Latents generated for pairs, in their order.
@@ -201,13 +209,12 @@ impl Generator<'_> {
         samples: &Samples,
         latents: &[Vec<f32>],
         most: usize,
-    ) -> Vec<Vec<f32>> {
+    ) -> Result<Vec<Vec<f32>>, TrainError> {
         let pairs = &samples.pairs[..most.min(samples.pairs.len())];
-        let grids: Vec<Vec<f32>> = pairs.iter().map(|pair| grid_values(&pair.ehr)).collect();
-        let grids: Vec<&[f32]> = grids.iter().map(Vec::as_slice).collect();
+        let series: Vec<&Series> = pairs.iter().map(|pair| &pair.ehr).collect();
         let references: Vec<&[f32]> =
             pairs.iter().map(|pair| latents[pair.reference].as_slice()).collect();
-        self.generate(&references, &grids)
+        self.generate(&references, &series)
     }
 }
 
@@ -218,8 +225,8 @@ pub(super) fn score(
     samples: &Samples,
     latents: &[Vec<f32>],
     most: usize,
-) -> LdmScore {
-    let generated = generator.of_pairs(samples, latents, most);
+) -> Result<LdmScore, TrainError> {
+    let generated = generator.of_pairs(samples, latents, most)?;
     let pairs = &samples.pairs[..generated.len()];
     let distance =
         |a: &[f32], b: &[f32]| mean(a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)));
@@ -238,11 +245,11 @@ pub(super) fn score(
     let from_target = |rows: &[&[f32]]| {
         mean(pairs.iter().zip(rows).map(|(pair, row)| distance(row, &latents[pair.target])))
     };
-    LdmScore {
+    Ok(LdmScore {
         pairs: pairs.len(),
         generated_mse: from_target(&ours),
         carried_mse: from_target(&theirs),
         generated_findings_auroc: findings_auroc(&read(&ours), &truth),
         carried_findings_auroc: findings_auroc(&read(&theirs), &truth),
-    }
+    })
 }

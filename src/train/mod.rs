@@ -13,8 +13,10 @@ mod ldm;
 mod optimise;
 mod pace;
 mod pictures;
+pub mod replayed;
 pub mod sample;
 pub mod score;
+mod store;
 mod vae;
 
 use std::path::{Path, PathBuf};
@@ -101,6 +103,8 @@ pub enum TrainError {
     Data(String),
     #[error("{0} diverged at step {1}; lower the learning rate or try another seed")]
     Diverged(String, u64),
+    #[error("the samples in {path} cannot be used: {fault}; run again, they are made anew")]
+    Samples { path: String, fault: String },
     #[error("cannot write {path}: {error}; check the disk and the folder's rights")]
     Write { path: String, error: std::io::Error },
     #[error("cannot write the log of the run: {0}; check the disk")]
@@ -161,7 +165,7 @@ pub fn train_on(
     let folder = out.join("training");
     std::fs::create_dir_all(&folder).map_err(|error| TrainError::write(&folder, error))?;
     let mut log = Log::create(&folder.join("log.jsonl"))?;
-    let (ldm, prediction) = splits.train.normalisers();
+    let (ldm, prediction) = splits.train.normalisers()?;
     for part in [&mut splits.train, &mut splits.validate, &mut splits.test] {
         part.normalise(&ldm, &prediction);
     }
@@ -204,8 +208,10 @@ impl Run<'_> {
         let (options, splits, device) = (self.options, self.splits, self.device.clone());
         let mut config = options.config.clone();
         let (vae, vae_steps, vae_score) = self.autoencoder(&config)?;
-        let mut latents = [&splits.train, &splits.validate, &splits.test]
-            .map(|part| vae::encode(&vae, &config, &part.films, &device));
+        let mut latents = Vec::with_capacity(3);
+        for part in [&splits.train, &splits.validate, &splits.test] {
+            latents.push(vae::encode(&vae, &config, &part.films, &device)?);
+        }
         config.diffusion.scale_factor = vae::scale(&latents[0]);
         let scale = config.diffusion.scale_factor as f32;
         latents.iter_mut().flatten().flatten().for_each(|x| *x *= scale);
@@ -221,32 +227,32 @@ impl Run<'_> {
             noise: &noise,
             device: &device,
         };
-        let ldm_score = ldm::score(&generator, &vae, &splits.test, &latents[2], SCORED);
+        let ldm_score = ldm::score(&generator, &vae, &splits.test, &latents[2], SCORED)?;
         let path = self.folder.join("generations.png");
         pictures::generations(&generator, &vae, &splits.test, &latents[2], &path)?;
 
         let windows = [
-            Windows::new(&splits.train, &latents[0], &generator),
-            Windows::new(&splits.validate, &latents[1], &generator),
-            Windows::new(&splits.test, &latents[2], &generator),
+            Windows::new(&splits.train, &latents[0], &generator)?,
+            Windows::new(&splits.validate, &latents[1], &generator)?,
+            Windows::new(&splits.test, &latents[2], &generator)?,
         ];
         let (mortality, mortality_steps) = self.fusion(&config, Task::Mortality, &windows)?;
         let (phenotype, phenotype_steps) = self.fusion(&config, Task::Phenotype, &windows)?;
         let [_, validate, test] = &windows;
         let fusions = [&mortality, &phenotype];
-        let calibration = calibrate::fit(&config, validate, fusions, WARD, &device);
+        let calibration = calibrate::fit(&config, validate, fusions, WARD, &device)?;
         let summary = TrainSummary {
             steps: [vae_steps, ldm_steps, mortality_steps, phenotype_steps],
             scale_factor: config.diffusion.scale_factor,
-            landmark: fusion::score_mortality(&mortality, &config, test, &device, at_landmark),
-            any_hour: fusion::score_mortality(&mortality, &config, test, &device, |_| true),
+            landmark: fusion::score_mortality(&mortality, &config, test, &device, at_landmark)?,
+            any_hour: fusion::score_mortality(&mortality, &config, test, &device, |_| true)?,
             phenotype_auroc: fusion::score_phenotypes(
                 &phenotype,
                 &config,
                 test,
                 &device,
                 at_landmark,
-            ),
+            )?,
             ..self.sizes(vae_score, ldm_score)
         };
         let Ldm { unet, ehr } = ldm;
@@ -274,7 +280,7 @@ impl Run<'_> {
                 vae::train(config, self.options, &splits.train, device, pace)?
             }
         };
-        let score = vae::score(&vae, config, &splits.test, SCORED, device);
+        let score = vae::score(&vae, config, &splits.test, SCORED, device)?;
         let path = self.folder.join("reconstructions.png");
         pictures::reconstructions(&vae, &config.vae, &splits.test, device, &path)?;
         Ok((vae, steps, score))
@@ -395,7 +401,8 @@ mod tests {
         let (mut samples, request) = dataset::tests::served(8, stay.unwrap());
         samples.normalise(&model.normalisers.ldm, &model.normalisers.prediction);
         let networks = &model.networks;
-        let mut latents = vae::encode(&networks.vae, &model.config, &samples.films, &device);
+        let mut latents =
+            vae::encode(&networks.vae, &model.config, &samples.films, &device).unwrap();
         let scale = model.config.diffusion.scale_factor as f32;
         latents.iter_mut().flatten().for_each(|x| *x *= scale);
         let generator = Generator {
@@ -405,11 +412,12 @@ mod tests {
             noise: &model.noise,
             device: &device,
         };
-        let windows = Windows::new(&samples, &latents, &generator);
+        let windows = Windows::new(&samples, &latents, &generator).unwrap();
         let fusion = &networks.fusion_mortality;
         let ours = [Latent::Generated, Latent::Carried, Latent::None].map(|which| {
-            let logits =
-                windows.logits(fusion, &model.config, Task::Mortality, &[0], which, &device);
+            let logits = windows
+                .logits(fusion, &model.config, Task::Mortality, &[0], which, &device)
+                .unwrap();
             model.calibration.mortality.probability(logits[0])
         });
         let mut pipeline = Pipeline::new(model, device, 1 << 20).unwrap();

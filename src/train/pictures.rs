@@ -30,7 +30,7 @@ pub(super) fn reconstructions(
     if films.is_empty() {
         return Ok(());
     }
-    let images = batch::films(&films, config, device);
+    let images = batch::films(&films, config, device)?;
     let again = vae.decode(vae.encode(images.clone()).mean);
     sheet(&[images, again], path)
 }
@@ -57,11 +57,11 @@ pub(super) fn generations(
             pick.pairs.iter().map(|pair| &samples.films[of(pair)]).collect();
         batch::films(&films, config, device)
     };
-    let generated = generator.of_pairs(&pick, latents, pick.pairs.len());
+    let generated = generator.of_pairs(&pick, latents, pick.pairs.len())?;
     let rows: Vec<Option<&[f32]>> = generated.iter().map(|row| Some(row.as_slice())).collect();
     let scale = generator.config.diffusion.scale_factor;
     let decoded = vae::decode(vae, batch::latents(&rows, config, device), scale);
-    sheet(&[films(|pair| pair.reference), films(|pair| pair.target), decoded], path)
+    sheet(&[films(|pair| pair.reference)?, films(|pair| pair.target)?, decoded], path)
 }
 
 /// At most `most` indices below `n`, evenly spread.

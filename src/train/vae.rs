@@ -51,7 +51,7 @@ pub(super) fn train(
     while let Some(n) = pace.next() {
         let films: Vec<&FilmSample> =
             order.batch(BATCH).into_iter().map(|i| &samples.films[i]).collect();
-        let images = batch::films(&films, &config.vae, &autodiff);
+        let images = batch::films(&films, &config.vae, &autodiff)?;
         let posterior = vae.encode(images.clone());
         let noise = gaussian(options.seed ^ (n + 1), posterior.mean.dims().iter().product());
         let z = posterior.sample(tensor(noise, posterior.mean.dims(), &autodiff));
@@ -76,14 +76,14 @@ pub(super) fn encode(
     config: &DdlCxrConfig,
     films: &[FilmSample],
     device: &Device,
-) -> Vec<Vec<f32>> {
+) -> Result<Vec<Vec<f32>>, TrainError> {
     let mut latents = Vec::with_capacity(films.len());
     for block in films.chunks(ENCODE) {
         let films: Vec<&FilmSample> = block.iter().collect();
-        let means = values(vae.encode(batch::films(&films, &config.vae, device)).mean);
+        let means = values(vae.encode(batch::films(&films, &config.vae, device)?).mean);
         latents.extend(means.chunks(config.vae.latent_len()).map(<[f32]>::to_vec));
     }
-    latents
+    Ok(latents)
 }
 
 /// 1 / the standard deviation of all latents (defect B8).
@@ -102,20 +102,20 @@ pub(super) fn score(
     samples: &Samples,
     most: usize,
     device: &Device,
-) -> VaeScore {
+) -> Result<VaeScore, TrainError> {
     let (mut errors, mut logits, mut truth) = (Vec::new(), Vec::new(), Vec::new());
     for block in samples.films[..most.min(samples.films.len())].chunks(ENCODE) {
         let films: Vec<&FilmSample> = block.iter().collect();
-        let images = batch::films(&films, &config.vae, device);
+        let images = batch::films(&films, &config.vae, device)?;
         let z = vae.encode(images.clone()).mean;
         errors.push(scalar(vae.decode(z.clone()).sub(images).abs().mean()));
         logits.extend(vae.findings(z).map(values::<2>).unwrap_or_default());
         truth.extend(films.iter().flat_map(|film| film.findings.map(|label| label == 1.0)));
     }
-    VaeScore {
+    Ok(VaeScore {
         absolute_error: mean(errors.iter().copied()),
         findings_auroc: findings_auroc(&logits, &truth),
-    }
+    })
 }
 
 /// Macro AUROC of rows of findings; findings with one outcome only are left out.
