@@ -4,8 +4,9 @@
 //! |---|---|
 //! | 8 | `NOWCXRS1` |
 //! | 32 | the key: a digest of the data and of the settings that the samples were made from |
-//! | frames | each: split (1 byte: 0 training, 1 validation, 2 test), length of the head (u32), length of the body (u32), CRC-32 of these and of what follows (u32), head, body |
+//! | frames | split (1), length of head (4), length of body (4), CRC-32 (4), head, body |
 //!
+//! The split is 0 for training, 1 for validation, 2 for test; the CRC covers all else of its frame.
 //! Numbers are little-endian. The head is a [`Head`] in postcard. The body of a film is its 224 ×
 //! 224 grey pixels; that of a pair or window its series, each as a count (u32) and so many f64,
 //! together deflated. The last frame's head is [`Head::End`], with how many frames came before: a
