@@ -14,7 +14,7 @@ mod normaliser;
 pub use chunk::Chunk;
 pub use grid::{Grid, GridSpan, LegacyDrop, hourly};
 pub use history::History;
-pub use normaliser::{NORMALISED_COLUMNS, Normaliser, NormaliserError};
+pub use normaliser::{NORMALISED_COLUMNS, Normaliser, NormaliserError, NormaliserFit};
 
 use serde::{Deserialize, Serialize};
 

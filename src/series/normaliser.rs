@@ -52,24 +52,11 @@ impl Normaliser {
         }
     }
 
-    /// Mean and deviation over all hours of the grids (Welford, so that no sum grows large).
+    /// Mean and deviation over all hours of the grids.
     pub fn fit<'a>(grids: impl IntoIterator<Item = &'a Grid>) -> Self {
-        let mut mean = [0.0; GRID_COLUMNS];
-        let mut squares = [0.0; GRID_COLUMNS];
-        let mut n = 0.0;
-        for line in grids.into_iter().flat_map(|grid| grid.values.chunks_exact(GRID_COLUMNS)) {
-            n += 1.0;
-            for column in NORMALISED_COLUMNS {
-                let off = line[column] - mean[column];
-                mean[column] += off / n;
-                squares[column] += off * (line[column] - mean[column]);
-            }
-        }
-        let std = squares.map(|sum: f64| {
-            let std = (sum / (n - 1.0_f64).max(1.0)).sqrt();
-            if std > STD_MIN { std } else { 1.0 }
-        });
-        Normaliser { mean, std }
+        let mut fit = NormaliserFit::default();
+        grids.into_iter().for_each(|grid| fit.add(&grid.values));
+        fit.finish()
     }
 
     pub fn mean(&self) -> &[f64; GRID_COLUMNS] {
@@ -82,11 +69,52 @@ impl Normaliser {
 
     /// Scales the numeric columns in place; the 0/1 columns stay as they are.
     pub fn apply(&self, grid: &mut Grid) {
-        for line in grid.values.chunks_exact_mut(GRID_COLUMNS) {
+        self.apply_to(&mut grid.values);
+    }
+
+    /// The same for a grid's values alone, row by row with 79 columns.
+    pub fn apply_to(&self, values: &mut [f64]) {
+        for line in values.chunks_exact_mut(GRID_COLUMNS) {
             for column in NORMALISED_COLUMNS {
                 line[column] = (line[column] - self.mean[column]) / self.std[column];
             }
         }
+    }
+}
+
+/// Mean and deviation of grids that are shown one after the other (Welford, so that no sum grows
+/// large).
+pub struct NormaliserFit {
+    mean: [f64; GRID_COLUMNS],
+    squares: [f64; GRID_COLUMNS],
+    n: f64,
+}
+
+impl Default for NormaliserFit {
+    fn default() -> Self {
+        NormaliserFit { mean: [0.0; GRID_COLUMNS], squares: [0.0; GRID_COLUMNS], n: 0.0 }
+    }
+}
+
+impl NormaliserFit {
+    /// One grid's values, row by row with 79 columns.
+    pub fn add(&mut self, values: &[f64]) {
+        for line in values.chunks_exact(GRID_COLUMNS) {
+            self.n += 1.0;
+            for column in NORMALISED_COLUMNS {
+                let off = line[column] - self.mean[column];
+                self.mean[column] += off / self.n;
+                self.squares[column] += off * (line[column] - self.mean[column]);
+            }
+        }
+    }
+
+    pub fn finish(self) -> Normaliser {
+        let std = self.squares.map(|sum: f64| {
+            let std = (sum / (self.n - 1.0_f64).max(1.0)).sqrt();
+            if std > STD_MIN { std } else { 1.0 }
+        });
+        Normaliser { mean: self.mean, std }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::TrainError;
 use super::sample::FilmSample;
 use crate::model::config::{EHR_COLUMNS, N_FINDINGS, ResNetConfig, VaeConfig};
 use crate::model::film_input::{for_resnet, for_vae};
@@ -16,8 +17,13 @@ pub(super) struct EhrBatch {
 }
 
 /// Films for the autoencoder, `[batch, channels, side, side]` in −1..=1.
-pub(super) fn films(films: &[&FilmSample], config: &VaeConfig, device: &Device) -> Tensor<4> {
-    Tensor::cat(films.iter().map(|f| for_vae(f.film.pixels(), config, device)).collect(), 0)
+pub(super) fn films(
+    films: &[&FilmSample],
+    config: &VaeConfig,
+    device: &Device,
+) -> Result<Tensor<4>, TrainError> {
+    let one = |film: &&FilmSample| Ok(for_vae(film.film()?.pixels(), config, device));
+    Ok(Tensor::cat(films.iter().map(one).collect::<Result<_, TrainError>>()?, 0))
 }
 
 /// Films for the fusion model's image branch; black where there is none.
@@ -25,12 +31,13 @@ pub(super) fn branch(
     films: &[Option<&FilmSample>],
     config: &ResNetConfig,
     device: &Device,
-) -> Tensor<4> {
+) -> Result<Tensor<4>, TrainError> {
     let one = |film: &Option<&FilmSample>| {
-        let pixels = film.map_or(&[][..], |film| film.film.pixels());
-        for_resnet(pixels, config, device)
+        let film = film.map(FilmSample::film).transpose()?;
+        let pixels = film.as_ref().map_or(&[][..], |film| film.pixels());
+        Ok(for_resnet(pixels, config, device))
     };
-    Tensor::cat(films.iter().map(one).collect(), 0)
+    Ok(Tensor::cat(films.iter().map(one).collect::<Result<_, TrainError>>()?, 0))
 }
 
 /// Findings `[batch, 14]`.
@@ -53,7 +60,7 @@ pub(super) fn latents(values: &[Option<&[f32]>], config: &VaeConfig, device: &De
 }
 
 /// Normalised grids, each row by row with 79 columns.
-pub(super) fn ehr(grids: &[&[f32]], device: &Device) -> EhrBatch {
+pub(super) fn ehr(grids: &[Vec<f32>], device: &Device) -> EhrBatch {
     let bins = |grid: &[f32]| grid.len() / EHR_COLUMNS;
     let longest = grids.iter().map(|grid| bins(grid)).max().unwrap_or(0).max(1);
     let mut values = vec![0.0; grids.len() * longest * EHR_COLUMNS];
@@ -77,7 +84,7 @@ mod tests {
     #[test]
     fn short_grids_are_padded_and_masked() {
         let (short, long) = (vec![1.0; EHR_COLUMNS], vec![2.0; 3 * EHR_COLUMNS]);
-        let batch = ehr(&[&short, &long], &Device::flex());
+        let batch = ehr(&[short, long], &Device::flex());
         assert_eq!(batch.values.dims(), [2, 3, EHR_COLUMNS]);
         let keep = batch.keep.into_data().try_to_vec::<f32>().expect("f32");
         assert_eq!(keep, [1.0, 0.0, 0.0, 1.0, 1.0, 1.0]);

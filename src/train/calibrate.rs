@@ -41,12 +41,12 @@ pub(super) fn fit(
     [mortality, phenotype]: [&Fusion; 2],
     whose: &str,
     device: &Device,
-) -> Calibration {
+) -> Result<Calibration, TrainError> {
     let picked = windows.filmed(|_| true);
     let stays: Vec<u64> = picked.iter().map(|&i| windows.samples.windows[i].stay).collect();
-    let fit = |model, task: Task| -> Vec<Recalibration> {
-        let logits = windows.logits(model, config, task, &picked, Latent::Generated, device);
-        (0..task.outputs())
+    let fit = |model, task: Task| -> Result<Vec<Recalibration>, TrainError> {
+        let logits = windows.logits(model, config, task, &picked, Latent::Generated, device)?;
+        Ok((0..task.outputs())
             .map(|k| {
                 let scores: Vec<f32> =
                     logits.iter().skip(k).step_by(task.outputs()).copied().collect();
@@ -55,14 +55,14 @@ pub(super) fn fit(
                 let covariance = score::clustered_covariance(&scores, &truth, &stays, (a, b));
                 Recalibration { a, b, covariance }
             })
-            .collect()
+            .collect())
     };
-    let mortality = fit(mortality, Task::Mortality);
-    Calibration {
+    let mortality = fit(mortality, Task::Mortality)?;
+    Ok(Calibration {
         fitted_on: format!("{} validation windows of {whose}", picked.len()),
         mortality: mortality.first().copied().unwrap_or(Recalibration::IDENTITY),
-        phenotypes: fit(phenotype, Task::Phenotype),
-    }
+        phenotypes: fit(phenotype, Task::Phenotype)?,
+    })
 }
 
 fn truth(windows: &Windows<'_>, picked: &[usize], task: Task, output: usize) -> Vec<bool> {
@@ -87,7 +87,7 @@ pub fn recalibrate(
     let model = Artifact::load(dir, &device)?;
     samples.normalise(&model.normalisers.ldm, &model.normalisers.prediction);
     let networks = &model.networks;
-    let mut latents = vae::encode(&networks.vae, &model.config, &samples.films, &device);
+    let mut latents = vae::encode(&networks.vae, &model.config, &samples.films, &device)?;
     let scale = model.config.diffusion.scale_factor as f32;
     latents.iter_mut().flatten().for_each(|x| *x *= scale);
     let generator = Generator {
@@ -97,7 +97,7 @@ pub fn recalibrate(
         noise: &model.noise,
         device: &device,
     };
-    let windows = Windows::new(&samples, &latents, &generator);
+    let windows = Windows::new(&samples, &latents, &generator)?;
     let picked = windows.filmed(|_| true);
     let died = truth(&windows, &picked, Task::Mortality, 0);
     let deaths = died.iter().filter(|&&died| died).count();
@@ -107,10 +107,16 @@ pub fn recalibrate(
         ));
     }
     let fusions = [&networks.fusion_mortality, &networks.fusion_phenotype];
-    let calibration = fit(&model.config, &windows, fusions, whose, &device);
+    let calibration = fit(&model.config, &windows, fusions, whose, &device)?;
     let fusion = &networks.fusion_mortality;
-    let logits =
-        windows.logits(fusion, &model.config, Task::Mortality, &picked, Latent::Generated, &device);
+    let logits = windows.logits(
+        fusion,
+        &model.config,
+        Task::Mortality,
+        &picked,
+        Latent::Generated,
+        &device,
+    )?;
     let (before, after) = (model.calibration.mortality, calibration.mortality);
     let mut stays: Vec<u64> = picked.iter().map(|&i| samples.windows[i].stay).collect();
     stays.dedup();

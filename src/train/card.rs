@@ -1,28 +1,20 @@
 //! The model card: what a reader must know before he believes a number.
 
-use super::{Discrimination, FusionScore, TrainOptions, TrainSummary};
+use super::{DataKind, Discrimination, FusionScore, TrainOptions, TrainSummary};
 
 /// The card in Markdown.
 pub(super) fn card(options: &TrainOptions, summary: &TrainSummary) -> String {
     let [train, validate, test] = summary.stays;
     let mut text = format!(
-        "# {} {}\n\n\
-         A DDL-CXR model of CPU size, **trained on a synthetic ward only**. No real patient and no \
-         real film was used, so nothing here says anything about patients. It exists so that the \
-         program can be run, tested and shown without credentials.\n\n\
-         ## Not for\n\n\
-         Any clinical use, any statement about the method's worth, any comparison with published \
-         figures. The films are drawn, the courses of illness are invented, and the link between \
-         them is the author's.\n\n\
-         ## How it was made\n\n\
-         ```\n{}\n```\n\n\
-         Seed {}. {:.0} s on the CPU after the ward was drawn. Steps: autoencoder {}, diffusion \
-         {}, mortality {}, phenotypes {}. First form of the training: absolute error, KL distance \
-         and findings for the autoencoder (no perceptual and no adversarial term); error of the \
-         prediction, contrastive term and findings for the diffusion; weighted cross-entropy with \
-         dropout of modalities for the fusion. Latents are scaled by {:.4}.\n\n",
+        "# {} {}\n\n{}## How it was made\n\n```\n{}\n```\n\n\
+         Seed {}. {:.0} s after the samples were there. Steps: autoencoder {}, diffusion {}, \
+         mortality {}, phenotypes {}. Absolute error, KL distance and findings for the \
+         autoencoder (no perceptual and no adversarial term); error of the prediction, contrastive \
+         term and findings for the diffusion; weighted cross-entropy with dropout of modalities \
+         for the fusion, every stay weighing the same. Latents are scaled by {:.4}.\n\n",
         options.name,
         options.version,
+        opening(options),
         options.command,
         summary.seed,
         summary.seconds,
@@ -33,30 +25,33 @@ pub(super) fn card(options: &TrainOptions, summary: &TrainSummary) -> String {
         summary.scale_factor,
     );
     text += &format!(
-        "| synthetic | training | validation | test |\n|---|---|---|---|\n\
+        "| samples | training | validation | test |\n|---|---|---|---|\n\
          | stays | {train} | {validate} | {test} |\n{}{}{}\n",
         row("films", summary.films),
         row("film pairs", summary.pairs),
         row("windows", summary.windows),
     );
     text += &format!(
-        "## Figures on synthetic stays not trained on\n\n\
+        "## Figures on stays not trained on ({})\n\n\
          Autoencoder: mean absolute error {:.4} (of a range of 2), findings from the latent AUROC \
-         {:.3}.\n\n\
-         Generation, {} pairs of films more than 12 h apart: mean squared distance to the later \
+         {:.3}.\n\n",
+        options.data.whose, summary.vae.absolute_error, summary.vae.findings_auroc,
+    );
+    if let Some(ldm) = &summary.ldm {
+        text += &format!(
+            "Generation, {} pairs of films more than 12 h apart: mean squared distance to the later \
          film's latent {:.3} generated, {:.3} carried forward; the later film's findings read off \
          the generated latent AUROC {:.3}, off the earlier film's {:.3}.\n\n",
-        summary.vae.absolute_error,
-        summary.vae.findings_auroc,
-        summary.ldm.pairs,
-        summary.ldm.generated_mse,
-        summary.ldm.carried_mse,
-        summary.ldm.generated_findings_auroc,
-        summary.ldm.carried_findings_auroc,
-    );
+            ldm.pairs,
+            ldm.generated_mse,
+            ldm.carried_mse,
+            ldm.generated_findings_auroc,
+            ldm.carried_findings_auroc,
+        );
+    }
     text += "In-hospital death (AUROC with the half width of its 95 % interval; AUPRC), the same \
              fusion model shown three things:\n\n\
-             | synthetic windows | n (deaths) | generated film | last film carried forward | EHR \
+             | windows | n (deaths) | generated film | last film carried forward | EHR \
              only |\n|---|---|---|---|---|\n";
     text += &mortality("at 48 h", summary.landmark.as_ref());
     text += &mortality("at any hour", summary.any_hour.as_ref());
@@ -68,9 +63,32 @@ pub(super) fn card(options: &TrainOptions, summary: &TrainSummary) -> String {
          labels it cannot tell more than those. `training/` holds the log of the run and pictures \
          of films beside their reconstructions, and of earlier film, later film and generated \
          film.\n",
-        summary.phenotype_auroc,
+        summary.phenotype_auroc.unwrap_or(f64::NAN),
     );
     text
+}
+
+/// What a reader must know first.
+fn opening(options: &TrainOptions) -> String {
+    let whose = &options.data.whose;
+    match options.data.kind {
+        DataKind::Synthetic => "A DDL-CXR model **trained on a synthetic ward only**. No real \
+             patient and no real film was used, so nothing here says anything about patients. It \
+             exists so that the program can be run, tested and shown without \
+             credentials.\n\n## Not for\n\nAny clinical use, any statement about the method's \
+             worth, any comparison with published figures. The films are drawn, the courses of \
+             illness are invented, and the link between them is the author's.\n\n"
+            .to_owned(),
+        DataKind::SimulatedPairing => format!(
+            "A DDL-CXR model trained on {whose}. **The pairing of films and stays is simulated**: \
+             the films are of other patients, so no figure here is a clinical result.\n\n\
+             ## Not for\n\nAny clinical use, and any statement about the method's worth.\n\n"
+        ),
+        DataKind::Recorded => format!(
+            "A DDL-CXR model trained on {whose}. It has not been validated clinically.\n\n\
+             ## Not for\n\nAny clinical use.\n\n"
+        ),
+    }
 }
 
 fn row(name: &str, n: [usize; 3]) -> String {

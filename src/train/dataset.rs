@@ -138,7 +138,7 @@ fn of_stay(stay: &StayRecord, dictionary: &Dictionary) -> Samples {
         match prepared(recorded) {
             Some(film) => {
                 let index = samples.films.len();
-                samples.films.push(FilmSample { film, findings: findings(recorded) });
+                samples.films.push(FilmSample::new(film, findings(recorded)));
                 films.push(Filmed { acquired_at: recorded.acquired_at, index });
             }
             None => samples.refused += 1,
@@ -207,7 +207,7 @@ fn pairs(
             if filled >= PAIR_BINS {
                 let gap_h = gap.as_hours();
                 let (reference, target) = (reference.index, target.index);
-                pairs.push(PairSample { reference, target, ehr, gap_h });
+                pairs.push(PairSample { reference, target, ehr: ehr.into(), gap_h });
             }
         }
     }
@@ -216,7 +216,7 @@ fn pairs(
 }
 
 /// Keeps at most `most`, spread evenly over the list.
-fn thin<T>(items: &mut Vec<T>, most: usize) {
+pub(super) fn thin<T>(items: &mut Vec<T>, most: usize) {
     let n = items.len();
     if n > most {
         let mut index = 0;
@@ -257,14 +257,14 @@ fn windows(
                 WindowFilm {
                     film: film.index,
                     age_h: t.since(film.acquired_at).as_hours(),
-                    ehr: hourly(&rows, GridSpan::generation(from, t), statics, dictionary),
+                    ehr: hourly(&rows, GridSpan::generation(from, t), statics, dictionary).into(),
                 }
             });
             WindowSample {
                 stay: stay.stay_id,
                 t_h: since.as_hours(),
                 film,
-                ehr,
+                ehr: ehr.into(),
                 died: stay.died,
                 phenotypes: stay.phenotypes,
             }
@@ -316,7 +316,7 @@ pub(super) mod tests {
             generation_start: acquired_at.min(t - Span::hours(12)),
             rows: available(&rows(&stay, &dictionary, &mut 0), t).into(),
             static_facts: StaticFacts { age_years: stay.age_years, sex: stay.sex },
-            film: Some(samples.films[film.film].film.clone()),
+            film: Some(samples.films[film.film].film().unwrap()),
         };
         (samples, request)
     }
@@ -335,8 +335,8 @@ pub(super) mod tests {
         stay.films.retain(|film| film.acquired_at + FILM_LAG <= end);
         let after = of_stay(&stay, &dictionary);
         for (a, b) in before.windows.iter().zip(&after.windows) {
-            assert_eq!(a.ehr, b.ehr);
-            let grid = |w: &WindowSample| w.film.as_ref().map(|f| (f.film, f.ehr.clone()));
+            assert_eq!(a.ehr.raw().unwrap(), b.ehr.raw().unwrap());
+            let grid = |w: &WindowSample| w.film.as_ref().map(|f| (f.film, f.ehr.raw().unwrap()));
             assert_eq!(grid(a), grid(b));
         }
     }
@@ -364,8 +364,8 @@ pub(super) mod tests {
         let splits = from_ward(5, 24, &mut |_, _| {}).unwrap();
         let train = &splits.train;
         assert!(train.films.len() > 30 && train.pairs.len() > 10, "{}", train.pairs.len());
-        assert!(train.pairs.iter().all(|pair| pair.gap_h > 12.0 && pair.ehr.n_bins <= 70));
-        assert!(train.windows.iter().all(|window| window.ehr.n_bins <= 48));
+        assert!(train.pairs.iter().all(|pair| pair.gap_h > 12.0 && pair.ehr.bins().unwrap() <= 70));
+        assert!(train.windows.iter().all(|window| window.ehr.bins().unwrap() <= 48));
         assert!(train.windows.iter().any(|window| window.t_h == 48.0));
         let test: Vec<u64> = splits.test.windows.iter().map(|window| window.stay).collect();
         assert!(train.windows.iter().all(|window| !test.contains(&window.stay)));

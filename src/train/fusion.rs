@@ -1,33 +1,23 @@
-//! Stage 3: the fusion models (`reference/ddl-cxr.md` 4.3): weighted cross-entropy, and dropout of
-//! whole modalities so that the paths without a film, and with the last film's own latent, work.
+//! Stage 3: the fusion models (`reference/ddl-cxr.md` 4.3): weighted cross-entropy, every stay
+//! weighing the same, and dropout of whole modalities so that the paths without a film, and with
+//! the last film's own latent, work.
 
-use burn::module::Module;
-use burn::optim::AdamWConfig;
 use burn::tensor::{Device, Tensor};
 use rand::RngExt;
 
+use super::TrainError;
 use super::batch;
 use super::ldm::Generator;
-use super::optimise::{Order, cross_entropy, learning_rate, scalar, step, tensor, values};
-use super::pace::Pace;
-use super::sample::{FilmSample, Samples, WindowSample, values as grid_values};
+use super::optimise::{scalar, tensor, values};
+use super::recipe::{FusionWeights, Select, StageRecipe};
+use super::sample::{FilmSample, Samples, Series, WindowSample};
 use super::score::{auprc, auroc, auroc_half_width, mean};
-use super::{TrainError, TrainOptions};
+use super::stage::{Moment, Noted, Order, Stage};
 use crate::event::risk::N_PHENOTYPES;
 use crate::model::config::{ImageFeatures, Task};
-use crate::model::weights::{tensors_of, with_tensors};
-use crate::model::{DdlCxrConfig, Fusion, FusionInput, Init};
+use crate::model::losses::binary_cross_entropy;
+use crate::model::{DdlCxrConfig, Fusion, FusionInput};
 
-const BATCH: usize = 24;
-const RATE: f64 = 1.2e-3;
-/// Share of windows shown without film and latent, so that the EHR-only path works.
-const WITHOUT_FILM: f64 = 0.25;
-/// Share of the others shown with the last film's own latent instead of the generated one.
-const CARRIED: f64 = 0.3;
-/// Positive weights are held within this, so that a rare phenotype does not drown the rest.
-const MAX_WEIGHT: f64 = 15.0;
-/// How often the validation set is asked whether to keep the weights.
-const CHECKS: u64 = 12;
 /// Windows scored at once.
 const SCORE: usize = 48;
 
@@ -44,7 +34,6 @@ pub(super) enum Latent {
 /// One set of windows, ready to be shown to a fusion model.
 pub(super) struct Windows<'a> {
     pub(super) samples: &'a Samples,
-    grids: Vec<Vec<f32>>,
     generated: Vec<Option<Vec<f32>>>,
     carried: Vec<Option<Vec<f32>>>,
 }
@@ -73,26 +62,24 @@ impl<'a> Windows<'a> {
         samples: &'a Samples,
         latents: &[Vec<f32>],
         generator: &Generator<'_>,
-    ) -> Self {
+    ) -> Result<Self, TrainError> {
         let filmed: Vec<usize> =
             (0..samples.windows.len()).filter(|&i| samples.windows[i].film.is_some()).collect();
         let mut references: Vec<&[f32]> = Vec::with_capacity(filmed.len());
-        let mut grids = Vec::with_capacity(filmed.len());
+        let mut series: Vec<&Series> = Vec::with_capacity(filmed.len());
         for film in filmed.iter().filter_map(|&i| samples.windows[i].film.as_ref()) {
             references.push(&latents[film.film]);
-            grids.push(grid_values(&film.ehr));
+            series.push(&film.ehr);
         }
-        let rows: Vec<&[f32]> = grids.iter().map(Vec::as_slice).collect();
         let mut generated = vec![None; samples.windows.len()];
         let mut carried = vec![None; samples.windows.len()];
         for ((&i, new), old) in
-            filmed.iter().zip(generator.generate(&references, &rows)).zip(&references)
+            filmed.iter().zip(generator.generate(&references, &series)?).zip(&references)
         {
             generated[i] = Some(new);
             carried[i] = Some(old.to_vec());
         }
-        let grids = samples.windows.iter().map(|window| grid_values(&window.ehr)).collect();
-        Windows { samples, grids, generated, carried }
+        Ok(Windows { samples, generated, carried })
     }
 
     fn input(
@@ -102,8 +89,11 @@ impl<'a> Windows<'a> {
         config: &DdlCxrConfig,
         task: Task,
         device: &Device,
-    ) -> FusionInput {
-        let grids: Vec<&[f32]> = picked.iter().map(|&(i, _)| self.grids[i].as_slice()).collect();
+    ) -> Result<FusionInput, TrainError> {
+        let grids: Vec<Vec<f32>> = picked
+            .iter()
+            .map(|&(i, _)| self.samples.windows[i].ehr.values())
+            .collect::<Result<_, TrainError>>()?;
         let latent: Vec<Option<&[f32]>> = picked
             .iter()
             .map(|&(i, which)| match which {
@@ -128,18 +118,18 @@ impl<'a> Windows<'a> {
         let sizes = config.fusion(task);
         let image_features = match &sizes.image_features {
             ImageFeatures::ResNet(resnet) => {
-                model.image_features(batch::branch(&films, resnet, device))
+                model.image_features(batch::branch(&films, resnet, device)?)
             }
             ImageFeatures::Given(_) => None,
         };
-        FusionInput {
+        Ok(FusionInput {
             ehr: ehr.values,
             ehr_keep: Some(ehr.keep),
             latent: batch::latents(&latent, &config.vae, device),
             image_features: image_features
                 .unwrap_or_else(|| Tensor::zeros([n, sizes.image_width()], device)),
             present: Some(tensor(present, [n, 2], device)),
-        }
+        })
     }
 
     /// Logits of these windows, row by row.
@@ -151,13 +141,14 @@ impl<'a> Windows<'a> {
         picked: &[usize],
         which: Latent,
         device: &Device,
-    ) -> Vec<f32> {
+    ) -> Result<Vec<f32>, TrainError> {
         let mut logits = Vec::with_capacity(picked.len() * task.outputs());
         for block in picked.chunks(SCORE) {
             let rows: Vec<(usize, Latent)> = block.iter().map(|&i| (i, which)).collect();
-            logits.extend(values(model.forward(self.input(&rows, model, config, task, device))));
+            let input = self.input(&rows, model, config, task, device)?;
+            logits.extend(values(model.forward(input)));
         }
-        logits
+        Ok(logits)
     }
 
     /// Windows with a film that `keep` accepts.
@@ -175,108 +166,144 @@ pub(super) fn targets(window: &WindowSample, task: Task) -> Vec<bool> {
     }
 }
 
-/// Negatives per positive of each output.
-fn positive_weights(windows: &[WindowSample], task: Task) -> Vec<f32> {
-    let n = windows.len() as f64;
+/// Negatives per positive of each output, held within `most` so that a rare phenotype does not
+/// drown the rest.
+fn positive_weights(samples: &Samples, task: Task, most: f64) -> Vec<f32> {
+    let weights = samples.window_weights();
+    let n: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
     (0..task.outputs())
         .map(|k| {
-            let p = windows.iter().filter(|window| targets(window, task)[k]).count() as f64;
-            ((n - p) / p.max(1.0)).clamp(1.0 / MAX_WEIGHT, MAX_WEIGHT) as f32
+            let yes = samples.windows.iter().zip(&weights).filter(|(w, _)| targets(w, task)[k]);
+            let p: f64 = yes.map(|(_, &weight)| f64::from(weight)).sum();
+            ((n - p) / p.max(1.0)).clamp(1.0 / most, most) as f32
         })
         .collect()
 }
 
-/// Trains the fusion model of one task and keeps the weights that validated best.
-#[allow(clippy::too_many_arguments)]
-pub(super) fn train(
-    config: &DdlCxrConfig,
-    options: &TrainOptions,
+/// The stage of one task's fusion model.
+pub(super) struct FusionStage<'a> {
+    config: &'a DdlCxrConfig,
     task: Task,
-    train: &Windows<'_>,
-    validate: &Windows<'_>,
-    device: &Device,
-    mut pace: Pace<'_>,
-) -> Result<(Fusion, u64), TrainError> {
-    let autodiff = device.clone().autodiff();
-    let seed = options.seed.wrapping_add(match task {
-        Task::Mortality => 11,
-        Task::Phenotype => 12,
-    });
-    let mut model = Fusion::new(config.fusion(task), &mut Init::seeded(seed, &autodiff));
-    let mut optimiser = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.02).init();
-    let windows = &train.samples.windows;
-    let outputs = task.outputs();
-    let weight = tensor(positive_weights(windows, task), [1, outputs], &autodiff);
-    let mut order = Order::new(seed, windows.len());
-    let mut best: Option<(f64, _)> = None;
-    let mut checked = 0;
-    while pace.next().is_some() {
-        let picked: Vec<(usize, Latent)> = order
-            .batch(BATCH)
-            .into_iter()
-            .map(|i| (i, modality(order.rng().random(), order.rng().random())))
-            .collect();
-        let input = train.input(&picked, &model, config, task, &autodiff);
-        let truth: Vec<f32> = picked
-            .iter()
-            .flat_map(|&(i, _)| targets(&windows[i], task))
-            .map(|yes| f32::from(u8::from(yes)))
-            .collect();
-        let truth = tensor(truth, [picked.len(), outputs], &autodiff);
-        let loss = cross_entropy(model.forward(input), truth, Some(weight.clone())).mean();
-        let noted = [("bce", scalar(loss.clone().detach()))];
-        model = step(model, &loss, &mut optimiser, learning_rate(RATE, pace.share()));
-        pace.note(&noted)?;
-        let due = (pace.share() * CHECKS as f64) as u64;
-        if due > checked && due >= 2 {
-            checked = due;
-            // The loss, not the AUROC: with a few dozen deaths the latter is chance.
-            let score = validation_loss(&model.valid(), config, task, validate, &weight, device);
-            pace.add("validation_bce", score);
-            if best.as_ref().is_none_or(|(before, _)| score < *before) {
-                best = Some((score, tensors_of(&model)));
-            }
+    weights: FusionWeights,
+    train: &'a Windows<'a>,
+    validate: &'a Windows<'a>,
+    order: Order,
+    /// `[1, outputs]`
+    positive: Vec<f32>,
+    /// 1/n of a stay with n windows.
+    window_weights: Vec<f32>,
+    device: &'a Device,
+    /// On which the network learns.
+    autodiff: Device,
+}
+
+impl<'a> FusionStage<'a> {
+    pub(super) fn new(
+        config: &'a DdlCxrConfig,
+        recipe: &StageRecipe<FusionWeights>,
+        task: Task,
+        [train, validate]: [&'a Windows<'a>; 2],
+        seed: u64,
+        device: &'a Device,
+    ) -> Self {
+        FusionStage {
+            config,
+            task,
+            weights: recipe.loss,
+            train,
+            validate,
+            order: Order::new(seed, train.samples.windows.len(), recipe.course.batch),
+            positive: positive_weights(train.samples, task, recipe.loss.max_weight),
+            window_weights: train.samples.window_weights(),
+            device,
+            autodiff: device.clone().autodiff(),
         }
     }
-    let model = model.valid();
-    let model = match best {
-        Some((_, tensors)) => with_tensors(model, &tensors)?,
-        None => model,
-    };
-    Ok((model, pace.steps()))
-}
 
-/// How a window is shown in this step.
-fn modality(first: f64, second: f64) -> Latent {
-    match (first < WITHOUT_FILM, second < CARRIED) {
-        (true, _) => Latent::None,
-        (false, true) => Latent::Carried,
-        (false, false) => Latent::Generated,
+    /// How a window is shown in this step.
+    fn modality(&self, first: f64, second: f64) -> Latent {
+        match (first < self.weights.without_film, second < self.weights.carried) {
+            (true, _) => Latent::None,
+            (false, true) => Latent::Carried,
+            (false, false) => Latent::Generated,
+        }
+    }
+
+    fn truth(&self, windows: &Windows<'_>, picked: &[usize]) -> Vec<bool> {
+        let of = |&i: &usize| targets(&windows.samples.windows[i], self.task);
+        picked.iter().flat_map(of).collect()
+    }
+
+    /// Mean loss over the validation windows with a film, shown in all three ways.
+    fn validation_loss(&self, net: &Fusion, picked: &[usize]) -> Result<f64, TrainError> {
+        let shape = [picked.len(), self.task.outputs()];
+        let truth = numbers(&self.truth(self.validate, picked));
+        let mut losses = Vec::new();
+        for which in [Latent::Generated, Latent::Carried, Latent::None] {
+            let logits =
+                self.validate.logits(net, self.config, self.task, picked, which, self.device)?;
+            let logits = tensor(logits, shape, self.device);
+            let truth = tensor(truth.clone(), shape, self.device);
+            let positive = tensor(self.positive.clone(), [1, shape[1]], self.device);
+            losses.push(scalar(binary_cross_entropy(logits, truth, Some(positive)).mean()));
+        }
+        Ok(mean(losses.into_iter()))
+    }
+
+    /// Average precision with the generated latent, macro over the outputs that occur.
+    fn validation_auprc(&self, net: &Fusion, picked: &[usize]) -> Result<f64, TrainError> {
+        let which = Latent::Generated;
+        let logits =
+            self.validate.logits(net, self.config, self.task, picked, which, self.device)?;
+        let (truth, n) = (self.truth(self.validate, picked), self.task.outputs());
+        let column = |k: usize| {
+            let scores: Vec<f32> = logits.iter().skip(k).step_by(n).copied().collect();
+            let truth: Vec<bool> = truth.iter().skip(k).step_by(n).copied().collect();
+            auprc(&scores, &truth)
+        };
+        Ok(mean((0..n).filter_map(column)))
     }
 }
 
-/// Mean loss over all windows with a film, shown in all three ways.
-fn validation_loss(
-    model: &Fusion,
-    config: &DdlCxrConfig,
-    task: Task,
-    windows: &Windows<'_>,
-    weight: &Tensor<2>,
-    device: &Device,
-) -> f64 {
-    let picked = windows.filmed(|_| true);
-    let truth: Vec<f32> = picked
-        .iter()
-        .flat_map(|&i| targets(&windows.samples.windows[i], task))
-        .map(|yes| f32::from(u8::from(yes)))
-        .collect();
-    let shape = [picked.len(), task.outputs()];
-    let weight = weight.clone().inner();
-    mean([Latent::Generated, Latent::Carried, Latent::None].into_iter().map(|which| {
-        let logits = windows.logits(model, config, task, &picked, which, device);
-        let (logits, truth) = (tensor(logits, shape, device), tensor(truth.clone(), shape, device));
-        scalar(cross_entropy(logits, truth, Some(weight.clone())).mean())
-    }))
+fn numbers(truth: &[bool]) -> Vec<f32> {
+    truth.iter().map(|&yes| f32::from(u8::from(yes))).collect()
+}
+
+impl Stage<Fusion> for FusionStage<'_> {
+    fn loss(&mut self, net: &Fusion, at: Moment) -> Result<(Tensor<1>, Noted), TrainError> {
+        let indices = self.order.batch(at.batch).to_vec();
+        let mut rng = self.order.rng(at.batch);
+        let picked: Vec<(usize, Latent)> =
+            indices.iter().map(|&i| (i, self.modality(rng.random(), rng.random()))).collect();
+        let input = self.train.input(&picked, net, self.config, self.task, &self.autodiff)?;
+        let (n, outputs) = (picked.len(), self.task.outputs());
+        let truth =
+            tensor(numbers(&self.truth(self.train, &indices)), [n, outputs], &self.autodiff);
+        let positive = tensor(self.positive.clone(), [1, outputs], &self.autodiff);
+        let weights = indices.iter().map(|&i| self.window_weights[i]).collect();
+        let weights: Tensor<2> = tensor(weights, [n, 1], &self.autodiff);
+        let losses = binary_cross_entropy(net.forward(input), truth, Some(positive));
+        let loss = losses.mul(weights).mean();
+        let noted = vec![("bce", scalar(loss.clone().detach()))];
+        Ok((loss, noted))
+    }
+
+    fn check(&mut self, net: &Fusion) -> Result<Option<(f64, Noted)>, TrainError> {
+        let picked = self.validate.filmed(|_| true);
+        if picked.is_empty() {
+            return Ok(None);
+        }
+        let loss = self.validation_loss(net, &picked)?;
+        let auprc = self.validation_auprc(net, &picked)?;
+        let score = match self.weights.select {
+            // Without a positive there is no precision to go by.
+            Select::Auprc if auprc.is_finite() => auprc,
+            _ => -loss,
+        };
+        let mut noted = vec![("validation_bce", loss)];
+        noted.extend(auprc.is_finite().then_some(("validation_auprc", auprc)));
+        Ok(Some((score, noted)))
+    }
 }
 
 fn macro_auroc(logits: &[f32], picked: &[usize], windows: &Windows<'_>, task: Task) -> f64 {
@@ -298,26 +325,28 @@ pub(super) fn score_mortality(
     windows: &Windows<'_>,
     device: &Device,
     keep: impl Fn(&WindowSample) -> bool,
-) -> Option<FusionScore> {
+) -> Result<Option<FusionScore>, TrainError> {
     let picked = windows.filmed(keep);
     let truth: Vec<bool> = picked.iter().map(|&i| windows.samples.windows[i].died).collect();
     let deaths = truth.iter().filter(|&&died| died).count();
-    let way = |which| {
-        let logits = windows.logits(model, config, Task::Mortality, &picked, which, device);
-        let auroc = auroc(&logits, &truth)?;
-        Some(Discrimination {
+    let way = |which| -> Result<Option<Discrimination>, TrainError> {
+        let logits = windows.logits(model, config, Task::Mortality, &picked, which, device)?;
+        let scores = auroc(&logits, &truth).zip(auprc(&logits, &truth));
+        Ok(scores.map(|(auroc, auprc)| Discrimination {
             auroc,
             auroc_half_width: auroc_half_width(auroc, deaths, truth.len() - deaths),
-            auprc: auprc(&logits, &truth)?,
-        })
+            auprc,
+        }))
     };
-    Some(FusionScore {
+    let [generated, carried, none] = [Latent::Generated, Latent::Carried, Latent::None].map(way);
+    let score = |((generated, carry_forward), ehr_only)| FusionScore {
         windows: picked.len(),
         deaths,
-        generated: way(Latent::Generated)?,
-        carry_forward: way(Latent::Carried)?,
-        ehr_only: way(Latent::None)?,
-    })
+        generated,
+        carry_forward,
+        ehr_only,
+    };
+    Ok(generated?.zip(carried?).zip(none?).map(score))
 }
 
 /// Macro AUROC of the phenotypes that occur, on the windows that `keep` accepts.
@@ -327,10 +356,10 @@ pub(super) fn score_phenotypes(
     windows: &Windows<'_>,
     device: &Device,
     keep: impl Fn(&WindowSample) -> bool,
-) -> f64 {
+) -> Result<f64, TrainError> {
     let picked = windows.filmed(keep);
     debug_assert_eq!(Task::Phenotype.outputs(), N_PHENOTYPES);
     let task = Task::Phenotype;
-    let logits = windows.logits(model, config, task, &picked, Latent::Generated, device);
-    macro_auroc(&logits, &picked, windows, task)
+    let logits = windows.logits(model, config, task, &picked, Latent::Generated, device)?;
+    Ok(macro_auroc(&logits, &picked, windows, task))
 }

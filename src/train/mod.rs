@@ -1,79 +1,104 @@
-//! Training: the three stages of DDL-CXR (`reference/ddl-cxr.md` 2-4) as flat loops, from samples
-//! to a model directory.
+//! Training: the three stages of DDL-CXR (`reference/ddl-cxr.md` 2-4), from samples to a model
+//! directory.
 //!
-//! Everything is seeded; a run given in steps repeats bit for bit on one CPU type. A run given in
-//! seconds makes as many as it can and reports how many those were.
+//! Samples come from a recording, replayed through the one loop ([`replayed`]), or straight from
+//! the synthetic ward ([`dataset`]). Everything is seeded; a run given in steps repeats bit for bit
+//! on one CPU type, also when it is stopped and goes on. A run given in seconds makes as many steps
+//! as it can and reports how many those were.
 
 mod batch;
 mod calibrate;
 mod card;
+mod checkpoint;
 pub mod dataset;
 mod fusion;
 mod ldm;
+mod learner;
 mod optimise;
 mod pace;
 mod pictures;
+pub mod recipe;
+pub mod replayed;
+mod run;
 pub mod sample;
 pub mod score;
+mod stage;
+mod store;
 mod vae;
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::event::dictionary::Profile;
-use crate::event::risk::Doubt;
-use crate::model::artifact::{
-    About, Artifact, ArtifactError, Networks, Normalisers, Parts, draw_noise,
-};
-use crate::model::config::{ConfigError, Task};
+use crate::model::artifact::ArtifactError;
+use crate::model::config::ConfigError;
 use crate::model::weights::WeightsError;
-use crate::model::{DdlCxrConfig, Fusion, Vae};
 
 pub use calibrate::{Recalibrated, recalibrate};
 pub use fusion::{Discrimination, FusionScore};
 pub use ldm::LdmScore;
-pub use pace::{Budget, Progress};
+pub use learner::Optimiser;
+pub use pace::Progress;
+pub use recipe::Recipe;
+pub use run::train_on;
+pub use stage::Course;
 pub use vae::VaeScore;
 
-use fusion::Windows;
-use ldm::{Generator, Ldm};
-use pace::{Log, Pace};
-use sample::{Samples, Splits, WindowSample};
-
-/// Films and pairs on which the first two stages are scored, at most.
-const SCORED: usize = 400;
-/// As the calibration names its data.
-const WARD: &str = "the synthetic ward";
+use sample::{Samples, Splits};
 
 /// What to train, on what, for how long.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainOptions {
     pub name: String,
     pub version: String,
-    pub config: DdlCxrConfig,
-    /// Stays of the synthetic ward: 60 % to train on, 12 % to validate, the rest to test.
-    pub patients: u64,
-    /// Of the ward, of the networks, of batches and of noise.
+    pub recipe: Recipe,
+    /// Which stages.
+    pub part: Part,
+    /// Go on from what an earlier run left in the same directory.
+    pub resume: bool,
+    /// Of the networks, of batches and of noise.
     pub seed: u64,
-    pub vae: Budget,
     /// A model whose autoencoder is taken instead of training one; of the same sizes. Where the
     /// same ward and seed made it, it has not seen the test stays either.
     pub autoencoder: Option<PathBuf>,
-    pub ldm: Budget,
-    /// Of each of the two tasks.
-    pub fusion: Budget,
+    pub data: DataNote,
     /// The command line that a reader would repeat; printed in the card.
     pub command: String,
+}
+
+/// Which stages are trained. A later one needs what the earlier ones left in the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Vae,
+    Ldm,
+    Fusion,
+    All,
+}
+
+/// What the samples were made of, for the card and for telling one data set from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataNote {
+    /// In words that end a sentence.
+    pub whose: String,
+    pub kind: DataKind,
+}
+
+/// How far a model trained on the data could speak of patients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataKind {
+    /// Made by `nowcxr synth`.
+    Synthetic,
+    /// Real stays and real films that do not belong together.
+    SimulatedPairing,
+    Recorded,
 }
 
 /// What came out.
 #[derive(Clone, Debug, Serialize)]
 pub struct TrainSummary {
     pub seed: u64,
-    pub patients: u64,
+    pub data: String,
     /// Stays, films, pairs and windows of training, validation and test.
     pub stays: [u64; 3],
     pub films: [usize; 3],
@@ -84,12 +109,20 @@ pub struct TrainSummary {
     pub seconds: f64,
     pub scale_factor: f64,
     pub vae: VaeScore,
-    pub ldm: LdmScore,
+    /// `None` where the run ended before the stage.
+    pub ldm: Option<LdmScore>,
     /// At 48 h after admission, the published landmark; `None` when nobody of the test set died.
     pub landmark: Option<FusionScore>,
     /// At any hour.
     pub any_hour: Option<FusionScore>,
-    pub phenotype_auroc: f64,
+    pub phenotype_auroc: Option<f64>,
+}
+
+/// What a run tells and asks while it runs.
+pub struct Hooks<'a> {
+    pub report: &'a mut dyn FnMut(Progress),
+    /// Asked after each step with the stage and its steps; `true` writes a checkpoint and stops.
+    pub stop: &'a dyn Fn(&str, u64) -> bool,
 }
 
 /// Why nothing was trained.
@@ -99,8 +132,16 @@ pub enum TrainError {
     TooFew(&'static str),
     #[error("{0}")]
     Data(String),
+    #[error("the recipe cannot be used: {0}; compare it with nowcxr train --print-recipe")]
+    Recipe(String),
     #[error("{0} diverged at step {1}; lower the learning rate or try another seed")]
     Diverged(String, u64),
+    #[error("stopped in {0} after step {1}; give the same command with --resume to go on")]
+    Stopped(String, u64),
+    #[error("{0} is not trained in this directory; run nowcxr train {0} with the same --out first")]
+    Earlier(&'static str),
+    #[error("the samples in {path} cannot be used: {fault}; run again, they are made anew")]
+    Samples { path: String, fault: String },
     #[error("cannot write {path}: {error}; check the disk and the folder's rights")]
     Write { path: String, error: std::io::Error },
     #[error("cannot write the log of the run: {0}; check the disk")]
@@ -119,62 +160,38 @@ impl TrainError {
     }
 }
 
-/// Trains all three stages on the synthetic ward and writes a model directory, with the run's log
-/// and its pictures in `training/` beside the model's own files.
+impl Part {
+    fn trains(self, stage: Part) -> bool {
+        self == Part::All || self == stage
+    }
+
+    /// Whether the run ends before `stage`.
+    fn ends_before(self, stage: Part) -> bool {
+        let rank = |part: Part| match part {
+            Part::Vae => 0,
+            Part::Ldm => 1,
+            Part::Fusion | Part::All => 2,
+        };
+        rank(self) < rank(stage)
+    }
+}
+
+/// Trains on the synthetic ward of `seed` and writes a model directory, with the run's log and its
+/// pictures in `training/` beside the model's own files.
 ///
 /// # Errors
 /// [`TrainError::Config`] for sizes that do not fit, [`TrainError::TooFew`] for too small a ward,
 /// [`TrainError::Diverged`] when a loss is not finite any more, the others for files.
 pub fn train_all(
     options: &TrainOptions,
+    patients: u64,
     out: &Path,
-    report: &mut dyn FnMut(Progress),
+    hooks: &mut Hooks<'_>,
 ) -> Result<TrainSummary, TrainError> {
-    options.config.check()?;
-    let mut from_ward = |done: u64, all: u64| {
-        report(Progress {
-            stage: "ward".to_owned(),
-            step: done,
-            steps: all,
-            steps_per_second: 0.0,
-            eta_seconds: 0.0,
-            losses: Vec::new(),
-        });
-    };
-    let splits = dataset::from_ward(options.seed, options.patients, &mut from_ward)?;
-    train_on(options, splits, out, report)
-}
-
-/// The same on samples from elsewhere.
-///
-/// # Errors
-/// As [`train_all`].
-pub fn train_on(
-    options: &TrainOptions,
-    mut splits: Splits,
-    out: &Path,
-    report: &mut dyn FnMut(Progress),
-) -> Result<TrainSummary, TrainError> {
-    options.config.check()?;
-    enough(&splits)?;
-    let started = std::time::Instant::now();
-    let folder = out.join("training");
-    std::fs::create_dir_all(&folder).map_err(|error| TrainError::write(&folder, error))?;
-    let mut log = Log::create(&folder.join("log.jsonl"))?;
-    let (ldm, prediction) = splits.train.normalisers();
-    for part in [&mut splits.train, &mut splits.validate, &mut splits.test] {
-        part.normalise(&ldm, &prediction);
-    }
-    let normalisers = Normalisers { ldm, prediction };
-    let device = Device::flex();
-    device.seed(options.seed);
-    let mut run = Run { options, splits: &splits, device, log: &mut log, report, folder: &folder };
-    let (parts, mut summary) = run.stages(normalisers)?;
-    summary.seconds = started.elapsed().as_secs_f64();
-    log.line(&summary)?;
-    let card = card::card(options, &summary);
-    Artifact::new(Parts { card, ..parts })?.save(out)?;
-    Ok(summary)
+    options.recipe.sizes().check()?;
+    let mut from_ward = |done: u64, all: u64| (hooks.report)(Progress::part("ward", done, all));
+    let splits = dataset::from_ward(options.seed, patients, &mut from_ward)?;
+    train_on(options, splits, out, hooks)
 }
 
 fn enough(splits: &Splits) -> Result<(), TrainError> {
@@ -189,198 +206,61 @@ fn enough(splits: &Splits) -> Result<(), TrainError> {
     Ok(())
 }
 
-struct Run<'a> {
-    options: &'a TrainOptions,
-    splits: &'a Splits,
-    device: Device,
-    log: &'a mut Log,
-    report: &'a mut dyn FnMut(Progress),
-    folder: &'a Path,
-}
-
-impl Run<'_> {
-    /// All stages in order; each is scored on the test split before the next begins.
-    fn stages(&mut self, normalisers: Normalisers) -> Result<(Parts, TrainSummary), TrainError> {
-        let (options, splits, device) = (self.options, self.splits, self.device.clone());
-        let mut config = options.config.clone();
-        let (vae, vae_steps, vae_score) = self.autoencoder(&config)?;
-        let mut latents = [&splits.train, &splits.validate, &splits.test]
-            .map(|part| vae::encode(&vae, &config, &part.films, &device));
-        config.diffusion.scale_factor = vae::scale(&latents[0]);
-        let scale = config.diffusion.scale_factor as f32;
-        latents.iter_mut().flatten().flatten().for_each(|x| *x *= scale);
-
-        let pace = Pace::new("ldm", options.ldm, self.log, self.report);
-        let (ldm, ldm_steps) =
-            ldm::train(&config, options, &splits.train, &latents[0], &device, pace)?;
-        let noise = draw_noise(&config, options.seed);
-        let generator = Generator {
-            config: &config,
-            unet: &ldm.unet,
-            ehr: &ldm.ehr,
-            noise: &noise,
-            device: &device,
-        };
-        let ldm_score = ldm::score(&generator, &vae, &splits.test, &latents[2], SCORED);
-        let path = self.folder.join("generations.png");
-        pictures::generations(&generator, &vae, &splits.test, &latents[2], &path)?;
-
-        let windows = [
-            Windows::new(&splits.train, &latents[0], &generator),
-            Windows::new(&splits.validate, &latents[1], &generator),
-            Windows::new(&splits.test, &latents[2], &generator),
-        ];
-        let (mortality, mortality_steps) = self.fusion(&config, Task::Mortality, &windows)?;
-        let (phenotype, phenotype_steps) = self.fusion(&config, Task::Phenotype, &windows)?;
-        let [_, validate, test] = &windows;
-        let fusions = [&mortality, &phenotype];
-        let calibration = calibrate::fit(&config, validate, fusions, WARD, &device);
-        let summary = TrainSummary {
-            steps: [vae_steps, ldm_steps, mortality_steps, phenotype_steps],
-            scale_factor: config.diffusion.scale_factor,
-            landmark: fusion::score_mortality(&mortality, &config, test, &device, at_landmark),
-            any_hour: fusion::score_mortality(&mortality, &config, test, &device, |_| true),
-            phenotype_auroc: fusion::score_phenotypes(
-                &phenotype,
-                &config,
-                test,
-                &device,
-                at_landmark,
-            ),
-            ..self.sizes(vae_score, ldm_score)
-        };
-        let Ldm { unet, ehr } = ldm;
-        let networks =
-            Networks { vae, unet, ehr, fusion_mortality: mortality, fusion_phenotype: phenotype };
-        let about = about(options);
-        let card = String::new();
-        Ok((Parts { config, networks, noise, normalisers, calibration, about, card }, summary))
-    }
-
-    fn autoencoder(&mut self, config: &DdlCxrConfig) -> Result<(Vae, u64, VaeScore), TrainError> {
-        let (splits, device) = (self.splits, &self.device);
-        let (vae, steps) = match &self.options.autoencoder {
-            Some(dir) => {
-                let model = Artifact::load(dir, device)?;
-                if model.config.vae != config.vae {
-                    let dir = dir.display();
-                    let fault = format!("the autoencoder of {dir} has other sizes; train one");
-                    return Err(TrainError::Data(fault));
-                }
-                (model.networks.vae, 0)
-            }
-            None => {
-                let pace = Pace::new("vae", self.options.vae, self.log, self.report);
-                vae::train(config, self.options, &splits.train, device, pace)?
-            }
-        };
-        let score = vae::score(&vae, config, &splits.test, SCORED, device);
-        let path = self.folder.join("reconstructions.png");
-        pictures::reconstructions(&vae, &config.vae, &splits.test, device, &path)?;
-        Ok((vae, steps, score))
-    }
-
-    fn fusion(
-        &mut self,
-        config: &DdlCxrConfig,
-        task: Task,
-        [train, validate, _]: &[Windows<'_>; 3],
-    ) -> Result<(Fusion, u64), TrainError> {
-        let name = match task {
-            Task::Mortality => "fusion_mortality",
-            Task::Phenotype => "fusion_phenotype",
-        };
-        let pace = Pace::new(name, self.options.fusion, self.log, self.report);
-        fusion::train(config, self.options, task, train, validate, &self.device, pace)
-    }
-
-    /// What is known before the fusion models are.
-    fn sizes(&self, vae: VaeScore, ldm: LdmScore) -> TrainSummary {
-        let parts = [&self.splits.train, &self.splits.validate, &self.splits.test];
-        TrainSummary {
-            seed: self.options.seed,
-            patients: self.options.patients,
-            stays: parts.map(|part| part.stays),
-            films: parts.map(|part| part.films.len()),
-            pairs: parts.map(|part| part.pairs.len()),
-            windows: parts.map(|part| part.windows.len()),
-            steps: [0; 4],
-            seconds: 0.0,
-            scale_factor: 1.0,
-            vae,
-            ldm,
-            landmark: None,
-            any_hour: None,
-            phenotype_auroc: f64::NAN,
-        }
-    }
-}
-
-fn at_landmark(window: &WindowSample) -> bool {
-    window.t_h == 48.0
-}
-
-fn about(options: &TrainOptions) -> About {
-    About {
-        name: options.name.clone(),
-        version: options.version.clone(),
-        trained_on: format!(
-            "a synthetic ward of {} stays (seed {}); no real patient and no real film",
-            options.patients, options.seed
-        ),
-        doubts: vec![Doubt::NotValidated, Doubt::SyntheticTraining],
-        profile: Profile::Clinical,
-        any_hour: true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::fusion::Latent;
+    use burn::tensor::Device;
+
+    use super::fusion::{Latent, Windows};
+    use super::ldm::Generator;
     use super::*;
+    use crate::event::risk::Doubt;
+    use crate::model::Artifact;
+    use crate::model::config::Task;
     use crate::ports::Outcome;
     use crate::predict::{Pipeline, Score};
 
-    /// Sizes at which a step takes milliseconds.
-    fn tiny() -> DdlCxrConfig {
-        let mut config = DdlCxrConfig::demo();
-        config.vae.ch = 8;
-        (config.unet.model_channels, config.unet.num_head_channels) = (16, 16);
-        config.diffusion.steps = 3;
-        config
+    /// A recipe whose steps take milliseconds.
+    fn tiny(steps: u64) -> Recipe {
+        let mut recipe = Recipe::parse("").unwrap();
+        for course in [&mut recipe.vae.course, &mut recipe.ldm.course, &mut recipe.fusion.course] {
+            course.steps = steps;
+        }
+        recipe
+    }
+
+    fn options(recipe: Recipe) -> TrainOptions {
+        TrainOptions {
+            name: "test".to_owned(),
+            version: "0".to_owned(),
+            recipe,
+            part: Part::All,
+            resume: false,
+            seed: 4,
+            autoencoder: None,
+            data: DataNote { whose: "a test ward".to_owned(), kind: DataKind::Synthetic },
+            command: "test".to_owned(),
+        }
     }
 
     fn trained(dir: &Path) -> Artifact {
-        let options = TrainOptions {
-            name: "test".to_owned(),
-            version: "0".to_owned(),
-            config: tiny(),
-            patients: 26,
-            seed: 4,
-            vae: Budget::Steps(3),
-            autoencoder: None,
-            ldm: Budget::Steps(3),
-            fusion: Budget::Steps(3),
-            command: "test".to_owned(),
-        };
         let mut said = 0;
-        let summary = train_all(&options, dir, &mut |_| said += 1).unwrap();
+        let mut hooks = Hooks { report: &mut |_| said += 1, stop: &|_, _| false };
+        let summary = train_all(&options(tiny(2)), 26, dir, &mut hooks).unwrap();
         assert!(said > 5);
         assert!(summary.vae.absolute_error.is_finite() && summary.scale_factor > 0.0);
         Artifact::load(dir, &Device::flex()).unwrap()
     }
 
-    /// The whole way in small: every stage steps, the model directory loads, and the same again
-    /// gives the same bits.
+    /// The whole way in small: every stage steps, and the model directory loads. That the same run
+    /// gives the same bits is tested in `tests/train.rs`, in a process of its own.
     #[test]
-    fn a_small_ward_gives_a_model_that_loads_and_repeats() {
-        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fn a_small_ward_gives_a_model_that_loads_and_serves() {
+        let first = tempfile::tempdir().unwrap();
         let model = trained(first.path());
         assert!(first.path().join("training/reconstructions.png").exists());
         assert!(first.path().join("training/generations.png").exists());
         assert!(model.about.doubts.contains(&Doubt::SyntheticTraining));
         assert!(model.card.contains("synthetic ward only"));
-        assert_eq!(model.digest(), trained(second.path()).digest());
         what_was_trained_is_what_is_served(model);
     }
 
@@ -395,7 +275,8 @@ mod tests {
         let (mut samples, request) = dataset::tests::served(8, stay.unwrap());
         samples.normalise(&model.normalisers.ldm, &model.normalisers.prediction);
         let networks = &model.networks;
-        let mut latents = vae::encode(&networks.vae, &model.config, &samples.films, &device);
+        let mut latents =
+            vae::encode(&networks.vae, &model.config, &samples.films, &device).unwrap();
         let scale = model.config.diffusion.scale_factor as f32;
         latents.iter_mut().flatten().for_each(|x| *x *= scale);
         let generator = Generator {
@@ -405,11 +286,12 @@ mod tests {
             noise: &model.noise,
             device: &device,
         };
-        let windows = Windows::new(&samples, &latents, &generator);
+        let windows = Windows::new(&samples, &latents, &generator).unwrap();
         let fusion = &networks.fusion_mortality;
         let ours = [Latent::Generated, Latent::Carried, Latent::None].map(|which| {
-            let logits =
-                windows.logits(fusion, &model.config, Task::Mortality, &[0], which, &device);
+            let logits = windows
+                .logits(fusion, &model.config, Task::Mortality, &[0], which, &device)
+                .unwrap();
             model.calibration.mortality.probability(logits[0])
         });
         let mut pipeline = Pipeline::new(model, device, 1 << 20).unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -32,6 +32,20 @@ pub struct Progress {
     pub losses: Vec<(String, f64)>,
 }
 
+impl Progress {
+    /// Of something that has no losses.
+    pub(super) fn part(stage: &str, step: u64, steps: u64) -> Self {
+        Progress {
+            stage: stage.to_owned(),
+            step,
+            steps,
+            steps_per_second: 0.0,
+            eta_seconds: 0.0,
+            losses: Vec::new(),
+        }
+    }
+}
+
 /// Reports of one stage, about.
 const REPORTS: f64 = 40.0;
 
@@ -40,9 +54,15 @@ pub(super) struct Pace<'a> {
     stage: &'static str,
     budget: Budget,
     started: Instant,
+    /// Seconds that earlier processes took.
+    before: f64,
     step: u64,
     reported: f64,
     sums: Vec<(&'static str, f64, u64)>,
+    /// What was reported: as many points as reports.
+    history: Vec<Vec<(String, f64)>>,
+    /// Where the curves are drawn.
+    curves: PathBuf,
     log: &'a mut Log,
     report: &'a mut dyn FnMut(Progress),
 }
@@ -54,6 +74,12 @@ impl Log {
     pub(super) fn create(path: &Path) -> Result<Self, TrainError> {
         let file = File::create(path).map_err(|error| TrainError::write(path, error))?;
         Ok(Log(BufWriter::new(file)))
+    }
+
+    /// The log of a run that goes on.
+    pub(super) fn append(path: &Path) -> Result<Self, TrainError> {
+        let file = File::options().create(true).append(true).open(path);
+        Ok(Log(BufWriter::new(file.map_err(|error| TrainError::write(path, error))?)))
     }
 
     /// One line.
@@ -70,9 +96,22 @@ impl<'a> Pace<'a> {
         budget: Budget,
         log: &'a mut Log,
         report: &'a mut dyn FnMut(Progress),
+        curves: PathBuf,
     ) -> Self {
         let (started, sums) = (Instant::now(), Vec::new());
-        Pace { stage, budget, started, step: 0, reported: 0.0, sums, log, report }
+        Pace {
+            stage,
+            budget,
+            started,
+            before: 0.0,
+            step: 0,
+            reported: 0.0,
+            sums,
+            history: Vec::new(),
+            curves,
+            log,
+            report,
+        }
     }
 
     /// The number of the next step, or `None` at the end.
@@ -89,15 +128,20 @@ impl<'a> Pace<'a> {
             Budget::Steps(steps) => self.step as f64 / steps.max(1) as f64,
             // At least one step is made, however short the time.
             Budget::Seconds(_) if self.step == 0 => 0.0,
-            Budget::Seconds(seconds) => {
-                (self.started.elapsed().as_secs_f64() / seconds.max(1e-3)).min(1.0)
-            }
+            Budget::Seconds(seconds) => (self.elapsed() / seconds.max(1e-3)).min(1.0),
         }
     }
 
-    /// Steps made.
-    pub(super) fn steps(&self) -> u64 {
-        self.step
+    /// Goes on after `step` steps that took so long.
+    pub(super) fn resume(&mut self, step: u64, elapsed_s: f64) {
+        self.step = step;
+        self.before = elapsed_s.max(0.0);
+        self.reported = self.share();
+    }
+
+    /// Seconds that the stage has taken, in earlier processes too.
+    pub(super) fn elapsed(&self) -> f64 {
+        self.before + self.started.elapsed().as_secs_f64()
     }
 
     /// Adds a value to the mean of `name` in the next report.
@@ -116,7 +160,7 @@ impl<'a> Pace<'a> {
             return Ok(());
         }
         self.reported = share;
-        let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
+        let seconds = self.elapsed().max(1e-9);
         let rate = self.step as f64 / seconds;
         let steps = match self.budget {
             Budget::Steps(steps) => steps.max(1),
@@ -136,6 +180,8 @@ impl<'a> Pace<'a> {
             return Err(TrainError::Diverged(self.stage.to_owned(), self.step));
         }
         self.log.line(&progress)?;
+        self.history.push(progress.losses.clone());
+        super::pictures::curves(&self.history, &self.curves)?;
         (self.report)(progress);
         Ok(())
     }

@@ -30,12 +30,13 @@ pub(super) fn reconstructions(
     if films.is_empty() {
         return Ok(());
     }
-    let images = batch::films(&films, config, device);
+    let images = batch::films(&films, config, device)?;
     let again = vae.decode(vae.encode(images.clone()).mean);
     sheet(&[images, again], path)
 }
 
-/// Earlier film, later film, and the later film as generated, for pairs not trained on.
+/// Earlier film, later film, the later film as generated, and how the last two differ (grey where
+/// they do not), for pairs not trained on.
 pub(super) fn generations(
     generator: &Generator<'_>,
     vae: &Vae,
@@ -57,11 +58,13 @@ pub(super) fn generations(
             pick.pairs.iter().map(|pair| &samples.films[of(pair)]).collect();
         batch::films(&films, config, device)
     };
-    let generated = generator.of_pairs(&pick, latents, pick.pairs.len());
+    let generated = generator.of_pairs(&pick, latents, pick.pairs.len())?;
     let rows: Vec<Option<&[f32]>> = generated.iter().map(|row| Some(row.as_slice())).collect();
     let scale = generator.config.diffusion.scale_factor;
     let decoded = vae::decode(vae, batch::latents(&rows, config, device), scale);
-    sheet(&[films(|pair| pair.reference), films(|pair| pair.target), decoded], path)
+    let (reference, target) = (films(|pair| pair.reference)?, films(|pair| pair.target)?);
+    let difference = decoded.clone().sub(target.clone());
+    sheet(&[reference, target, decoded, difference], path)
 }
 
 /// At most `most` indices below `n`, evenly spread.
@@ -87,4 +90,58 @@ fn sheet(columns: &[Tensor<4>], path: &Path) -> Result<(), TrainError> {
     let bytes = png::encode(&pixels, width as u32, height as u32)
         .map_err(|error| TrainError::Data(error.to_string()))?;
     std::fs::write(path, bytes).map_err(|error| TrainError::write(path, error))
+}
+
+/// Sides of one panel of curves.
+const PANEL: (usize, usize) = (320, 120);
+
+/// One panel for each loss, in the order of the log, each from its least value (below) to its
+/// largest (above). What the values are stands in the log.
+pub(super) fn curves(history: &[Vec<(String, f64)>], path: &Path) -> Result<(), TrainError> {
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in history.iter().flatten() {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    if history.len() < 2 || names.is_empty() {
+        return Ok(());
+    }
+    let (width, height) = PANEL;
+    let mut pixels = vec![255u8; width * (height + GAP) * names.len()];
+    for (panel, name) in names.iter().enumerate() {
+        let points: Vec<(usize, f64)> = history
+            .iter()
+            .enumerate()
+            .filter_map(|(i, losses)| Some((i, losses.iter().find(|(n, _)| n == name)?.1)))
+            .collect();
+        let top = panel * (height + GAP);
+        pixels[(top + height) * width..(top + height + GAP) * width].fill(0);
+        draw(&points, history.len(), &mut pixels[top * width..][..width * height]);
+    }
+    let tall = (height + GAP) * names.len();
+    let bytes = png::encode(&pixels, width as u32, tall as u32)
+        .map_err(|error| TrainError::Data(error.to_string()))?;
+    std::fs::write(path, bytes).map_err(|error| TrainError::write(path, error))
+}
+
+/// A line through the points, column by column.
+fn draw(points: &[(usize, f64)], n: usize, panel: &mut [u8]) {
+    let (width, height) = PANEL;
+    let values = || points.iter().map(|(_, value)| *value);
+    let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
+    let spread = (high - low).max(1e-12);
+    let row = |value: f64| ((high - value) / spread * (height - 1) as f64).round() as usize;
+    let column = |i: usize| i * (width - 1) / (n - 1).max(1);
+    for pair in points.windows(2) {
+        let [(i, a), (j, b)] = [pair[0], pair[1]];
+        let (from, to) = (column(i), column(j).max(column(i) + 1).min(width - 1));
+        let mut before = row(a).min(height - 1);
+        for x in from..=to {
+            let share = (x - from) as f64 / (to - from).max(1) as f64;
+            let y = row(a + (b - a) * share).min(height - 1);
+            (before.min(y)..=before.max(y)).for_each(|y| panel[y * width + x] = 0);
+            before = y;
+        }
+    }
 }

@@ -156,6 +156,18 @@ impl Pipeline {
         Generated { reference, now }
     }
 
+    /// What the networks read of a window's series, scaled: the generation's hours and the
+    /// prediction's.
+    pub fn hours(&self, request: &PredictionRequest) -> [Grid; 2] {
+        let normalisers = &self.model.normalisers;
+        let generation = GridSpan::generation(request.generation_start, request.ticket.t);
+        let prediction = GridSpan::prediction(request.admitted_at, request.ticket.t);
+        [
+            self.grid(request, generation, &normalisers.ldm),
+            self.grid(request, prediction, &normalisers.prediction),
+        ]
+    }
+
     fn grid(&self, request: &PredictionRequest, span: GridSpan, scale: &Normaliser) -> Grid {
         let mut grid = hourly(&request.rows, span, request.static_facts, &self.dictionary);
         scale.apply(&mut grid);

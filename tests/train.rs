@@ -1,0 +1,147 @@
+//! Training as a whole: stopped and resumed it gives the same bits, by parts as at once, and from a
+//! replayed recording through the command line.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use burn::tensor::Device;
+use nowcxr::model::Artifact;
+use nowcxr::synth::{WardOptions, write_ward};
+use nowcxr::train::{
+    DataKind, DataNote, Hooks, Part, Recipe, TrainError, TrainOptions, TrainSummary, train_all,
+};
+
+/// Six steps a stage, with every mechanism that carries something from step to step.
+const RECIPE: &str = "
+[checkpoint]
+steps = 2
+[vae.course]
+steps = 6
+[vae.loss]
+adaptive_every = 2
+[ldm.course]
+steps = 6
+batch = 4
+accumulate = 2
+[fusion.course]
+steps = 6
+batch = 8
+checks = 3
+patience = 2
+[fusion.optimiser]
+average = 0.9
+";
+
+fn options(part: Part, resume: bool) -> TrainOptions {
+    TrainOptions {
+        name: "test".to_owned(),
+        version: "0".to_owned(),
+        recipe: Recipe::parse(RECIPE).unwrap(),
+        part,
+        resume,
+        seed: 4,
+        autoencoder: None,
+        data: DataNote { whose: "a test ward".to_owned(), kind: DataKind::Synthetic },
+        command: "test".to_owned(),
+    }
+}
+
+/// Runs, and stops after a step if one is named.
+fn run(
+    options: &TrainOptions,
+    out: &Path,
+    stop: Option<(&str, u64)>,
+) -> Result<TrainSummary, TrainError> {
+    let stops = |stage: &str, step: u64| stop == Some((stage, step));
+    train_all(options, 26, out, &mut Hooks { report: &mut |_| {}, stop: &stops })
+}
+
+fn digest(out: &Path) -> String {
+    Artifact::load(out, &Device::flex()).unwrap().digest().to_string()
+}
+
+// One test, because the generator that dropout draws from belongs to the whole process.
+#[test]
+fn stopped_or_by_parts_a_run_gives_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    let summary = run(&options(Part::All, false), &whole, None).unwrap();
+    assert_eq!(summary.steps[..2], [6, 6]);
+    assert!(summary.ldm.is_some());
+    let wanted = digest(&whole);
+
+    let torn = dir.path().join("torn");
+    let stops = [("vae", 3), ("ldm", 3), ("fusion_mortality", 5), ("fusion_phenotype", 1)];
+    for (n, stop) in stops.into_iter().enumerate() {
+        let stopped = run(&options(Part::All, n > 0), &torn, Some(stop)).unwrap_err();
+        assert!(
+            matches!(&stopped, TrainError::Stopped(stage, step) if (stage.as_str(), *step) == stop)
+        );
+        assert!(!torn.join("manifest.json").exists());
+    }
+    run(&options(Part::All, true), &torn, None).unwrap();
+    assert_eq!(digest(&torn), wanted, "stopped four times and resumed");
+
+    let parts = dir.path().join("parts");
+    let early = run(&options(Part::Fusion, false), &parts, None).unwrap_err();
+    assert!(early.to_string().contains("nowcxr train vae"), "{early}");
+    for part in [Part::Vae, Part::Ldm, Part::Fusion] {
+        run(&options(part, false), &parts, None).unwrap();
+    }
+    assert_eq!(digest(&parts), wanted, "trained by parts");
+
+    let mut other = options(Part::Ldm, false);
+    other.seed = 5;
+    let refused = run(&other, &parts, None).unwrap_err().to_string();
+    assert!(refused.contains("other settings"), "{refused}");
+    for picture in ["reconstructions.png", "generations.png", "curves-ldm.png"] {
+        assert!(whole.join("training").join(picture).exists(), "{picture}");
+    }
+    let log = std::fs::read_to_string(whole.join("training/log.jsonl")).unwrap();
+    assert!(log.contains("validation_auprc") && log.contains("findings_weight"));
+}
+
+fn nowcxr(args: &[&str], dir: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nowcxr"))
+        .args(args)
+        .current_dir(dir)
+        .env("RAYON_NUM_THREADS", "1")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_replayed_ward_becomes_a_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("ward");
+    let ward = WardOptions { patients: 40, seed: 3, film_rows: 224, ..WardOptions::default() };
+    write_ward(&ward, &data, &mut |_, _| {}).unwrap();
+    let recipe = RECIPE.replace("steps = 6", "steps = 2") + "[data]\ncohort = \"all\"\n";
+    std::fs::write(dir.path().join("recipe.toml"), recipe).unwrap();
+    let args = ["train", "all", "--data", "ward", "--recipe", "recipe.toml", "--out", "model"];
+    let out = nowcxr(&args, dir.path());
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "{said}");
+    let summary: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert!(summary["pairs"][0].as_u64().unwrap() > 10 && summary["steps"][3] == 2, "{summary}");
+    let model = Artifact::load(&dir.path().join("model"), &Device::flex()).unwrap();
+    assert!(model.card.contains("--data DIR") && model.card.contains("synthetic ward"));
+    // The samples are there, so the calibration needs no second replay.
+    let args = ["train", "calibrate", "--model", "model", "--data", "ward", "--recipe"];
+    let out = nowcxr(&[&args[..], &["recipe.toml"]].concat(), dir.path());
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains("samples of an earlier run are used"), "{said}");
+}
+
+#[test]
+fn the_default_recipe_is_printed_and_usage_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = nowcxr(&["train", "--print-recipe"], dir.path());
+    let printed = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(Recipe::parse(&printed).unwrap(), Recipe::parse("").unwrap());
+    let out = nowcxr(&["train", "vae", "--data", "nowhere", "--out", "x"], dir.path());
+    assert!(!out.status.success());
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains("nowhere"), "{said}");
+    assert!(!nowcxr(&["train"], dir.path()).status.success());
+}
