@@ -32,11 +32,15 @@ use thiserror::Error;
 
 pub use films::LABELS;
 pub use hospital::{Hospital, Physics, Shift};
+pub use outcome::phenotypes;
 pub use physiology::LATENT_NAMES;
 pub use record::{RecordedFilm, RecordedValue, StayRecord, stay, stay_in};
 pub use report::{Line, WardReport, report};
 pub use truth::Truth;
 pub use ward::write_ward;
+
+/// No real MIMIC patient has a number this high, every synthetic one has: rows can be told apart.
+pub const FIRST_SUBJECT: u64 = 90_000_000;
 
 /// Most patients that one ward may have: ids leave their blocks beyond it.
 pub const MAX_PATIENTS: u64 = 50_000;
