@@ -36,6 +36,7 @@
 //! - [`metrics`]: figures of merit with intervals; train, synth and evaluate share them.
 //! - [`synth`]: the synthetic ward, written out as MIMIC files.
 //! - [`train`]: samples from the ward; the loops of the three stages.
+//! - [`evaluate`]: a run's risk events against what became of the stays; the report.
 //! - [`http`]: metrics and health.
 //! - [`cli`]: one file a command.
 //!
@@ -62,6 +63,7 @@ pub mod cli;
 pub mod config;
 pub mod drive;
 pub mod engine;
+pub mod evaluate;
 pub mod event;
 pub mod film;
 pub mod http;

@@ -4,6 +4,7 @@ pub mod bench;
 mod check;
 mod demo;
 mod embedded;
+mod evaluate;
 mod exports;
 mod feeding;
 mod held;
@@ -61,8 +62,10 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Runs the service: reads the Kafka topics and writes risk events, until it is stopped.
     Run(run::RunArgs),
-    /// Writes a synthetic ward as MIMIC files.
+    /// Writes a synthetic ward as MIMIC files, or says what it is like.
     Synth(synth::SynthArgs),
+    /// Scores a replay's risk events against what became of the stays; writes a report.
+    Evaluate(evaluate::EvaluateArgs),
     /// Trains a model on the synthetic ward.
     Train(train::TrainArgs),
     /// Makes model directories from checkpoints and shows them.
@@ -114,6 +117,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Replay(args) => replay::run(&args, &settings),
         Command::Run(args) => run::run(&args, &settings),
         Command::Synth(args) => synth::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Model(command) => model::run(&command),
         Command::Inspect(args) => inspect::run(&args),

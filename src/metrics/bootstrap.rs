@@ -88,9 +88,19 @@ impl Patients {
         &self,
         mut figure: impl FnMut(&[f64]) -> Result<f64, Undefined>,
     ) -> Result<Estimate, Undefined> {
-        let value = figure(&self.base)?;
+        let mut all = self.estimates(|weights| vec![figure(weights)]);
+        all.pop().unwrap_or(Err(Undefined::Empty))
+    }
+
+    /// Several figures of the same resamples, so that their draws are made once. `figures` must
+    /// give as many each time.
+    pub fn estimates(
+        &self,
+        mut figures: impl FnMut(&[f64]) -> Vec<Result<f64, Undefined>>,
+    ) -> Vec<Result<Estimate, Undefined>> {
+        let values = figures(&self.base);
+        let mut found: Vec<Vec<f64>> = vec![Vec::with_capacity(self.replicates); values.len()];
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut found = Vec::with_capacity(self.replicates);
         let mut weights = vec![0.0; self.base.len()];
         for _ in 0..self.replicates {
             weights.fill(0.0);
@@ -99,13 +109,21 @@ impl Patients {
                     weights[sample] += self.base[sample];
                 }
             }
-            found.extend(figure(&weights).ok());
+            for (found, value) in found.iter_mut().zip(figures(&weights)) {
+                found.extend(value.ok());
+            }
         }
+        let estimate = |(value, found): (Result<f64, Undefined>, Vec<f64>)| {
+            value.map(|value| Estimate { value, interval: self.interval(found) })
+        };
+        values.into_iter().zip(found).map(estimate).collect()
+    }
+
+    fn interval(&self, mut found: Vec<f64>) -> Option<(f64, f64)> {
         let enough = found.len() as f64 >= (1.0 - MOST_UNDEFINED) * self.replicates as f64;
         found.sort_by(f64::total_cmp);
-        let interval = (self.samples.len() > 1 && enough && !found.is_empty())
-            .then(|| (percentile(&found, 0.025), percentile(&found, 0.975)));
-        Ok(Estimate { value, interval })
+        (self.samples.len() > 1 && enough && !found.is_empty())
+            .then(|| (percentile(&found, 0.025), percentile(&found, 0.975)))
     }
 }
 

@@ -90,7 +90,7 @@ pub fn chart(seed: u64, patient: &Patient, course: &Course, hour_of_day: f64) ->
         chart.vitals(t, &state, arterial);
         chart.rounds(t, clock, &state);
         // The sicker, the oftener: every half hour instead of every hour.
-        t += if state.burden() > 0.38 { 0.5 } else { 1.0 };
+        t += patient.hospital.shift.charting * if state.burden() > 0.38 { 0.5 } else { 1.0 };
     }
     chart.rows
 }

@@ -20,6 +20,9 @@ pub enum Purpose {
     RowOrder = 10,
     Arrivals = 11,
     Labels = 12,
+    /// The courses of the proof's ward.
+    Swings = 13,
+    Oracle = 14,
 }
 
 /// One named stream of draws.

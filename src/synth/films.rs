@@ -1,6 +1,7 @@
 //! When films are taken, of which view, what hangs in the patient, and what CheXpert would say.
 
 use super::dice::{Dice, Purpose};
+use super::hospital::Physics;
 use super::patient::{Illness, Patient};
 use super::physiology::Course;
 use super::radiograph::{self, Anatomy, Devices, Severity};
@@ -19,6 +20,8 @@ pub struct FilmPlan {
     pub severity: Severity,
     pub devices: Devices,
     pub fault: Option<FilmFault>,
+    /// Added to the logarithm of the film's contrast: how this hospital's generator is set.
+    pub exposure: f64,
 }
 
 /// What is wrong with a film, as it is in real archives.
@@ -65,6 +68,11 @@ pub fn render(
     dice: &mut Dice,
 ) -> Result<EncodedFilm, ImageError> {
     let mut film = radiograph::draw(anatomy, &plan.severity, &plan.devices, plan.view, rows, dice);
+    if plan.exposure != 0.0 {
+        let gamma = plan.exposure.exp();
+        let told = |p: u8| (255.0 * (f64::from(p) / 255.0).powf(gamma)).round() as u8;
+        film.pixels.iter_mut().for_each(|p| *p = told(*p));
+    }
     if plan.fault == Some(FilmFault::Inverted) {
         film.pixels.iter_mut().for_each(|p| *p = 255 - *p);
     }
@@ -104,18 +112,29 @@ pub fn films(seed: u64, patient: &Patient, course: &Course, hour_of_day: f64) ->
     while t < course.los {
         let state = course.at(t);
         let due = course.is_ventilated(t) || course.is_drained(t);
-        let p = if due { 0.92 } else { (0.25 + 1.6 * state.burden()).min(0.9) };
-        if dice.chance(p) {
+        let p = match (patient.hospital.physics, due) {
+            (Physics::Demo, true) => 0.92,
+            (Physics::Demo, false) => (0.25 + 1.6 * state.burden()).min(0.9),
+            // Rarer, so that films are as old at 48 h as the published ones.
+            (Physics::Proof, true) => 0.60,
+            (Physics::Proof, false) => (1.1 * state.burden()).min(0.55),
+        };
+        if dice.chance(p * patient.hospital.shift.films) {
             times.push((t + dice.normal(0.0, 0.5), false));
         }
         t += 24.0;
     }
     // Films for a reason: a patient who has got worse, a tube that was placed.
     let mut last = -30.0;
+    // Where findings swing by themselves, a change alone calls for a film less often.
+    let called = match patient.hospital.physics {
+        Physics::Demo => 0.7,
+        Physics::Proof => 0.15,
+    };
     for hour in 6..course.los as i64 {
         let t = hour as f64;
         let worse = course.at(t).hypoxia() - course.at(t - 6.0).hypoxia() > 0.11;
-        if worse && t - last > 9.0 && dice.chance(0.7) {
+        if worse && t - last > 9.0 && dice.chance(called) {
             times.push((t + dice.between(0.3, 2.0), false));
             last = t;
         }
@@ -141,6 +160,7 @@ fn plans(
     dice: &mut Dice,
 ) -> Vec<FilmPlan> {
     let mut plans = Vec::new();
+    let exposure = patient.hospital.shift.exposure;
     for (study, &(taken, standing)) in times.iter().enumerate() {
         let devices = devices(patient, course, taken, dice);
         let severity = course.at(taken).film();
@@ -160,13 +180,13 @@ fn plans(
                 _ => None,
             };
             let study = study as u32;
-            plans.push(FilmPlan { taken, study, view, severity, devices, fault });
+            plans.push(FilmPlan { taken, study, view, severity, devices, fault, exposure });
         }
     }
     plans
 }
 
-fn devices(patient: &Patient, course: &Course, t: f64, dice: &mut Dice) -> Devices {
+pub(super) fn devices(patient: &Patient, course: &Course, t: f64, dice: &mut Dice) -> Devices {
     let tube = course.is_ventilated(t);
     let ill = course.at(t).burden();
     Devices {
@@ -223,7 +243,7 @@ mod tests {
     fn sick_patients_get_more_films() {
         let (mut calm, mut ill) = ((0.0, 0.0), (0.0, 0.0));
         for number in 0..200 {
-            let patient = Patient::new(4, number);
+            let patient = Patient::new(Default::default(), 4, number);
             let course = Course::new(4, &patient);
             let n = films(4, &patient, &course, 10.0).len() as f64;
             let group = if course.burden > 0.25 { &mut ill } else { &mut calm };

@@ -48,6 +48,8 @@ struct Laboratory<'a> {
     levels: Levels,
     dice: Dice,
     specimen: u32,
+    /// Factor of the time to the result.
+    lag: f64,
     rows: Vec<LabRow>,
 }
 
@@ -57,7 +59,8 @@ pub fn labs(seed: u64, patient: &Patient, course: &Course, hour_of_day: f64) -> 
     // The same draws as the chart's, so that both know the same patient.
     let levels = Levels::new(patient, &mut Dice::new(seed, Purpose::Charting, patient.number));
     let arrival = -dice.between(0.5, 7.0);
-    let mut lab = Laboratory { course, levels, dice, specimen: 0, rows: Vec::new() };
+    let lag = patient.hospital.shift.lag;
+    let mut lab = Laboratory { course, levels, dice, specimen: 0, lag, rows: Vec::new() };
     lab.chemistry(arrival);
     lab.urine(arrival + 0.4);
     let mut t = arrival + 1.0;
@@ -142,7 +145,7 @@ impl Laboratory<'_> {
         let outside = |bound: &str, sign: f64| {
             bound.parse::<f64>().is_ok_and(|bound| (number - bound) * sign > 0.0)
         };
-        let minutes = self.dice.log_normal(LAG.0, LAG.1).clamp(4.0, 40_000.0);
+        let minutes = self.dice.log_normal(LAG.0 * self.lag, LAG.1).clamp(4.0, 40_000.0);
         let stored = (!self.dice.chance(0.009)).then_some(t + minutes / 60.0);
         let hidden = self.dice.chance(if item == 50931 { 0.9 } else { 0.05 });
         let slight = self.dice.chance(0.02);
@@ -172,7 +175,7 @@ mod tests {
     fn lags_are_those_measured_on_the_demo() {
         let mut lags = Vec::new();
         for number in 0..60 {
-            let patient = Patient::new(2, number);
+            let patient = Patient::new(Default::default(), 2, number);
             let course = Course::new(2, &patient);
             for row in labs(2, &patient, &course, 9.0) {
                 lags.extend(row.stored.map(|stored| (stored - row.observed) * 60.0));

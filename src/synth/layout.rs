@@ -5,7 +5,7 @@ use super::films::LABELS;
 use super::physiology::LATENT_NAMES;
 
 /// Paths of the tables under the ward's folder, without `.csv.gz`, and their headers.
-pub(super) const TABLES: [(&str, &str); 13] = [
+pub(super) const TABLES: [(&str, &str); 14] = [
     ("mimiciv/hosp/patients", "subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod"),
     (
         "mimiciv/hosp/admissions",
@@ -44,6 +44,7 @@ pub(super) const TABLES: [(&str, &str); 13] = [
     ("mimic-cxr-jpg/mimic-cxr-2.0.0-chexpert", "subject_id,study_id,{labels}"),
     ("mimic-cxr-jpg/mimic-cxr-2.0.0-split", "dicom_id,study_id,subject_id,split"),
     ("truth/truth", "stay_id,hour,{latents},hypoxia,burden"),
+    ("truth/stays", "stay_id,number,labelled"),
 ];
 
 /// What the folder says of itself to whoever finds it.

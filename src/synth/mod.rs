@@ -7,17 +7,22 @@
 //! check that a film which has changed changes the answer. It is no model of disease, and nothing
 //! measured on it says anything about patients.
 
+pub mod ceiling;
 mod charting;
 mod dice;
 mod films;
+mod hospital;
 mod labs;
 mod layout;
 mod outcome;
 mod patient;
 mod physiology;
+mod proof;
 mod radiograph;
 mod record;
+mod report;
 mod tables;
+mod truth;
 mod vitals;
 mod ward;
 
@@ -26,18 +31,27 @@ use std::path::Path;
 use thiserror::Error;
 
 pub use films::LABELS;
-pub use record::{RecordedFilm, RecordedValue, StayRecord, stay};
+pub use hospital::{Hospital, Physics, Shift};
+pub use outcome::phenotypes;
+pub use physiology::LATENT_NAMES;
+pub use record::{RecordedFilm, RecordedValue, StayRecord, stay, stay_in};
+pub use report::{Line, WardReport, report};
+pub use truth::Truth;
 pub use ward::write_ward;
+
+/// No real MIMIC patient has a number this high, every synthetic one has: rows can be told apart.
+pub const FIRST_SUBJECT: u64 = 90_000_000;
 
 /// Most patients that one ward may have: ids leave their blocks beyond it.
 pub const MAX_PATIENTS: u64 = 50_000;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct WardOptions {
     pub patients: u64,
     pub seed: u64,
     /// Mean number of patients on the ward at one time; sets how fast they arrive.
     pub beds: u32,
+    pub hospital: Hospital,
     /// Height of a film in pixels; its width is 0.82 to 1.16 of that.
     pub film_rows: u32,
 }
@@ -66,7 +80,13 @@ pub enum SynthError {
 
 impl Default for WardOptions {
     fn default() -> Self {
-        WardOptions { patients: 60, seed: 1, beds: 12, film_rows: 256 }
+        WardOptions {
+            patients: 60,
+            seed: 1,
+            beds: 12,
+            hospital: Hospital::default(),
+            film_rows: 256,
+        }
     }
 }
 

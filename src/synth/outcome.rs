@@ -1,8 +1,10 @@
 //! How a stay ends, and what is coded afterwards.
 
 use super::dice::{Dice, Purpose};
+use super::hospital::Physics;
 use super::patient::{History, Illness, Patient};
 use super::physiology::{Course, Latent};
+use super::proof;
 use crate::event::risk::N_PHENOTYPES;
 
 /// The end of a stay, in hours after ICU admission.
@@ -23,7 +25,11 @@ impl Ending {
     pub fn new(seed: u64, patient: &Patient, course: &Course) -> Self {
         let mut dice = Dice::new(seed, Purpose::Outcome, patient.number);
         let old = (f64::from(patient.age) - 65.0) / 15.0;
-        let logit = -8.6 + 26.0 * course.burden + 0.45 * old + dice.normal(0.0, 0.3);
+        let danger = match patient.hospital.physics {
+            Physics::Demo => -8.6 + 26.0 * course.burden,
+            Physics::Proof => proof::danger(&proof::decided(course)),
+        };
+        let logit = danger + 0.45 * old + dice.normal(0.0, 0.3);
         let died = dice.chance(1.0 / (1.0 + (-logit).exp()));
         let out = course.los;
         let later = dice.log_normal(70.0, 0.7).clamp(6.0, 500.0);
@@ -86,30 +92,11 @@ const GROUPS: [(&str, usize); 32] = [
 fn codes(seed: u64, patient: &Patient, course: &Course, died: bool) -> Vec<&'static str> {
     let mut dice = Dice::new(seed, Purpose::Codes, patient.number);
     let mut codes = vec![main_code(patient.illness)];
-    let peak = |latent: Latent| course.hours.iter().map(|s| s.get(latent)).fold(0.0, f64::max);
-    let hypoxia = course.hours.iter().map(|s| s.hypoxia()).fold(0.0, f64::max);
-    // A coder sees what was written down: plain findings nearly always, faint ones at times.
-    let mut seen = |severity: f64, threshold: f64| {
-        let logit = 10.0 * (severity - threshold);
-        dice.chance(0.02 + 0.94 / (1.0 + (-logit).exp()))
-    };
-    let mut found = |yes: bool, code: &'static str| {
-        if yes && !codes.contains(&code) {
+    for code in findings_codes(patient, course, &mut dice) {
+        if !codes.contains(&code) {
             codes.push(code);
         }
-    };
-    found(seen(peak(Latent::Renal), 0.38), "N179");
-    found(seen(peak(Latent::Consolidation), 0.50), "J189");
-    found(seen(hypoxia, 0.58), "J9600");
-    found(seen(peak(Latent::Infectious), 0.58), "A419");
-    found(seen(peak(Latent::Circulatory), 0.62), "R6521");
-    found(seen(peak(Latent::Pneumothorax), 0.30), "J939");
-    found(seen(peak(Latent::Effusion), 0.62), "J918");
-    found(seen(peak(Latent::Oedema), 0.62) && seen(peak(Latent::Cardiomegaly), 0.25), "I509");
-    found(seen(peak(Latent::Renal), 0.45), "E872");
-    found(seen(peak(Latent::Oedema), 0.55), "E871");
-    found(seen(peak(Latent::LowVolume), 0.80), "J984");
-    found(seen(peak(Latent::Circulatory), 0.75), "I4891");
+    }
     history_codes(&patient.history, &mut codes);
     let rare = [
         ("T8119XA", 0.08),
@@ -128,6 +115,42 @@ fn codes(seed: u64, patient: &Patient, course: &Course, died: bool) -> Vec<&'sta
             codes.push(code);
         }
     }
+    codes
+}
+
+/// The codes of what went wrong in the stay.
+fn findings_codes(patient: &Patient, course: &Course, dice: &mut Dice) -> Vec<&'static str> {
+    // A coder sees what was written down: plain findings nearly always, faint ones at times.
+    let steep = match patient.hospital.physics {
+        Physics::Demo => 10.0,
+        Physics::Proof => proof::CODED_STEEPLY,
+    };
+    let mut seen = |severity: f64, threshold: f64| {
+        let logit = steep * (severity - threshold);
+        dice.chance(0.02 + 0.94 / (1.0 + (-logit).exp()))
+    };
+    let mut codes = Vec::new();
+    if patient.hospital.physics == Physics::Proof {
+        for (code, severity) in proof::coded(&proof::decided(course)) {
+            codes.extend(seen(severity, proof::CODED_FROM).then_some(code));
+        }
+        return codes;
+    }
+    let peak = |latent: Latent| course.hours.iter().map(|s| s.get(latent)).fold(0.0, f64::max);
+    let hypoxia = course.hours.iter().map(|s| s.hypoxia()).fold(0.0, f64::max);
+    let mut found = |yes: bool, code: &'static str| codes.extend(yes.then_some(code));
+    found(seen(peak(Latent::Renal), 0.38), "N179");
+    found(seen(peak(Latent::Consolidation), 0.50), "J189");
+    found(seen(hypoxia, 0.58), "J9600");
+    found(seen(peak(Latent::Infectious), 0.58), "A419");
+    found(seen(peak(Latent::Circulatory), 0.62), "R6521");
+    found(seen(peak(Latent::Pneumothorax), 0.30), "J939");
+    found(seen(peak(Latent::Effusion), 0.62), "J918");
+    found(seen(peak(Latent::Oedema), 0.62) && seen(peak(Latent::Cardiomegaly), 0.25), "I509");
+    found(seen(peak(Latent::Renal), 0.45), "E872");
+    found(seen(peak(Latent::Oedema), 0.55), "E871");
+    found(seen(peak(Latent::LowVolume), 0.80), "J984");
+    found(seen(peak(Latent::Circulatory), 0.75), "I4891");
     codes
 }
 
@@ -175,7 +198,7 @@ mod tests {
         let (mut deaths, mut burden) = (0.0, [0.0, 0.0]);
         let n = 1_500;
         for number in 0..n {
-            let patient = Patient::new(9, number);
+            let patient = Patient::new(Default::default(), 9, number);
             let course = Course::new(9, &patient);
             let died = Ending::new(9, &patient, &course).died;
             deaths += f64::from(u8::from(died));

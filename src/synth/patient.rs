@@ -1,6 +1,7 @@
 //! Who the patients are: age, sex, build, why they come, and the ids of their tables.
 
 use super::dice::{Dice, Purpose};
+use super::hospital::Hospital;
 use crate::event::Sex;
 
 /// Why a patient comes to intensive care. It sets the levels around which his latents move.
@@ -45,6 +46,8 @@ pub struct Patient {
     pub history: History,
     /// How well treatment works, 0..=1. Seen only through its effects.
     pub response: f64,
+    /// Where he lies: what holds of every patient there.
+    pub hospital: Hospital,
 }
 
 impl Illness {
@@ -75,14 +78,15 @@ impl Illness {
 }
 
 impl Patient {
-    /// Patient `number` of the ward of `seed`. Ids start with 9, where no real MIMIC id lies, so
+    /// Patient `number` of the ward of `seed` in `hospital`. Ids start with 9, where no real MIMIC id lies, so
     /// that synthetic and real rows can never be taken for each other.
-    pub fn new(seed: u64, number: u64) -> Self {
+    pub fn new(hospital: Hospital, seed: u64, number: u64) -> Self {
         let mut dice = Dice::new(seed, Purpose::Patient, number);
         let illness =
             Illness::ALL[dice.weighted(&[0.17, 0.17, 0.17, 0.09, 0.14, 0.08, 0.10, 0.08])];
         let young = illness == Illness::ChestTrauma;
-        let age = dice.normal(if young { 48.0 } else { 66.0 }, 15.0).clamp(18.0, 97.0);
+        let mean = if young { 48.0 } else { 66.0 } + hospital.shift.older;
+        let age = dice.normal(mean, 15.0).clamp(18.0, 97.0);
         let sex = if dice.chance(0.56) { Sex::Male } else { Sex::Female };
         let (tall, heavy) = if sex == Sex::Male { (176.0, 27.6) } else { (162.5, 27.9) };
         let height_cm = dice.normal(tall, 7.5).clamp(140.0, 203.0);
@@ -104,6 +108,7 @@ impl Patient {
             illness,
             history,
             response: dice.between(0.15, 1.0).sqrt(),
+            hospital,
         }
     }
 
@@ -140,7 +145,8 @@ mod tests {
 
     #[test]
     fn ids_are_unique_adult_and_never_real() {
-        let patients: Vec<Patient> = (0..2_000).map(|n| Patient::new(5, n)).collect();
+        let patients: Vec<Patient> =
+            (0..2_000).map(|n| Patient::new(Hospital::default(), 5, n)).collect();
         let subjects: BTreeSet<u32> = patients.iter().map(|p| p.subject_id).collect();
         let stays: BTreeSet<u32> = patients.iter().map(|p| p.stay_id).collect();
         assert_eq!((subjects.len(), stays.len()), (2_000, 2_000));

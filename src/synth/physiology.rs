@@ -7,7 +7,9 @@
 //! that the ward then charts, films and codes is a noisy view of these curves.
 
 use super::dice::{Dice, Purpose};
+use super::hospital::Physics;
 use super::patient::{Illness, Patient};
+use super::proof;
 use super::radiograph::Severity;
 
 /// The latents, in the order of [`State`]'s array.
@@ -66,7 +68,7 @@ pub struct Course {
 }
 
 /// Hours of course before the ICU admission: the films of the emergency department need them.
-const BEFORE: i32 = 24;
+pub(super) const BEFORE: i32 = 24;
 
 struct Arc {
     latent: usize,
@@ -119,23 +121,12 @@ impl Course {
     pub fn new(seed: u64, patient: &Patient) -> Self {
         let mut dice = Dice::new(seed, Purpose::Course, patient.number);
         let los = dice.log_normal(68.0, 0.55).clamp(14.0, 260.0);
-        let base = baseline(patient, &mut dice);
-        let arcs = arcs(patient, los, &mut dice);
-        let mut course = Course {
-            start: -BEFORE,
-            los,
-            hours: Vec::new(),
-            ventilated: None,
-            drained: None,
-            burden: 0.0,
+        let hours = match patient.hospital.physics {
+            Physics::Demo => hours(patient, los, &mut dice),
+            Physics::Proof => proof::hours(seed, patient, los),
         };
-        let mut state = base;
-        let n = BEFORE + los.ceil() as i32 + 1;
-        for hour in 0..n {
-            let t = f64::from(hour - BEFORE);
-            state = step(&state, &base, &arcs, patient.response, t, &mut dice);
-            course.hours.push(State(state.map(|x| x.clamp(0.0, 1.0))));
-        }
+        let mut course =
+            Course { start: -BEFORE, los, hours, ventilated: None, drained: None, burden: 0.0 };
         course.treat(patient);
         // The last day counts double: it says where the stay was heading.
         let inside = course.hours.iter().skip(BEFORE as usize);
@@ -177,12 +168,30 @@ impl Course {
             let t = |i: usize| i as f64 + f64::from(self.start);
             Some((t(first) + 1.5, t(last) + 7.0))
         };
-        let worn_out = |s: &State| s.hypoxia() > 0.52 || s.get(Latent::Neurologic) > 0.62;
+        let enough = match patient.hospital.physics {
+            Physics::Demo => 0.52,
+            Physics::Proof => 0.66,
+        };
+        let worn_out = |s: &State| s.hypoxia() > enough || s.get(Latent::Neurologic) > 0.62;
         let ventilated = when(&worn_out).or(surgery.then_some((-3.0, 9.0)));
         let leaking = |s: &State| s.get(Latent::Pneumothorax) > 0.4;
         let drained = when(&leaking).or(surgery.then_some((-3.0, 40.0)));
         (self.ventilated, self.drained) = (ventilated, drained);
     }
+}
+
+/// The demo's courses: arcs that come and are treated.
+fn hours(patient: &Patient, los: f64, dice: &mut Dice) -> Vec<State> {
+    let base = baseline(patient, dice);
+    let arcs = arcs(patient, los, dice);
+    let mut state = base;
+    (0..BEFORE + los.ceil() as i32 + 1)
+        .map(|hour| {
+            let t = f64::from(hour - BEFORE);
+            state = step(&state, &base, &arcs, patient.response, t, dice);
+            State(state.map(|x| x.clamp(0.0, 1.0)))
+        })
+        .collect()
 }
 
 /// One hour: pull towards the arcs' levels, couple, disturb.
@@ -256,7 +265,7 @@ fn arcs(patient: &Patient, los: f64, dice: &mut Dice) -> Vec<Arc> {
         Illness::Stroke => &[(Neurologic, 0.75), (LowVolume, 0.3)],
         Illness::RenalFailure => &[(Renal, 0.75), (Oedema, 0.3)],
     };
-    let grade = dice.between(0.25, 1.25);
+    let grade = dice.between(0.25, 1.25) * patient.hospital.shift.sicker;
     let mut arcs = Vec::new();
     let mut add = |latent: Latent, onset: f64, height: f64, dice: &mut Dice| {
         let rise = dice.log_normal(7.0, 0.5);
@@ -287,7 +296,7 @@ mod tests {
     fn latents_stay_in_range_and_move() {
         let mut moved = 0.0;
         for number in 0..50 {
-            let patient = Patient::new(1, number);
+            let patient = Patient::new(Default::default(), 1, number);
             let course = Course::new(1, &patient);
             assert!(course.hours.iter().all(|s| s.0.iter().all(|x| (0.0..=1.0).contains(x))));
             moved += (course.at(0.0).hypoxia() - course.at(course.los).hypoxia()).abs();
@@ -297,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_course_is_a_function_of_its_seed() {
-        let patient = Patient::new(1, 3);
+        let patient = Patient::new(Default::default(), 1, 3);
         assert_eq!(Course::new(1, &patient), Course::new(1, &patient));
         assert_ne!(Course::new(1, &patient), Course::new(2, &patient));
     }

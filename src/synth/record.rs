@@ -7,6 +7,7 @@ use image::ImageError;
 
 use super::charting;
 use super::films;
+use super::hospital::Hospital;
 use super::labs;
 use super::outcome::{Ending, phenotypes};
 use super::patient::Patient;
@@ -25,6 +26,8 @@ pub struct StayRecord {
     pub age_years: u8,
     pub sex: Sex,
     pub discharged_at: EventTime,
+    /// Whether its outcome may be used: stays without a label still give film pairs.
+    pub labelled: bool,
     pub died: bool,
     pub phenotypes: [bool; N_PHENOTYPES],
     pub values: Vec<RecordedValue>,
@@ -52,12 +55,25 @@ pub struct RecordedFilm {
     pub labels: [&'static str; 14],
 }
 
-/// Stay `number` of the ward of `seed`, its films `film_rows` pixels high.
+/// Stay `number` of the demo's ward of `seed`, its films `film_rows` pixels high.
 ///
 /// # Errors
 /// When a film cannot be encoded.
 pub fn stay(seed: u64, number: u64, film_rows: usize) -> Result<StayRecord, ImageError> {
-    let patient = Patient::new(seed, number);
+    stay_in(Hospital::default(), seed, number, film_rows)
+}
+
+/// The same in any hospital.
+///
+/// # Errors
+/// When a film cannot be encoded.
+pub fn stay_in(
+    hospital: Hospital,
+    seed: u64,
+    number: u64,
+    film_rows: usize,
+) -> Result<StayRecord, ImageError> {
+    let patient = Patient::new(hospital, seed, number);
     let course = Course::new(seed, &patient);
     let ending = Ending::new(seed, &patient, &course);
     // The hour of the day at which the patient comes; any rule will do that is the patient's own.
@@ -67,6 +83,7 @@ pub fn stay(seed: u64, number: u64, film_rows: usize) -> Result<StayRecord, Imag
         age_years: patient.age,
         sex: patient.sex,
         discharged_at: hours(ending.out),
+        labelled: hospital.is_labelled(number),
         died: ending.died,
         phenotypes: phenotypes(&ending.codes),
         values: values(seed, &patient, &course, hour_of_day),
@@ -74,7 +91,12 @@ pub fn stay(seed: u64, number: u64, film_rows: usize) -> Result<StayRecord, Imag
     })
 }
 
-fn values(seed: u64, patient: &Patient, course: &Course, hour_of_day: f64) -> Vec<RecordedValue> {
+pub(super) fn values(
+    seed: u64,
+    patient: &Patient,
+    course: &Course,
+    hour_of_day: f64,
+) -> Vec<RecordedValue> {
     let chart = charting::chart(seed, patient, course, hour_of_day).into_iter().map(|row| {
         let observed_at = hours(row.observed);
         RecordedValue {

@@ -40,7 +40,7 @@ pub fn write_ward(
     // Little's law: the mean census is the arrival rate times the mean stay of about 80 h.
     let between = 80.0 / f64::from(options.beds);
     for number in 0..options.patients {
-        let patient = Patient::new(options.seed, number);
+        let patient = Patient::new(options.hospital, options.seed, number);
         writer.patient(&patient, admitted)?;
         admitted += seconds(arrivals.waiting(between));
         progress(number + 1, options.patients);
@@ -64,6 +64,7 @@ struct Writer<'a> {
     chexpert: Table,
     split: Table,
     truth: Table,
+    stays: Table,
     summary: WardSummary,
 }
 
@@ -92,6 +93,10 @@ impl<'a> Writer<'a> {
             let dir = out.join(dir);
             fs::create_dir_all(&dir).map_err(|error| SynthError::write(&dir, error))?;
         }
+        let told = out.join("truth/ward.json");
+        let text = serde_json::to_string_pretty(options)
+            .map_err(|error| SynthError::write(&told, error.into()))?;
+        fs::write(&told, text).map_err(|error| SynthError::write(&told, error))?;
         let readme = out.join("README.txt");
         fs::write(&readme, README).map_err(|error| SynthError::write(&readme, error))?;
         let table = |index: usize| {
@@ -115,6 +120,7 @@ impl<'a> Writer<'a> {
             chexpert: table(10)?,
             split: table(11)?,
             truth: table(12)?,
+            stays: table(13)?,
             summary: WardSummary::default(),
         })
     }
@@ -151,6 +157,12 @@ impl<'a> Writer<'a> {
         }
         self.films(&stay, &films::films(seed, patient, &course, hour_of_day))?;
         self.truth_rows(&stay, &course)?;
+        let labelled = self.options.hospital.is_labelled(patient.number);
+        self.stays.push([
+            &stay.stay,
+            &patient.number.to_string(),
+            if labelled { "1" } else { "0" },
+        ])?;
         self.summary.stays += 1;
         self.summary.deaths += u64::from(ending.died);
         self.summary.adults_over_48h += u64::from(course.los > 48.0);
@@ -401,6 +413,7 @@ impl<'a> Writer<'a> {
             self.chexpert,
             self.split,
             self.truth,
+            self.stays,
         ] {
             table.finish()?;
         }

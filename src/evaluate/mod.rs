@@ -1,0 +1,99 @@
+//! A run's risk events against what became of the stays.
+//!
+//! Three ways of counting, since each answers another question (`reference/clinical.md` 3.3):
+//! the published setting (one score a stay, at 48 h, of stays longer than that), landmarks (one
+//! score a stay at each of several hours), and every hour (prequential: each stay weighs the same,
+//! however many windows it has). Hourly rows are never taken for independent: all intervals come
+//! from resampling patients.
+//!
+//! Each event carries its twins, the score without any film and the one with the last film carried
+//! forward. They are compared on the windows that have all three, in pairs.
+//!
+//! First revisions only: what was said then, not what was known better afterwards.
+
+mod figures;
+mod html;
+mod intake;
+mod svg;
+mod table;
+
+use std::path::Path;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::metrics::Undefined;
+use crate::replay::ReplayError;
+
+pub use figures::{Difference, Evaluation, Figure, Figures, Set, Stratum, Twin, evaluate};
+pub use html::page;
+pub use intake::{Counts, Labels, Sample, read_events, samples};
+pub use table::write_parquet;
+
+/// Bootstrap replicates and the seed of their draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct EvaluateOptions {
+    pub replicates: usize,
+    pub seed: u64,
+}
+
+impl Default for EvaluateOptions {
+    fn default() -> Self {
+        EvaluateOptions { replicates: 1_000, seed: 1 }
+    }
+}
+
+/// What kind of data a report is about; said on every page of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Provenance {
+    /// Every patient is synthetic.
+    pub synthetic: bool,
+    /// Films and stays were joined by lot.
+    pub simulated_pairing: bool,
+    /// The model says that it was trained on synthetic patients.
+    pub trained_on_synthetic: bool,
+    pub model: String,
+    pub model_digest: String,
+    pub config_digest: String,
+}
+
+impl Provenance {
+    /// The warnings that belong beside every figure, gravest first.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let all = [
+            (self.synthetic, "Synthetic patients: no figure here says anything about a person."),
+            (
+                self.simulated_pairing,
+                "The pairing of films and stays is SIMULATED: no figure here is a clinical result.",
+            ),
+            (self.trained_on_synthetic, "The model was trained on synthetic patients."),
+        ];
+        all.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text).collect()
+    }
+}
+
+/// Why there is no evaluation.
+#[derive(Debug, Error)]
+pub enum EvaluateError {
+    /// A file of the run cannot be read or written.
+    #[error("cannot use {path}: {why}; name the directory that nowcxr replay or demo wrote")]
+    File { path: String, why: String },
+    /// The labels cannot be read.
+    #[error("the labels cannot be read: {0}")]
+    Labels(#[from] ReplayError),
+    /// Events and labels do not meet.
+    #[error("{0}")]
+    Nothing(String),
+    /// A figure that must exist does not.
+    #[error("the scores cannot be evaluated: {0}")]
+    Undefined(#[from] Undefined),
+}
+
+impl EvaluateError {
+    fn file(path: &Path, why: impl ToString) -> Self {
+        EvaluateError::File { path: path.display().to_string(), why: why.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! Plots as SVG text: readable in black and white, because marks differ by shape and fill.
+
+use std::fmt::Write as _;
+
+use super::figures::Figure;
+
+/// A mark: shape, fill, colour. The colours can be told apart with every common colour blindness
+/// (Okabe and Ito), and are never needed to read a plot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    Disc,
+    Square,
+    Triangle,
+}
+
+/// One line of a forest plot.
+pub(super) struct Row {
+    pub(super) label: String,
+    /// What stands small under the label.
+    pub(super) note: String,
+    pub(super) marks: Vec<(Mark, Figure)>,
+}
+
+const WIDTH: f64 = 760.0;
+const LEFT: f64 = 190.0;
+const RIGHT: f64 = 20.0;
+const LANE: f64 = 15.0;
+
+/// Text that is safe inside the page.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+impl Mark {
+    pub(super) const ALL: [Mark; 3] = [Mark::Disc, Mark::Square, Mark::Triangle];
+
+    fn colour(self) -> &'static str {
+        match self {
+            Mark::Disc => "#0072B2",
+            Mark::Square => "#B34700",
+            Mark::Triangle => "#555555",
+        }
+    }
+
+    /// The mark alone, centred at (x, y).
+    pub(super) fn at(self, x: f64, y: f64) -> String {
+        let colour = self.colour();
+        match self {
+            Mark::Disc => format!("<circle cx='{x:.1}' cy='{y:.1}' r='4.6' fill='{colour}'/>"),
+            Mark::Square => format!(
+                "<rect x='{:.1}' y='{:.1}' width='8' height='8' fill='var(--paper)' \
+                 stroke='{colour}' stroke-width='1.8'/>",
+                x - 4.0,
+                y - 4.0
+            ),
+            Mark::Triangle => format!(
+                "<path d='M{x:.1} {:.1} l4.8 8.4 h-9.6 z' fill='var(--paper)' stroke='{colour}' \
+                 stroke-width='1.6'/>",
+                y - 5.4
+            ),
+        }
+    }
+
+    fn with_interval(self, figure: &Figure, y: f64, place: &dyn Fn(f64) -> f64) -> String {
+        let Some(estimate) = figure.known() else { return String::new() };
+        let bar = estimate.interval.map_or(String::new(), |(low, high)| {
+            let (from, to) = (place(low), place(high));
+            format!(
+                "<line x1='{from:.1}' x2='{to:.1}' y1='{y:.1}' y2='{y:.1}' stroke='{}' \
+                 stroke-width='1.6'/>",
+                self.colour()
+            )
+        });
+        bar + &self.at(place(estimate.value), y)
+    }
+}
+
+/// Round steps that cut a range into four to eight parts.
+fn ticks(low: f64, high: f64) -> Vec<f64> {
+    let rough = (high - low) / 5.0;
+    let scale = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+        .into_iter()
+        .map(|n| n * scale)
+        .find(|step| *step >= rough)
+        .unwrap_or(scale * 10.0);
+    let first = (low / step).ceil() as i64;
+    let last = (high / step + 1e-9).floor() as i64;
+    (first..=last).map(|i| i as f64 * step).collect()
+}
+
+/// Estimates with intervals, one lane a mark. `None` when nothing is known.
+pub(super) fn forest(rows: &[Row], axis: &str, always: &[f64]) -> Option<String> {
+    let known = rows.iter().flat_map(|row| &row.marks).filter_map(|(_, figure)| figure.known());
+    let ends: Vec<f64> = known
+        .flat_map(|e| {
+            let (low, high) = e.interval.unwrap_or((e.value, e.value));
+            [low, high, e.value]
+        })
+        .collect();
+    if ends.is_empty() {
+        return None;
+    }
+    let ends = || ends.iter().chain(always).copied();
+    let (low, high) = (ends().fold(f64::INFINITY, f64::min), ends().fold(-1e9, f64::max));
+    let pad = 0.04 * (high - low).max(0.02);
+    let (low, high) = (low - pad, high + pad);
+    let place = move |value: f64| LEFT + (value - low) / (high - low) * (WIDTH - LEFT - RIGHT);
+    let heights: Vec<f64> =
+        rows.iter().map(|row| (row.marks.len() as f64 * LANE + 12.0).max(36.0)).collect();
+    let bottom = 8.0 + heights.iter().sum::<f64>();
+    let mut svg = open(bottom + 44.0, axis);
+    for tick in ticks(low, high) {
+        let x = place(tick);
+        let strong = if tick.abs() < 1e-12 { "zero" } else { "grid" };
+        let _ = write!(
+            svg,
+            "<line class='{strong}' x1='{x:.1}' x2='{x:.1}' y1='4' y2='{bottom:.1}'/><text \
+             class='tick' x='{x:.1}' y='{:.1}' text-anchor='middle'>{}</text>",
+            bottom + 16.0,
+            number(tick)
+        );
+    }
+    let mut y = 8.0;
+    for (row, height) in rows.iter().zip(&heights) {
+        let middle = y + height / 2.0;
+        let _ = write!(
+            svg,
+            "<text class='label' x='0' y='{:.1}'>{}</text><text class='note' x='0' \
+             y='{:.1}'>{}</text>",
+            middle - 2.0,
+            escape(&row.label),
+            middle + 12.0,
+            escape(&row.note)
+        );
+        let top = middle - LANE * (row.marks.len() as f64 - 1.0) / 2.0;
+        for (lane, (mark, figure)) in row.marks.iter().enumerate() {
+            svg += &mark.with_interval(figure, top + lane as f64 * LANE, &place);
+        }
+        y += height;
+        let _ = write!(svg, "<line class='rule' x1='0' x2='{WIDTH}' y1='{y:.1}' y2='{y:.1}'/>");
+    }
+    let _ = write!(
+        svg,
+        "<text class='axis' x='{:.1}' y='{:.1}' text-anchor='middle'>{}</text></svg>",
+        (LEFT + WIDTH - RIGHT) / 2.0,
+        bottom + 36.0,
+        escape(axis)
+    );
+    Some(svg)
+}
+
+/// Observed shares over predicted ones; the area of a mark follows the number of windows.
+pub(super) fn reliability(groups: &[(f64, f64, usize)]) -> String {
+    let top = groups.iter().flat_map(|(p, o, _)| [*p, *o]).fold(0.1, f64::max);
+    let top = (top * 1.08).min(1.0);
+    let (left, size) = (56.0, 320.0);
+    let x = |v: f64| left + v / top * size;
+    let y = |v: f64| 12.0 + size - v / top * size;
+    let mut svg = format!(
+        "<svg viewBox='0 0 420 390' role='img' aria-label='Reliability: observed share of deaths \
+         over predicted probability' style='max-width:460px'>"
+    );
+    for tick in ticks(0.0, top) {
+        let _ = write!(
+            svg,
+            "<line class='grid' x1='{0:.1}' x2='{0:.1}' y1='12' y2='{1:.1}'/><line class='grid' \
+             x1='{left}' x2='{2:.1}' y1='{3:.1}' y2='{3:.1}'/><text class='tick' x='{0:.1}' \
+             y='{4:.1}' text-anchor='middle'>{6}</text><text class='tick' x='{5:.1}' y='{7:.1}' \
+             text-anchor='end'>{6}</text>",
+            x(tick),
+            12.0 + size,
+            left + size,
+            y(tick),
+            28.0 + size,
+            left - 6.0,
+            number(tick),
+            y(tick) + 4.0
+        );
+    }
+    let _ = write!(
+        svg,
+        "<line class='ideal' x1='{:.1}' y1='{:.1}' x2='{:.1}' y2='{:.1}'/>",
+        x(0.0),
+        y(0.0),
+        x(top),
+        y(top)
+    );
+    let line: Vec<String> =
+        groups.iter().map(|(p, o, _)| format!("{:.1},{:.1}", x(*p), y(*o))).collect();
+    let _ = write!(
+        svg,
+        "<polyline points='{}' fill='none' stroke='#0072B2' stroke-width='1.6'/>",
+        line.join(" ")
+    );
+    for (p, o, _) in groups {
+        svg += &Mark::Disc.at(x(*p), y(*o));
+    }
+    let _ = write!(
+        svg,
+        "<text class='axis' x='{:.1}' y='{:.1}' text-anchor='middle'>predicted probability</text>\
+         <text class='axis' transform='translate(14 {:.1}) rotate(-90)' \
+         text-anchor='middle'>observed share</text></svg>",
+        left + size / 2.0,
+        size + 50.0,
+        12.0 + size / 2.0
+    );
+    svg
+}
+
+fn open(height: f64, what: &str) -> String {
+    format!(
+        "<svg viewBox='0 0 {WIDTH} {height:.0}' role='img' aria-label='{}'>",
+        escape(what).replace('\'', "&#39;")
+    )
+}
+
+/// A tick's number without needless digits; a true minus sign.
+fn number(value: f64) -> String {
+    let text = format!("{value:.3}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" || text.is_empty() { "0".to_owned() } else { text.replace('-', "−") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_inside() {
+        for (low, high) in [(0.0, 1.0), (-0.03, 0.11), (0.471, 0.4822)] {
+            let all = ticks(low, high);
+            assert!((3..=9).contains(&all.len()), "{all:?}");
+            assert!(all.iter().all(|t| (low..=high + 1e-9).contains(t)));
+        }
+        assert_eq!(number(-0.05), "−0.05");
+        assert_eq!(number(0.0), "0");
+    }
+}
