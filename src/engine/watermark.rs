@@ -6,6 +6,9 @@ use crate::event::Mark;
 use crate::ids::FeedId;
 use crate::time::EventTime;
 
+/// Stretches of time that a feed may have been passed over in and that are still kept apart.
+const PASSED_MAX: usize = 32;
+
 /// The marks of one task's feeds. Monotone: a mark that would go back is ignored, and with it the
 /// watermark never goes back.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,11 +17,19 @@ pub struct Watermark {
     marks: Vec<EventTime>,
     /// Feeds whose newest mark was made by the driver because the feed fell silent.
     missing: BTreeSet<FeedId>,
+    /// By feed id: from where (excluded) to where the driver passed it over, as far as the watermark
+    /// has not been there. In these stretches no promise of the feed itself stands behind a window,
+    /// whatever it says later.
+    passed: Vec<Vec<(EventTime, EventTime)>>,
 }
 
 impl Watermark {
     pub fn new(n_feeds: usize) -> Self {
-        Watermark { marks: vec![EventTime::MIN; n_feeds], missing: BTreeSet::new() }
+        Watermark {
+            marks: vec![EventTime::MIN; n_feeds],
+            missing: BTreeSet::new(),
+            passed: vec![Vec::new(); n_feeds],
+        }
     }
 
     /// The time up to which every feed has promised to be complete.
@@ -33,30 +44,68 @@ impl Watermark {
 
     /// Takes a feed's own mark; it is no longer missing.
     pub fn mark(&mut self, mark: Mark) {
-        if self.raise(mark) {
+        if self.raise(mark).is_some() {
             self.missing.remove(&mark.feed);
         }
     }
 
     /// Takes a mark made for a silent feed.
     pub fn derive(&mut self, mark: Mark) {
-        if self.raise(mark) {
-            self.missing.insert(mark.feed);
+        let Some(from) = self.raise(mark) else { return };
+        self.missing.insert(mark.feed);
+        let Some(passed) = self.passed.get_mut(usize::from(mark.feed.0)) else { return };
+        match passed.last_mut() {
+            Some(last) if last.1 == from => last.1 = mark.time,
+            _ => passed.push((from, mark.time)),
+        }
+        // Rather say of the oldest stretches that all between them was missing too.
+        if passed.len() > PASSED_MAX {
+            let first = passed.remove(0);
+            passed[0].0 = first.0;
         }
     }
 
+    /// Takes a feed's mark back from a store, with what [`Watermark::passed`] said.
+    pub fn restore(&mut self, mark: Mark, derived: bool, passed: Vec<(EventTime, EventTime)>) {
+        self.raise(mark);
+        if derived {
+            self.missing.insert(mark.feed);
+        }
+        if let Some(held) = self.passed.get_mut(usize::from(mark.feed.0)) {
+            *held = passed;
+        }
+    }
+
+    /// The feeds that the driver had passed over when `time` was first promised for all of them. It
+    /// is told for times above the watermark as it was before its last move; what the feed itself
+    /// says afterwards changes nothing, for its facts came too late.
+    pub fn missing_at(&self, time: EventTime) -> impl Iterator<Item = FeedId> + '_ {
+        let holds = move |&(from, to): &(EventTime, EventTime)| from < time && time <= to;
+        let feeds = (0u8..).map(FeedId).zip(&self.passed);
+        feeds.filter(move |(_, passed)| passed.iter().any(holds)).map(|(feed, _)| feed)
+    }
+
+    /// Where a feed was passed over, to be stored.
+    pub fn passed(&self, feed: FeedId) -> &[(EventTime, EventTime)] {
+        self.passed.get(usize::from(feed.0)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Feeds whose newest mark was made by the driver.
     pub fn missing(&self) -> impl Iterator<Item = FeedId> + '_ {
         self.missing.iter().copied()
     }
 
-    fn raise(&mut self, mark: Mark) -> bool {
-        match self.marks.get_mut(usize::from(mark.feed.0)) {
-            Some(held) if *held < mark.time => {
-                *held = mark.time;
-                true
-            }
-            _ => false,
+    /// Where the mark stood before, if it was raised.
+    fn raise(&mut self, mark: Mark) -> Option<EventTime> {
+        let reached = self.time();
+        let held = self.marks.get_mut(usize::from(mark.feed.0))?;
+        if *held >= mark.time {
+            return None;
         }
+        let before = std::mem::replace(held, mark.time);
+        // All that is still to happen happens above the watermark as it was.
+        self.passed.iter_mut().for_each(|passed| passed.retain(|(_, to)| *to > reached));
+        Some(before)
     }
 
     /// The marks, to be stored: feed, time, and whether the driver made it.
@@ -88,6 +137,28 @@ mod tests {
         assert_eq!(watermark.missing().collect::<Vec<_>>(), [FeedId(1)]);
         watermark.mark(Mark { feed: FeedId(1), time: at(9) });
         assert_eq!(watermark.missing().count(), 0);
+    }
+
+    #[test]
+    fn what_a_feed_says_after_it_was_passed_over_does_not_hide_that_it_was_missing() {
+        let late_own_mark = |watermark: &mut Watermark| {
+            watermark.mark(Mark { feed: FeedId(0), time: at(130) });
+        };
+        for own_mark_first in [false, true] {
+            let mut watermark = Watermark::new(2);
+            watermark.mark(Mark { feed: FeedId(0), time: at(50) });
+            watermark.mark(Mark { feed: FeedId(1), time: at(50) });
+            watermark.derive(Mark { feed: FeedId(0), time: at(100) });
+            if own_mark_first {
+                late_own_mark(&mut watermark);
+            }
+            watermark.mark(Mark { feed: FeedId(1), time: at(120) });
+            assert_eq!(watermark.missing_at(at(100)).collect::<Vec<_>>(), [FeedId(0)]);
+            assert_eq!(watermark.missing_at(at(101)).count(), 0);
+            late_own_mark(&mut watermark);
+            watermark.mark(Mark { feed: FeedId(1), time: at(140) });
+            assert_eq!(watermark.missing_at(at(130)).count(), 0);
+        }
     }
 
     proptest! {

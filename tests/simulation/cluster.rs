@@ -26,6 +26,9 @@ use crate::world::{Defect, Entry, Faults, Node, Place, Transport, World, identit
 const ROUNDS_MAX: usize = 3_000;
 /// Opens of one task in the calm that comes last.
 const REOPENS_MAX: usize = 20;
+/// The first bytes of the keys of feed marks and counts (`store::keys`).
+const MARKS_TAG: u8 = 5;
+const COUNTS_TAG: u8 = 6;
 
 /// The loop over the simulated ports. A change of the commit port is a change here and in `ports`.
 type SimDrive = Drive<Input, Store, Exit, Diary, Model>;
@@ -74,6 +77,7 @@ pub fn simulate(plan: Plan) -> Report {
         dice: RefCell::new(Dice::new(plan.seed, 3)),
         faults: Cell::new(faults),
         transport: if local { Transport::Local } else { Transport::Kafka },
+        traced: std::env::var_os("NOWCXR_TRACE").is_some(),
         config: ward.config.clone(),
         defect: plan.defect,
         counts: RefCell::default(),
@@ -88,6 +92,8 @@ pub fn simulate(plan: Plan) -> Report {
         world: Rc::clone(&world),
     };
     let outcome = cluster.storm().and_then(|()| cluster.calm()).and_then(|()| cluster.verdict());
+    let transport = world.transport;
+    let outcome = outcome.map_err(|why| format!("{transport:?}, {why}"));
     cluster.running.clear();
     let mut counts = std::mem::take(&mut *world.counts.borrow_mut());
     counts.insert("records", ward.n_records() as u64);
@@ -355,10 +361,11 @@ impl Cluster {
     }
 }
 
-/// The state without what belongs to one run: how much was answered, and the changelog's position.
+/// The state without what belongs to one run: how much was answered, how far the changelog was
+/// read, and the marks, which are not committed until something else is.
 fn state_of(store: &Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut values = values_of(store);
-    values.retain(|key, _| *key != REACHED && key[0] != 6);
+    values.retain(|key, _| *key != REACHED && ![MARKS_TAG, COUNTS_TAG].contains(&key[0]));
     values
 }
 

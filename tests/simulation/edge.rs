@@ -85,11 +85,11 @@ impl Edge {
             return;
         }
         if world.happens("feed's transaction aborted", faults.edge_abort) {
-            drop(world.log.borrow_mut().abort(&id, epoch));
+            let _ = world.log.borrow_mut().abort(&id, epoch);
             self.again(place, segment);
             return;
         }
-        drop(world.log.borrow_mut().commit(&id, epoch));
+        let _ = world.log.borrow_mut().commit(&id, epoch);
         if world.happens("segment sent again", faults.edge_repeat) {
             self.again(place, segment);
         }
@@ -100,10 +100,10 @@ impl Edge {
         let Some(epoch) = self.hanging.remove(&place) else { return };
         let id = format!("edge-{}-{}", place.0.name(), place.1);
         if world.chance(0.5) {
-            drop(world.log.borrow_mut().commit(&id, epoch));
+            let _ = world.log.borrow_mut().commit(&id, epoch);
             self.left.entry(place).or_default().pop_front();
         } else {
-            drop(world.log.borrow_mut().abort(&id, epoch));
+            let _ = world.log.borrow_mut().abort(&id, epoch);
         }
     }
 

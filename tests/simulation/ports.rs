@@ -12,7 +12,7 @@ use nowcxr::ports::{
     Commit, Journal, JournalRecord, Opened, Outlet, Output, PortError, PredictionRequest, Source,
     SourceRecord, StateStore,
 };
-use nowcxr::store::codec::frame;
+use nowcxr::store::codec::{frame, unframe};
 use nowcxr::store::memory::MemoryStore;
 
 use crate::log::Fenced;
@@ -311,8 +311,9 @@ impl Store {
 
     fn reached(&self) -> Result<u64, PortError> {
         let held = self.get(&REACHED)?;
-        let bytes = held.and_then(|value| value.last_chunk::<8>().copied());
-        Ok(bytes.map_or(0, u64::from_be_bytes))
+        let payload = held.as_deref().and_then(|value| unframe(value).ok());
+        let bytes = payload.and_then(|(_, payload)| payload.first_chunk::<8>());
+        Ok(bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes)))
     }
 
     fn commit_to_disk(&mut self, commit: &Commit) -> Result<(), PortError> {

@@ -9,7 +9,7 @@ use nowcxr::config::{EngineConfig, Feed, LatePolicy};
 use nowcxr::event::dictionary::{Dictionary, Profile};
 use nowcxr::event::{Fact, FactBody, Film, Mark, RawValue, Reason, ViewPosition};
 use nowcxr::film;
-use nowcxr::ids::{Digest, FactId, FeedId, StayId, Topic};
+use nowcxr::ids::{FactId, FeedId, StayId, Topic};
 use nowcxr::time::{EventTime, Span, WallTime};
 use nowcxr::wire::Codec;
 
@@ -68,10 +68,8 @@ struct Wrong {
 #[derive(Clone, Debug)]
 pub struct Ward {
     pub config: EngineConfig,
-    pub partitions: u32,
     /// What is sent, in order, cut at the marks.
     pub feeds: BTreeMap<(Topic, u32), Vec<Vec<Logged>>>,
-    pub stays: Vec<StayId>,
 }
 
 /// Minutes after 2030-01-01.
@@ -164,7 +162,7 @@ impl Ward {
                 feeds.insert((topic, partition), segments);
             }
         }
-        Ward { config, partitions, feeds, stays }
+        Ward { config, feeds }
     }
 
     pub fn n_records(&self) -> usize {
@@ -330,8 +328,4 @@ pub fn measured(topic: Topic, which: usize, value: i64) -> (&'static str, &'stat
 
 pub fn fact_id(name: &str) -> FactId {
     FactId::from_name(name)
-}
-
-pub fn digest_of(n: usize) -> Digest {
-    films()[n].1.digest
 }

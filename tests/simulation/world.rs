@@ -154,6 +154,8 @@ pub struct World {
     pub dice: RefCell<Dice>,
     pub faults: Cell<Faults>,
     pub transport: Transport,
+    /// Whether each fault is told as it happens.
+    pub traced: bool,
     pub config: EngineConfig,
     pub defect: Option<Defect>,
     /// How often each fault was made to happen.
@@ -171,6 +173,9 @@ impl World {
     }
 
     pub fn count(&self, what: &'static str) {
+        if self.traced {
+            println!("{what}");
+        }
         *self.counts.borrow_mut().entry(what).or_default() += 1;
     }
 
@@ -222,7 +227,8 @@ impl Node {
 
     /// The process has died and the machine comes up again: what was not flushed is lost.
     pub fn restart(&self) {
-        for (partition, disk) in std::mem::take(&mut *self.disks.borrow_mut()) {
+        let disks = std::mem::take(&mut *self.disks.borrow_mut());
+        for (partition, disk) in disks {
             self.disks.borrow_mut().insert(partition, disk.crash().unwrap());
             self.crashed.borrow_mut().insert(partition);
         }

@@ -142,6 +142,13 @@ impl Stay {
         }
     }
 
+    /// What begins where this stay expires: the facts that wait for a later time, if there are any.
+    /// Nobody knows yet whose they are.
+    pub fn successor(&mut self) -> Option<Self> {
+        let waiting = std::mem::take(&mut self.waiting);
+        (!waiting.is_empty()).then(|| Stay { waiting, ..Stay::new(self.id) })
+    }
+
     /// Puts a stay together from its stored parts. The windows may come in any order.
     pub fn restore(mut self, mut windows: Vec<Window>, history: History) -> Self {
         windows.sort_by_key(|window| window.number);
@@ -242,11 +249,14 @@ impl Stay {
                 .map(|(order, _)| (order.effective + config.lookback, Due::GiveUpOrphan)),
             Phase::Open(admitted) => self.due_while_open(admitted, config),
             Phase::Silent(_) => None,
-            // A question that is still open is answered first: nothing sealed is ever lost.
-            Phase::Ended { .. } if self.unanswered().next().is_some() => None,
             Phase::Ended { known_at, .. } => Some((known_at + config.keep, Due::Expire)),
         };
         match (apply, course) {
+            // A question that is still open is answered first: nothing sealed is ever lost. What
+            // comes after the expiry is no fact of this stay meanwhile either.
+            (apply, Some((at, Due::Expire))) if self.unanswered().next().is_some() => {
+                apply.filter(|apply| apply.0 <= at)
+            }
             (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
             (a, b) => a.or(b),
         }

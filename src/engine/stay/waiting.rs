@@ -59,7 +59,8 @@ impl Stay {
             let detail = "no admission of this stay became known within the lookback";
             self.reject(orphan.origin, Rejection::new(Reason::NoAdmission, detail), effects);
         }
-        if self.orphans.is_empty() && self.waiting.is_empty() {
+        // What waits for a later time goes on in a stay of its own, whether it has been read or not.
+        if self.orphans.is_empty() {
             effects.push(Effect::Expired(self.id));
         }
     }

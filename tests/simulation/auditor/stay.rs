@@ -109,8 +109,7 @@ impl Stay {
                 Next::GiveUp => {
                     let orphan = self.orphans.remove(oldest(&self.orphans));
                     self.reject(&orphan, Reason::NoAdmission, desk);
-                    if self.orphans.is_empty() && self.pending.is_empty() {
-                        *desk.expired += 1;
+                    if self.orphans.is_empty() && !self.expire(desk) {
                         return false;
                     }
                 }
@@ -121,17 +120,21 @@ impl Stay {
                     self.seal(at, 0, at, triggers, None, desk);
                 }
                 Next::Expire => {
-                    *desk.expired += 1;
-                    // What comes later is of a stay that nobody knows.
-                    let left = std::mem::take(&mut self.pending);
-                    *self = Stay { pending: left, ..Stay::new(self.id) };
-                    if self.pending.is_empty() {
+                    if !self.expire(desk) {
                         return false;
                     }
                 }
             }
         }
         true
+    }
+
+    /// What comes later is of a stay that nobody knows. False if nothing comes.
+    fn expire(&mut self, desk: &mut Desk<'_>) -> bool {
+        *desk.expired += 1;
+        let left = std::mem::take(&mut self.pending);
+        *self = Stay { pending: left, ..Stay::new(self.id) };
+        !self.pending.is_empty()
     }
 
     fn next(&self, config: &EngineConfig) -> Option<(EventTime, Next)> {
