@@ -31,7 +31,9 @@ pub fn put_changes(
 ) -> Result<(), PortError> {
     let (dirty, expired) = task.take_dirty();
     for stay in expired {
-        delete_stay(stay, dirty.contains(&stay), store, commit)?;
+        let begun_anew = task.stays().get(&stay);
+        let kept = begun_anew.map(Stay::film_digests).unwrap_or_default();
+        delete_stay(stay, &kept, store, commit)?;
     }
     for id in dirty {
         if let Some(stay) = task.stay_mut(id) {
@@ -123,21 +125,26 @@ fn put_stay(stay: &mut Stay, commit: &mut Commit) -> Result<(), PortError> {
     Ok(())
 }
 
-/// Deletes all of a stay. One that has begun anew keeps its films, for it may wait for one of them.
+/// Deletes all of a stay but the films in `kept`: one that has begun anew may wait for them.
 fn delete_stay(
     stay: StayId,
-    begins_anew: bool,
+    kept: &BTreeSet<Digest>,
     store: &impl StateStore,
     commit: &mut Commit,
 ) -> Result<(), PortError> {
     let films = Kind::Film.prefix_of(stay);
-    if !begins_anew {
-        // A film that came within the same commit is nobody's any more.
-        commit.puts.retain(|(key, _)| !key.starts_with(&films));
-        store.scan(&films, &mut |key, _| commit.deletes.push(key.to_vec()))?;
-    }
-    for kind in [Kind::Head, Kind::Chunk, Kind::Window] {
-        store.scan(&kind.prefix_of(stay), &mut |key, _| commit.deletes.push(key.to_vec()))?;
+    let is_kept = |key: &[u8]| match Key::decode(key) {
+        Some(Key::Film { digest, .. }) => kept.contains(&digest),
+        _ => false,
+    };
+    // A film that came within the same commit may be nobody's any more.
+    commit.puts.retain(|(key, _)| !key.starts_with(&films) || is_kept(key));
+    for kind in [Kind::Head, Kind::Chunk, Kind::Film, Kind::Window] {
+        store.scan(&kind.prefix_of(stay), &mut |key, _| {
+            if !is_kept(key) {
+                commit.deletes.push(key.to_vec());
+            }
+        })?;
     }
     Ok(())
 }

@@ -64,7 +64,8 @@ impl Link {
         loop {
             self.write(commit).map_err(|error| error.unwrap_or_else(|| self.fenced()))?;
             if self.world.happens("transaction aborted", faults.abort) {
-                let aborted = self.world.log.borrow_mut().abort(&self.id(), self.epoch());
+                let epoch = self.epoch();
+                let aborted = self.world.log.borrow_mut().abort(&self.id(), epoch);
                 aborted.map_err(|Fenced| self.fenced())?;
                 continue;
             }
@@ -73,7 +74,8 @@ impl Link {
                 return Err(PortError::Reopen("nobody said what became of it".into()));
             }
             self.call()?;
-            let committed = self.world.log.borrow_mut().commit(&self.id(), self.epoch());
+            let epoch = self.epoch();
+            let committed = self.world.log.borrow_mut().commit(&self.id(), epoch);
             committed.map_err(|Fenced| self.fenced())?;
             if unknown {
                 return Err(PortError::Reopen("nobody said what became of it".into()));

@@ -23,7 +23,7 @@ use super::window::is_closed;
 use crate::config::EngineConfig;
 use crate::event::Film;
 use crate::event::risk::{StayEnd, Triggers};
-use crate::ids::StayId;
+use crate::ids::{Digest, StayId};
 use crate::series::{History, StaticFacts};
 use crate::time::EventTime;
 
@@ -149,6 +149,13 @@ impl Stay {
         (!waiting.is_empty()).then(|| Stay { waiting, ..Stay::new(self.id) })
     }
 
+    /// The films that this stay holds or that a waiting fact speaks of.
+    pub fn film_digests(&self) -> BTreeSet<Digest> {
+        let held = self.films.iter().map(|film| film.film.digest);
+        let waiting = self.waiting.values().chain(self.orphans.values());
+        held.chain(waiting.filter_map(Waiting::film)).collect()
+    }
+
     /// Puts a stay together from its stored parts. The windows may come in any order.
     pub fn restore(mut self, mut windows: Vec<Window>, history: History) -> Self {
         windows.sort_by_key(|window| window.number);
@@ -178,7 +185,11 @@ impl Stay {
             }
             match due {
                 Due::Apply => self.apply_next(context, effects),
-                Due::GiveUpOrphan => self.give_up_orphan(effects),
+                Due::GiveUpOrphan => {
+                    if self.give_up_orphan(effects) {
+                        return;
+                    }
+                }
                 Due::End(how) => self.end(at, at, how, context, effects),
                 Due::Seal(triggers) => self.seal_due(at, triggers, context, effects),
                 Due::Expire => {

@@ -26,8 +26,6 @@ pub fn judge(evidence: &Evidence<'_>, found: &Found<'_>, codec: &Codec) -> Resul
     if !each_once(&expected.fates) {
         return Err("the judge himself decided a record twice".to_owned());
     }
-    outputs(&expected, found, codec)?;
-    questions(&expected, found)?;
     let n_open = expected.questions.len();
     let counts = found.counts;
     equal("fates", &counts.fates, &counted(&expected.fates))?;
@@ -35,11 +33,13 @@ pub fn judge(evidence: &Evidence<'_>, found: &Found<'_>, codec: &Codec) -> Resul
     equal("sealed windows", &counts.sealed, &(n_open as u64))?;
     equal("ends", &counts.ended, &expected.ended)?;
     equal("expiries", &counts.expired, &expected.expired)?;
-    equal("events", &counts.events, &statuses(&expected))
+    outputs(&expected, found, codec)?;
+    equal("events", &counts.events, &statuses(&expected))?;
+    questions(&expected, found)
 }
 
 fn equal<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, want: &T) -> Result<(), String> {
-    if got == want { Ok(()) } else { Err(format!("{what}: counted {got:?}, must be {want:?}")) }
+    if got == want { Ok(()) } else { Err(format!("{what}: counted {got:?}, must {want:?}")) }
 }
 
 fn reasons(expected: &Expected) -> BTreeMap<(Topic, Reason), u64> {
