@@ -6,8 +6,8 @@ use crate::event::Mark;
 use crate::ids::FeedId;
 use crate::time::EventTime;
 
-/// Stretches of time that a feed may have been passed over in and that are still kept apart.
-const PASSED_MAX: usize = 32;
+/// Stretches of time in which a feed was passed over, one an outage, that are remembered.
+const PASSED_MAX: usize = 128;
 
 /// The marks of one task's feeds. Monotone: a mark that would go back is ignored, and with it the
 /// watermark never goes back.
@@ -17,9 +17,8 @@ pub struct Watermark {
     marks: Vec<EventTime>,
     /// Feeds whose newest mark was made by the driver because the feed fell silent.
     missing: BTreeSet<FeedId>,
-    /// By feed id: from where (excluded) to where the driver passed it over, as far as the watermark
-    /// has not been there. In these stretches no promise of the feed itself stands behind a window,
-    /// whatever it says later.
+    /// By feed id: from where (excluded) to where the driver passed it over, newest last. In these
+    /// stretches no promise of the feed itself stands behind a window, whatever it says later.
     passed: Vec<Vec<(EventTime, EventTime)>>,
 }
 
@@ -58,10 +57,8 @@ impl Watermark {
             Some(last) if last.1 == from => last.1 = mark.time,
             _ => passed.push((from, mark.time)),
         }
-        // Rather say of the oldest stretches that all between them was missing too.
         if passed.len() > PASSED_MAX {
-            let first = passed.remove(0);
-            passed[0].0 = first.0;
+            passed.remove(0);
         }
     }
 
@@ -76,9 +73,9 @@ impl Watermark {
         }
     }
 
-    /// The feeds that the driver had passed over when `time` was first promised for all of them. It
-    /// is told for times above the watermark as it was before its last move; what the feed itself
-    /// says afterwards changes nothing, for its facts came too late.
+    /// The feeds for which the driver, and not the feed itself, first promised `time`. What the feed
+    /// says afterwards changes nothing, for its facts came too late; so the answer is the same
+    /// whenever it is asked for, and however the feeds are interleaved.
     pub fn missing_at(&self, time: EventTime) -> impl Iterator<Item = FeedId> + '_ {
         let holds = move |&(from, to): &(EventTime, EventTime)| from < time && time <= to;
         let feeds = (0u8..).map(FeedId).zip(&self.passed);
@@ -97,15 +94,11 @@ impl Watermark {
 
     /// Where the mark stood before, if it was raised.
     fn raise(&mut self, mark: Mark) -> Option<EventTime> {
-        let reached = self.time();
         let held = self.marks.get_mut(usize::from(mark.feed.0))?;
         if *held >= mark.time {
             return None;
         }
-        let before = std::mem::replace(held, mark.time);
-        // All that is still to happen happens above the watermark as it was.
-        self.passed.iter_mut().for_each(|passed| passed.retain(|(_, to)| *to > reached));
-        Some(before)
+        Some(std::mem::replace(held, mark.time))
     }
 
     /// The marks, to be stored: feed, time, and whether the driver made it.

@@ -279,7 +279,9 @@ impl Stay {
         config: &EngineConfig,
     ) -> Option<(EventTime, Due)> {
         let silent = (self.last_fact_at + config.silent_after, Due::End(StayEnd::Silent));
-        let longest = (admitted.at + config.max_stay, Due::End(StayEnd::MaxStay));
+        // An admission that became known after that cannot end the stay before it was known.
+        let longest_at = (admitted.at + config.max_stay).max(self.last_fact_at);
+        let longest = (longest_at, Due::End(StayEnd::MaxStay));
         let end = if longest.0 < silent.0 { longest } else { silent };
         let window = next_window(config, admitted.at, &self.films_due, self.sealed_to)
             .map(|(t, triggers)| (t, Due::Seal(triggers)));

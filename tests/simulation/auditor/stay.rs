@@ -168,7 +168,7 @@ impl Stay {
             Phase::Open => {
                 let (admitted, _) = self.admitted?;
                 let silent = self.last_fact_at + config.silent_after;
-                let longest = admitted + config.max_stay;
+                let longest = (admitted + config.max_stay).max(self.last_fact_at);
                 let end = if longest < silent {
                     (longest, Next::End(StayEnd::MaxStay))
                 } else {

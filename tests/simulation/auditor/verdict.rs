@@ -118,14 +118,22 @@ fn difference((kind, stay): Stream, want: &[Vec<u8>], got: &[Vec<u8>], codec: &C
         (OutputKind::View, Some(bytes)) => format!("{:?}", codec.decode_view(bytes)),
         (_, Some(bytes)) => format!("{:?}", codec.decode::<DeadLetter>(bytes)),
     };
+    let (must, is) = part(&tell(want.get(place)), &tell(got.get(place)));
     format!(
         "{kind:?} of stay {stay:?}: {missing} missing, {extra} extra, {doubled} doubled of {} \
          expected and {} found; first at {place}:\n  must be {}\n  but is  {}",
         want.len(),
         got.len(),
-        tell(want.get(place)),
-        tell(got.get(place)),
+        must,
+        is,
     )
+}
+
+/// Two texts from a little before where they part.
+fn part(a: &str, b: &str) -> (String, String) {
+    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+    let from = |text: &str| text.chars().skip(same.saturating_sub(60)).take(400).collect();
+    (from(a), from(b))
 }
 
 fn payload_of(said: &Said, codec: &Codec) -> (OutputKind, Option<u64>, Vec<u8>) {
