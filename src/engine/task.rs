@@ -195,10 +195,17 @@ impl Task {
         self.dirty.insert(id);
         let expired = effects[already..].contains(&Effect::Expired(id));
         if expired {
-            self.stays.remove(&id);
-            self.dirty.remove(&id);
             self.expired.insert(id);
-        } else if let Some(at) = stay.next_due(&self.config) {
+            match stay.successor() {
+                Some(next) => *stay = next,
+                None => {
+                    self.stays.remove(&id);
+                    self.dirty.remove(&id);
+                    return;
+                }
+            }
+        }
+        if let Some(at) = stay.next_due(&self.config) {
             self.due.insert((at, id));
         }
     }

@@ -6,6 +6,9 @@ use crate::event::Mark;
 use crate::ids::FeedId;
 use crate::time::EventTime;
 
+/// Stretches of time in which a feed was passed over, one an outage, that are remembered.
+const PASSED_MAX: usize = 128;
+
 /// The marks of one task's feeds. Monotone: a mark that would go back is ignored, and with it the
 /// watermark never goes back.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,11 +17,18 @@ pub struct Watermark {
     marks: Vec<EventTime>,
     /// Feeds whose newest mark was made by the driver because the feed fell silent.
     missing: BTreeSet<FeedId>,
+    /// By feed id: from where (excluded) to where the driver passed it over, newest last. In these
+    /// stretches no promise of the feed itself stands behind a window, whatever it says later.
+    passed: Vec<Vec<(EventTime, EventTime)>>,
 }
 
 impl Watermark {
     pub fn new(n_feeds: usize) -> Self {
-        Watermark { marks: vec![EventTime::MIN; n_feeds], missing: BTreeSet::new() }
+        Watermark {
+            marks: vec![EventTime::MIN; n_feeds],
+            missing: BTreeSet::new(),
+            passed: vec![Vec::new(); n_feeds],
+        }
     }
 
     /// The time up to which every feed has promised to be complete.
@@ -33,30 +43,62 @@ impl Watermark {
 
     /// Takes a feed's own mark; it is no longer missing.
     pub fn mark(&mut self, mark: Mark) {
-        if self.raise(mark) {
+        if self.raise(mark).is_some() {
             self.missing.remove(&mark.feed);
         }
     }
 
     /// Takes a mark made for a silent feed.
     pub fn derive(&mut self, mark: Mark) {
-        if self.raise(mark) {
-            self.missing.insert(mark.feed);
+        let Some(from) = self.raise(mark) else { return };
+        self.missing.insert(mark.feed);
+        let Some(passed) = self.passed.get_mut(usize::from(mark.feed.0)) else { return };
+        match passed.last_mut() {
+            Some(last) if last.1 == from => last.1 = mark.time,
+            _ => passed.push((from, mark.time)),
+        }
+        if passed.len() > PASSED_MAX {
+            passed.remove(0);
         }
     }
 
+    /// Takes a feed's mark back from a store, with what [`Watermark::passed`] said.
+    pub fn restore(&mut self, mark: Mark, derived: bool, passed: Vec<(EventTime, EventTime)>) {
+        self.raise(mark);
+        if derived {
+            self.missing.insert(mark.feed);
+        }
+        if let Some(held) = self.passed.get_mut(usize::from(mark.feed.0)) {
+            *held = passed;
+        }
+    }
+
+    /// The feeds for which the driver, and not the feed itself, first promised `time`. What the feed
+    /// says afterwards changes nothing, for its facts came too late; so the answer is the same
+    /// whenever it is asked for, and however the feeds are interleaved.
+    pub fn missing_at(&self, time: EventTime) -> impl Iterator<Item = FeedId> + '_ {
+        let holds = move |&(from, to): &(EventTime, EventTime)| from < time && time <= to;
+        let feeds = (0u8..).map(FeedId).zip(&self.passed);
+        feeds.filter(move |(_, passed)| passed.iter().any(holds)).map(|(feed, _)| feed)
+    }
+
+    /// Where a feed was passed over, to be stored.
+    pub fn passed(&self, feed: FeedId) -> &[(EventTime, EventTime)] {
+        self.passed.get(usize::from(feed.0)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Feeds whose newest mark was made by the driver.
     pub fn missing(&self) -> impl Iterator<Item = FeedId> + '_ {
         self.missing.iter().copied()
     }
 
-    fn raise(&mut self, mark: Mark) -> bool {
-        match self.marks.get_mut(usize::from(mark.feed.0)) {
-            Some(held) if *held < mark.time => {
-                *held = mark.time;
-                true
-            }
-            _ => false,
+    /// Where the mark stood before, if it was raised.
+    fn raise(&mut self, mark: Mark) -> Option<EventTime> {
+        let held = self.marks.get_mut(usize::from(mark.feed.0))?;
+        if *held >= mark.time {
+            return None;
         }
+        Some(std::mem::replace(held, mark.time))
     }
 
     /// The marks, to be stored: feed, time, and whether the driver made it.
@@ -88,6 +130,28 @@ mod tests {
         assert_eq!(watermark.missing().collect::<Vec<_>>(), [FeedId(1)]);
         watermark.mark(Mark { feed: FeedId(1), time: at(9) });
         assert_eq!(watermark.missing().count(), 0);
+    }
+
+    #[test]
+    fn what_a_feed_says_after_it_was_passed_over_does_not_hide_that_it_was_missing() {
+        let late_own_mark = |watermark: &mut Watermark| {
+            watermark.mark(Mark { feed: FeedId(0), time: at(130) });
+        };
+        for own_mark_first in [false, true] {
+            let mut watermark = Watermark::new(2);
+            watermark.mark(Mark { feed: FeedId(0), time: at(50) });
+            watermark.mark(Mark { feed: FeedId(1), time: at(50) });
+            watermark.derive(Mark { feed: FeedId(0), time: at(100) });
+            if own_mark_first {
+                late_own_mark(&mut watermark);
+            }
+            watermark.mark(Mark { feed: FeedId(1), time: at(120) });
+            assert_eq!(watermark.missing_at(at(100)).collect::<Vec<_>>(), [FeedId(0)]);
+            assert_eq!(watermark.missing_at(at(101)).count(), 0);
+            late_own_mark(&mut watermark);
+            watermark.mark(Mark { feed: FeedId(1), time: at(140) });
+            assert_eq!(watermark.missing_at(at(130)).count(), 0);
+        }
     }
 
     proptest! {

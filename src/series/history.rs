@@ -128,6 +128,14 @@ impl History {
         })
     }
 
+    /// When the fact with this key was observed, and its place in the order of application.
+    pub fn applied(&self, key: u64) -> Option<(EventTime, u32)> {
+        self.hours.iter().rev().find_map(|held| {
+            let entry = held.chunk.find(key)?;
+            Some((held.chunk.at(&entry), entry.seq))
+        })
+    }
+
     /// Forgets the hours before `hour`.
     pub fn evict_before(&mut self, hour: i64) {
         let n = self.place(hour);
@@ -350,6 +358,8 @@ mod tests {
                 let want = known.map(|(row, _, _)| (row.at, row.variable));
                 prop_assert_eq!(history.contains(key), want.is_some());
                 prop_assert_eq!(history.find(key), want);
+                let seq = known.map(|(row, _, seq)| (row.at, *seq));
+                prop_assert_eq!(history.applied(key), seq);
             }
             let back = save(&mut history, &mut stored);
             prop_assert!(back == history);

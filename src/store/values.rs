@@ -18,7 +18,8 @@ use crate::time::EventTime;
 /// Version of the bytes of every value written here.
 const VERSION: u8 = 1;
 
-/// A feed's mark as it is stored: its time, and whether the driver made it.
+/// A feed's mark as it is stored: its time, and whether the driver made it. Where the driver passed
+/// the feed over follows, if it did ([`Watermark::passed`]).
 type StoredMark = (EventTime, bool);
 
 /// Adds to `commit` every value of `task` that changed since the last commit.
@@ -30,7 +31,9 @@ pub fn put_changes(
 ) -> Result<(), PortError> {
     let (dirty, expired) = task.take_dirty();
     for stay in expired {
-        delete_stay(stay, store, commit)?;
+        let begun_anew = task.stays().get(&stay);
+        let kept = begun_anew.map(Stay::film_digests).unwrap_or_default();
+        delete_stay(stay, &kept, store, commit)?;
     }
     for id in dirty {
         if let Some(stay) = task.stay_mut(id) {
@@ -122,13 +125,26 @@ fn put_stay(stay: &mut Stay, commit: &mut Commit) -> Result<(), PortError> {
     Ok(())
 }
 
+/// Deletes all of a stay but the films in `kept`: one that has begun anew may wait for them.
 fn delete_stay(
     stay: StayId,
+    kept: &BTreeSet<Digest>,
     store: &impl StateStore,
     commit: &mut Commit,
 ) -> Result<(), PortError> {
+    let films = Kind::Film.prefix_of(stay);
+    let is_kept = |key: &[u8]| match Key::decode(key) {
+        Some(Key::Film { digest, .. }) => kept.contains(&digest),
+        _ => false,
+    };
+    // A film that came within the same commit may be nobody's any more.
+    commit.puts.retain(|(key, _)| !key.starts_with(&films) || is_kept(key));
     for kind in [Kind::Head, Kind::Chunk, Kind::Film, Kind::Window] {
-        store.scan(&kind.prefix_of(stay), &mut |key, _| commit.deletes.push(key.to_vec()))?;
+        store.scan(&kind.prefix_of(stay), &mut |key, _| {
+            if !is_kept(key) {
+                commit.deletes.push(key.to_vec());
+            }
+        })?;
     }
     Ok(())
 }
@@ -139,7 +155,9 @@ fn put_marks(task: &Task, partition: u32, commit: &mut Commit) -> Result<(), Por
         if let (Some(topic), true) = (topic, time > EventTime::MIN) {
             let key = Key::FeedMark { topic, partition, feed }.encode();
             let mark: StoredMark = (time, derived);
-            commit.puts.push((key, value(&mark)?));
+            let passed = task.watermark().passed(feed);
+            let stored = if passed.is_empty() { value(&mark)? } else { value(&(mark, passed))? };
+            commit.puts.push((key, stored));
         }
     }
     Ok(())
@@ -147,14 +165,14 @@ fn put_marks(task: &Task, partition: u32, commit: &mut Commit) -> Result<(), Por
 
 fn load_marks(store: &impl StateStore, n_feeds: usize) -> Result<Watermark, PortError> {
     let mut watermark = Watermark::new(n_feeds);
-    for (key, (time, derived)) in values::<StoredMark>(store, Kind::FeedMark)? {
+    let decode = |payload: &[u8]| {
+        let ((time, derived), rest) = postcard::take_from_bytes::<StoredMark>(payload)?;
+        let passed = if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest)? };
+        Ok((time, derived, passed))
+    };
+    for (key, (time, derived, passed)) in decoded(store, Kind::FeedMark, decode)? {
         let Key::FeedMark { feed, .. } = key else { continue };
-        let mark = Mark { feed, time };
-        if derived {
-            watermark.derive(mark);
-        } else {
-            watermark.mark(mark);
-        }
+        watermark.restore(Mark { feed, time }, derived, passed);
     }
     Ok(watermark)
 }
@@ -163,12 +181,20 @@ fn values<T: DeserializeOwned>(
     store: &impl StateStore,
     kind: Kind,
 ) -> Result<Vec<(Key, T)>, PortError> {
+    decoded(store, kind, |payload| postcard::from_bytes::<T>(payload))
+}
+
+/// Every value of a kind, in the order of their keys.
+fn decoded<T>(
+    store: &impl StateStore,
+    kind: Kind,
+    decode: impl Fn(&[u8]) -> postcard::Result<T>,
+) -> Result<Vec<(Key, T)>, PortError> {
     let mut found = Vec::new();
     let mut damaged = None;
     store.scan(&kind.prefix(), &mut |key, bytes| {
-        let decoded = payload(bytes).and_then(|payload| {
-            postcard::from_bytes::<T>(payload).map_err(|error| unreadable(&error.to_string()))
-        });
+        let decoded = payload(bytes)
+            .and_then(|payload| decode(payload).map_err(|error| unreadable(&error.to_string())));
         match (Key::decode(key), decoded) {
             (Some(key), Ok(value)) => found.push((key, value)),
             (None, _) => damaged = Some(unreadable("a key of no known kind")),

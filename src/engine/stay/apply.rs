@@ -158,7 +158,7 @@ impl Stay {
                     seq,
                 );
             }
-            FactBody::Filmed(film) => self.take_film(&fact, film, seq, effective),
+            FactBody::Filmed(film) => self.take_film(&fact, film, seq, effective, context),
             FactBody::Stay(event) => {
                 self.take_stay_event(event, fact.observed_at, effective, context, effects);
             }
@@ -173,14 +173,21 @@ impl Stay {
                 self.correct(replaces, seq, effective, context, effects);
             }
             FactBody::FilmCorrected { replaces, film } => {
-                self.take_film(&fact, film, seq, effective);
+                self.take_film(&fact, film, seq, effective, context);
                 self.correct(replaces, seq, effective, context, effects);
             }
             FactBody::Retracted { fact } => self.retract(fact, seq, effective, context, effects),
         }
     }
 
-    fn take_film(&mut self, fact: &Fact, film: Film, seq: u32, effective: EventTime) {
+    fn take_film(
+        &mut self,
+        fact: &Fact,
+        film: Film,
+        seq: u32,
+        effective: EventTime,
+        context: Context<'_>,
+    ) {
         self.films.push(HeldFilm {
             film,
             key: fact.id.key(),
@@ -188,7 +195,9 @@ impl Stay {
             acquired_at: fact.observed_at,
             available_at: fact.available_at,
         });
-        self.films_due.insert(effective);
+        if context.config.on_film {
+            self.films_due.insert(effective);
+        }
     }
 
     fn take_stay_event(
@@ -223,13 +232,14 @@ impl Stay {
     }
 
     fn knows_key(&self, key: u64, context: Context<'_>) -> bool {
-        self.others_seen.contains(&key) || self.found(key, context).is_some()
+        self.others_seen.contains(&key) || self.applied(key, context).is_some()
     }
 
-    /// When the observation with this key was made, as far back as observations count.
-    pub(super) fn found(&self, key: u64, context: Context<'_>) -> Option<EventTime> {
-        let (at, _) = self.history.find(key)?;
-        (at.hour() >= self.horizon(context.config.keep)).then_some(at)
+    /// When the observation with this key was made, as far back as observations count, and its
+    /// place in the order of application.
+    pub(super) fn applied(&self, key: u64, context: Context<'_>) -> Option<(EventTime, u32)> {
+        let (at, seq) = self.history.applied(key)?;
+        (at.hour() >= self.horizon(context.config.keep)).then_some((at, seq))
     }
 
     /// The history remembers observations; everything else is remembered here.

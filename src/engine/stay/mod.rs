@@ -24,7 +24,7 @@ use super::window::is_closed;
 use crate::config::EngineConfig;
 use crate::event::Film;
 use crate::event::risk::{StayEnd, Triggers};
-use crate::ids::StayId;
+use crate::ids::{Digest, StayId};
 use crate::series::{History, StaticFacts};
 use crate::time::EventTime;
 
@@ -147,6 +147,20 @@ impl Stay {
         }
     }
 
+    /// What begins where this stay expires: the facts that wait for a later time, if there are any.
+    /// Nobody knows yet whose they are.
+    pub fn successor(&mut self) -> Option<Self> {
+        let waiting = std::mem::take(&mut self.waiting);
+        (!waiting.is_empty()).then(|| Stay { waiting, ..Stay::new(self.id) })
+    }
+
+    /// The films that this stay holds or that a waiting fact speaks of.
+    pub fn film_digests(&self) -> BTreeSet<Digest> {
+        let held = self.films.iter().map(|film| film.film.digest);
+        let waiting = self.waiting.values().chain(self.orphans.values());
+        held.chain(waiting.filter_map(Waiting::film)).collect()
+    }
+
     /// Puts a stay together from its stored parts. The windows may come in any order.
     pub fn restore(mut self, mut windows: Vec<Window>, history: History) -> Self {
         windows.sort_by_key(|window| window.number);
@@ -176,7 +190,11 @@ impl Stay {
             }
             match due {
                 Due::Apply => self.apply_next(context, effects),
-                Due::GiveUpOrphan => self.give_up_orphan(effects),
+                Due::GiveUpOrphan => {
+                    if self.give_up_orphan(effects) {
+                        return;
+                    }
+                }
                 Due::End(how) => self.end(at, at, how, context, effects),
                 Due::Seal(triggers) => self.seal_due(at, triggers, context, effects),
                 Due::Escalate => self.alerting.advance(at, self.voice(context), effects),
@@ -252,11 +270,14 @@ impl Stay {
                 .map(|(order, _)| (order.effective + config.lookback, Due::GiveUpOrphan)),
             Phase::Open(admitted) => self.due_while_open(admitted, config),
             Phase::Silent(_) => None,
-            // A question that is still open is answered first: nothing sealed is ever lost.
-            Phase::Ended { .. } if self.unanswered().next().is_some() => None,
             Phase::Ended { known_at, .. } => Some((known_at + config.keep, Due::Expire)),
         };
         let first = match (apply, course) {
+            // A question that is still open is answered first: nothing sealed is ever lost. What
+            // comes after the expiry is no fact of this stay meanwhile either.
+            (apply, Some((at, Due::Expire))) if self.unanswered().next().is_some() => {
+                apply.filter(|apply| apply.0 <= at)
+            }
             (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
             (a, b) => a.or(b),
         };
@@ -279,7 +300,9 @@ impl Stay {
         config: &EngineConfig,
     ) -> Option<(EventTime, Due)> {
         let silent = (self.last_fact_at + config.silent_after, Due::End(StayEnd::Silent));
-        let longest = (admitted.at + config.max_stay, Due::End(StayEnd::MaxStay));
+        // An admission that became known after that cannot end the stay before it was known.
+        let longest_at = (admitted.at + config.max_stay).max(self.last_fact_at);
+        let longest = (longest_at, Due::End(StayEnd::MaxStay));
         let end = if longest.0 < silent.0 { longest } else { silent };
         let window = next_window(config, admitted.at, &self.films_due, self.sealed_to)
             .map(|(t, triggers)| (t, Due::Seal(triggers)));

@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use super::seal::{Cut, Kind};
 use super::{Context, Stay, Window};
 use crate::engine::effect::Effect;
-use crate::ids::{Digest, FactId, Ticket};
+use crate::ids::{FactId, Ticket};
 use crate::time::EventTime;
 
-/// What a fact touched: a moment of the series, or a film.
+/// What a fact touched: the film with this key, or a moment of the series, to which it was applied
+/// in this place of the order.
 #[derive(Clone, Copy)]
 enum Touched {
-    Row(EventTime),
-    Film(Digest),
+    Row { key: u64, at: EventTime, seq: u32 },
+    Film { key: u64 },
 }
 
 impl Stay {
@@ -27,10 +28,11 @@ impl Stay {
         context: Context<'_>,
         effects: &mut Vec<Effect>,
     ) {
+        // An original that comes after its correction does not hold either.
+        self.retractions.push((replaces.key(), seq));
         // A correction whose original never came is the only value there is, and is used as such.
         let Some(touched) = self.touched_by(replaces, context) else { return };
-        self.retractions.push((replaces.key(), seq));
-        let stale = self.newest_that_used(touched, seq, context.config.revise_windows);
+        let stale = self.newest_that_used(touched, context.config.revise_windows);
         for window in stale {
             self.seal_again(&window, known_at, context, effects);
         }
@@ -47,7 +49,7 @@ impl Stay {
     ) {
         let Some(touched) = self.touched_by(fact, context) else { return };
         self.retractions.push((fact.key(), seq));
-        let mut stale = self.newest_that_used(touched, seq, usize::MAX);
+        let mut stale = self.newest_that_used(touched, usize::MAX);
         if stale.is_empty() {
             return;
         }
@@ -78,33 +80,39 @@ impl Stay {
     /// What the fact with this id put into the series; `None` for stay events and unknown ids.
     fn touched_by(&self, fact: FactId, context: Context<'_>) -> Option<Touched> {
         let key = fact.key();
-        let film = self.films.iter().find(|film| film.key == key);
-        film.map(|film| Touched::Film(film.film.digest))
-            .or_else(|| self.found(key, context).map(Touched::Row))
+        if self.films.iter().any(|film| film.key == key) {
+            return Some(Touched::Film { key });
+        }
+        self.applied(key, context).map(|(at, seq)| Touched::Row { key, at, seq })
     }
 
     /// The windows whose newest revision used the fact, newest window first.
-    fn newest_that_used(&self, touched: Touched, seq: u32, most: usize) -> Vec<Window> {
+    fn newest_that_used(&self, touched: Touched, most: usize) -> Vec<Window> {
         let mut last_words: BTreeMap<EventTime, &Window> = BTreeMap::new();
         for window in &self.windows {
             last_words.insert(window.t, window);
         }
-        let used = |window: &&Window| window.kind == Kind::Prediction && window.used(touched, seq);
+        let used = |w: &&Window| w.kind == Kind::Prediction && self.has_used(w, touched);
         last_words.into_values().rev().filter(used).take(most).cloned().collect()
+    }
+
+    /// Whether the cut of this window held the fact: one that was applied after the window had been
+    /// sealed did not reach it, nor did one that had been replaced before.
+    fn has_used(&self, window: &Window, touched: Touched) -> bool {
+        match touched {
+            Touched::Row { key, at, seq } => {
+                let gone = |&(k, from): &(u64, u32)| k == key && from < window.seq_below;
+                seq < window.seq_below
+                    && (window.series.from..=window.t).contains(&at)
+                    && !self.retractions.iter().any(gone)
+            }
+            Touched::Film { key } => {
+                self.film_as_of(window.t, window.seq_below).is_some_and(|film| film.key == key)
+            }
+        }
     }
 
     pub(super) fn ticket_of(&self, window: &Window) -> Ticket {
         Ticket { stay: self.id, t: window.t, revision: window.revision }
-    }
-}
-
-impl Window {
-    /// Whether a fact that is being replaced at `seq` was in this cut.
-    fn used(&self, touched: Touched, seq: u32) -> bool {
-        self.seq_below <= seq
-            && match touched {
-                Touched::Row(at) => self.series.from <= at && at <= self.t,
-                Touched::Film(digest) => self.film.is_some_and(|film| film.digest == digest),
-            }
     }
 }

@@ -125,7 +125,12 @@ impl Stay {
         let seq_below = self.next_seq;
         let film = self.film_as_of(cut.t, seq_below);
         let generation_start = generation_start(cut.t, film.map(|film| film.acquired_at));
-        let from = generation_start.min(cut.t - Span::hours(PREDICTION_BINS));
+        // What is too old to count may have left the state or not: a late revision says from where
+        // on it knows.
+        let counts_from = Span::HOUR.as_millis().saturating_mul(self.horizon(context.config.keep));
+        let from = generation_start
+            .min(cut.t - Span::hours(PREDICTION_BINS))
+            .max(EventTime::from_millis(counts_from));
         let rows = self.history.cut(from, cut.t, seq_below, &self.retractions);
         let film = film.map(|held| FilmUsed {
             digest: held.film.digest,
@@ -146,7 +151,7 @@ impl Stay {
             series: series_used(&rows, from, cut, context.identity.variables.len()),
             n_variables_seen: n_variables(&rows),
             input_digest: input_digest(cut, generation_start, &rows, film.as_ref()),
-            feed_missing: context.watermark.missing().collect(),
+            feed_missing: context.watermark.missing_at(cut.known_at).collect(),
             kind: Kind::Prediction,
             state: WindowState::Open,
         }
@@ -181,7 +186,7 @@ impl Stay {
     }
 
     /// The film taken last, of those known below `seq_below` and not retracted by then.
-    fn film_as_of(&self, t: EventTime, seq_below: u32) -> Option<&HeldFilm> {
+    pub(super) fn film_as_of(&self, t: EventTime, seq_below: u32) -> Option<&HeldFilm> {
         let holds = |film: &&HeldFilm| {
             let retracted = |&(key, seq): &(u64, u32)| key == film.key && seq < seq_below;
             film.seq < seq_below && film.acquired_at <= t && !self.retractions.iter().any(retracted)

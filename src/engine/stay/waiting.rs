@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Context, Stay};
 use crate::engine::effect::{Effect, Fate};
 use crate::event::{Fact, FactBody, Reason, Rejection};
-use crate::ids::{FactId, Origin, Topic};
+use crate::ids::{Digest, FactId, Origin, Topic};
 use crate::time::{EventTime, Span};
 
 /// The order in which facts are applied. Two facts that differ in nothing above `tie` are the same
@@ -26,6 +26,16 @@ pub(super) struct Waiting {
     pub origin: Origin,
     /// Its own feed's mark, if that had already passed `available_at` when the fact was read.
     pub passed_by: Option<EventTime>,
+}
+
+impl Waiting {
+    /// The film that the fact brings.
+    pub(super) fn film(&self) -> Option<Digest> {
+        match self.fact.body {
+            FactBody::Filmed(film) | FactBody::FilmCorrected { film, .. } => Some(film.digest),
+            _ => None,
+        }
+    }
 }
 
 impl Stay {
@@ -53,15 +63,19 @@ impl Stay {
         self.waiting.insert(order, Waiting { fact, origin, passed_by });
     }
 
-    /// Rejects the oldest orphan: no admission came within `lookback`.
-    pub(super) fn give_up_orphan(&mut self, effects: &mut Vec<Effect>) {
+    /// Rejects the oldest orphan: no admission came within `lookback`. True if it was the last, and
+    /// the stay has expired.
+    pub(super) fn give_up_orphan(&mut self, effects: &mut Vec<Effect>) -> bool {
         if let Some((_, orphan)) = self.orphans.pop_first() {
             let detail = "no admission of this stay became known within the lookback";
             self.reject(orphan.origin, Rejection::new(Reason::NoAdmission, detail), effects);
         }
-        if self.orphans.is_empty() && self.waiting.is_empty() {
+        // What waits for a later time goes on in a stay of its own, whether it has been read or not.
+        let is_last = self.orphans.is_empty();
+        if is_last {
             effects.push(Effect::Expired(self.id));
         }
+        is_last
     }
 
     pub(super) fn reject(&self, origin: Origin, rejection: Rejection, effects: &mut Vec<Effect>) {
