@@ -10,6 +10,15 @@ use crate::time::EventTime;
 /// Namespace of every UUIDv5 made here, so that the same name gives the same id everywhere.
 pub const NAMESPACE: Uuid = Uuid::from_u128(0x6e6f_7763_7872_5f61_8000_6e61_6d65_7370);
 
+/// Name and version of this program, and the commit that it was built from where the builder said
+/// it by setting `NOWCXR_COMMIT`.
+pub fn program() -> String {
+    match option_env!("NOWCXR_COMMIT") {
+        Some(commit) => format!("nowcxr {} ({commit})", env!("CARGO_PKG_VERSION")),
+        None => format!("nowcxr {}", env!("CARGO_PKG_VERSION")),
+    }
+}
+
 /// One ICU stay, opaque: the only patient-related id that may reach logs, metrics and URLs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StayId(pub u64);
@@ -21,6 +30,10 @@ pub struct FactId(pub Uuid);
 /// One event that left the engine. A function of what it says, so re-sending changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EventId(pub Uuid);
+
+/// One alert through all its states, named by what it says and the window that raised it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AlertId(pub Uuid);
 
 /// A source of facts: the index of its entry in the configured list of feeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -149,6 +162,12 @@ impl fmt::Display for FactId {
 }
 
 impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Display for AlertId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }

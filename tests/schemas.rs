@@ -10,11 +10,11 @@ use nowcxr::event::{FactBody, Reason};
 use nowcxr::ids::{FactId, StayId, Topic};
 use nowcxr::time::EventTime;
 use nowcxr::wire::records::{
-    Code, CodeSystem, ImagingEvent, InlinePicture, LabEvent, MarkRecord, ObservationStatus,
-    PictureField, RecordedValue, StayEventRecord, VitalEvent,
+    CodeSystem, ImagingEvent, InlinePicture, LabEvent, MarkRecord, ObservationStatus, PictureField,
+    RecordedValue, StayEventRecord, VitalEvent,
 };
 use nowcxr::wire::{
-    AcknowledgementEvent, AlertEvent, Codec, DeadLetter, Decoded, JournalEntry, LabelEvent,
+    AcknowledgementRecord, AlertRecord, Codec, DeadLetter, Decoded, JournalEntry, LabelEvent,
     OlderSchema, Picture, Record, RecordKind, RiskRecord, StayView, risk_to_json,
 };
 use proptest::prelude::*;
@@ -65,8 +65,8 @@ fn every_example_survives_the_wire() {
         survives::<MarkRecord>(&codec),
         survives::<JournalEntry>(&codec),
         survives::<RiskRecord>(&codec),
-        survives::<AlertEvent>(&codec),
-        survives::<AcknowledgementEvent>(&codec),
+        survives::<AlertRecord>(&codec),
+        survives::<AcknowledgementRecord>(&codec),
         survives::<StayView>(&codec),
         survives::<DeadLetter>(&codec),
         survives::<LabelEvent>(&codec),
@@ -118,7 +118,7 @@ fn bad_labs_are_rejected_for_their_own_reason() {
     assert_eq!(lab_rejection(|lab| lab.unit = Some("furlong".into())), Reason::UnknownUnit);
     assert_eq!(lab_rejection(|lab| lab.feed = "ghost".into()), Reason::UnknownFeed);
     assert_eq!(lab_rejection(|lab| lab.feed = "vital".into()), Reason::UnknownFeed);
-    assert_eq!(lab_rejection(|lab| lab.code.code = "0-0".into()), Reason::UnmappedCode);
+    assert_eq!(lab_rejection(|lab| lab.code = "0-0".into()), Reason::UnmappedCode);
     assert_eq!(lab_rejection(|lab| lab.specimen = Some("Urine".into())), Reason::WrongSpecimen);
     assert_eq!(lab_rejection(|lab| lab.stay_id = StayId(7)), Reason::MissingKey);
     let corrected = |lab: &mut LabEvent| lab.status = ObservationStatus::Corrected;
@@ -250,19 +250,22 @@ fn a_record_of_an_older_schema_takes_defaults_for_what_it_lacks() {
     #[derive(serde::Serialize)]
     #[serde(rename = "LabEvent")]
     struct OldLab {
-        event_id: String,
+        #[serde(with = "nowcxr::wire::form::octets")]
+        event_id: FactId,
         stay_id: i64,
         feed: String,
-        code: Code,
+        code_system: CodeSystem,
+        code: String,
         value: RecordedValue,
         observed_at: i64,
         available_at: i64,
     }
     let now: LabEvent = example();
     let lab = OldLab {
-        event_id: now.event_id.to_string(),
+        event_id: now.event_id,
         stay_id: 30_000_001,
         feed: "lab".into(),
+        code_system: now.code_system,
         code: now.code.clone(),
         value: now.value.clone(),
         observed_at: now.observed_at.as_millis(),
@@ -318,7 +321,8 @@ prop_compose! {
             event_id: FactId::from_name(&id.to_string()),
             stay_id: StayId(stay),
             feed,
-            code: Code { system: CodeSystem::Loinc, code },
+            code_system: CodeSystem::Loinc,
+            code,
             value,
             unit,
             observed_at: EventTime::from_millis(times.0),

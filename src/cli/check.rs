@@ -115,7 +115,7 @@ impl Report {
 fn with_config(config: &Config, kafka: bool, checks: &mut Vec<Row>) {
     let feeds = config.engine.feeds.len();
     checks.push(Row::ok("config", format!("valid; {feeds} feeds")));
-    checks.push(probes::model(&config.predict.model, config.profile));
+    checks.push(probes::model(&config.predict, config.profile));
     checks.push(probes::writable("store.dir", &config.store.dir));
     checks.push(probes::disk("store.dir", &config.store.dir));
     if let Some(address) = config.http {

@@ -169,7 +169,7 @@ fn tell(
 pub fn pipeline(config: &Config) -> Result<Pipeline> {
     set_threads(config.predict.threads);
     let dir = &config.predict.model;
-    Pipeline::open(dir, FEATURE_CACHE_BYTES).with_context(|| {
+    Pipeline::open(dir, config.predict.device, FEATURE_CACHE_BYTES).with_context(|| {
         let advice = "name a model directory with --set predict.model=DIR";
         format!("the model in {} cannot be used; {advice}", dir.display())
     })

@@ -1,6 +1,8 @@
 //! The outputs of a run as files that people and other programs read: risk events as JSON lines
-//! and as an Avro container file, dead letters as JSON lines, and the digest of the payloads.
+//! and as an Avro container file, alerts and dead letters as JSON lines, and the digest of the risk
+//! payloads.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,17 +15,21 @@ use crate::event::risk::RiskEvent;
 use crate::ids::Digest;
 use crate::ports::OutputKind;
 use crate::transport::local::{LocalLog, outputs};
-use crate::wire::{Codec, DeadLetter, RiskRecord, container, risk_to_json};
+use crate::wire::{AlertRecord, Codec, DeadLetter, RiskRecord, container, risk_to_json};
 
 /// What was written where.
 pub struct Exports {
     pub risk_jsonl: PathBuf,
     pub risk_avro: PathBuf,
+    /// Every record of every alert, in the order of leaving.
+    pub alerts_jsonl: PathBuf,
     pub dead_letters: PathBuf,
     /// SHA-256 over the payloads in the order of (stay, t, revision).
     pub digest: Digest,
     /// In the same order.
     pub events: Vec<RiskEvent>,
+    /// The newest record of each alert, by stay and window.
+    pub alerts: Vec<AlertRecord>,
 }
 
 /// Reads the output log of task 0 in `home` and writes the files into `dir`.
@@ -48,9 +54,34 @@ pub fn export(log: &LocalLog, codec: &Codec, dir: &Path) -> Result<Exports> {
     let bytes = container(events.iter().map(RiskRecord::from))?;
     std::fs::write(&risk_avro, bytes)
         .with_context(|| format!("cannot write {}", risk_avro.display()))?;
+    let alerts_jsonl = dir.join("alerts.jsonl");
+    let records = alerts_of(log, codec)?;
+    write_lines(&alerts_jsonl, records.iter().map(|record| Ok(serde_json::to_string(record)?)))?;
     let dead_letters = dir.join("dead_letters.jsonl");
     write_lines(&dead_letters, dead_letters_of(log, codec)?.iter().map(line))?;
-    Ok(Exports { risk_jsonl, risk_avro, dead_letters, digest, events })
+    let alerts = newest(records);
+    Ok(Exports { risk_jsonl, risk_avro, alerts_jsonl, dead_letters, digest, events, alerts })
+}
+
+fn alerts_of(log: &LocalLog, codec: &Codec) -> Result<Vec<AlertRecord>> {
+    let mut records = Vec::new();
+    for stored in outputs(log, OutputKind::Alert, 0)? {
+        let record = codec.decode::<AlertRecord>(&stored?.payload);
+        records.push(record.map_err(|why| anyhow!("{why}"))?);
+    }
+    Ok(records)
+}
+
+/// The highest revision of each alert.
+fn newest(records: Vec<AlertRecord>) -> Vec<AlertRecord> {
+    let mut newest: BTreeMap<_, AlertRecord> = BTreeMap::new();
+    for record in records {
+        let key = (record.stay_id, record.t, record.alert_id);
+        if newest.get(&key).is_none_or(|held| held.revision <= record.revision) {
+            newest.insert(key, record);
+        }
+    }
+    newest.into_values().collect()
 }
 
 fn dead_letters_of(log: &LocalLog, codec: &Codec) -> Result<Vec<DeadLetter>> {

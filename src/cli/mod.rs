@@ -9,6 +9,7 @@ mod feeding;
 mod held;
 mod inspect;
 mod keepsake;
+mod model;
 mod pictures;
 mod progress;
 mod replay;
@@ -22,8 +23,8 @@ mod usage;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -31,6 +32,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::LogFormat;
+use crate::ids::program;
 use crate::telemetry::{self, Format};
 use crate::time::WallTime;
 use settings::ConfigArgs;
@@ -43,7 +45,7 @@ const STOPPED: u8 = 130;
 ///
 /// Research use only. Nothing it says has been clinically validated; the default mode is silent.
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version = VERSION.as_str(), max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     settings: ConfigArgs,
@@ -63,6 +65,9 @@ enum Command {
     Synth(synth::SynthArgs),
     /// Trains a model on the synthetic ward.
     Train(train::TrainArgs),
+    /// Makes model directories from checkpoints and shows them.
+    #[command(subcommand)]
+    Model(model::ModelCommand),
     /// Shows a stay's state, the positions and the health of a store.
     Inspect(inspect::InspectArgs),
     /// Measures speed on recorded events; prints JSON.
@@ -73,6 +78,9 @@ enum Command {
     /// Prints a completion script for a shell.
     Completions { shell: Shell },
 }
+
+/// What `--version` says behind the name.
+static VERSION: LazyLock<String> = LazyLock::new(|| program().replacen("nowcxr ", "", 1));
 
 /// Parses the command line, runs the command and says what went wrong.
 pub fn main() -> ExitCode {
@@ -107,6 +115,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args, &settings),
         Command::Synth(args) => synth::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Model(command) => model::run(&command),
         Command::Inspect(args) => inspect::run(&args),
         Command::Bench(command) => bench::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args, &settings, &mut io::stdout()),

@@ -195,8 +195,14 @@ pub fn replay_into(
     let films = draw(&setup, &ran, &exports, out)?;
     let books = close_books(&mut ran);
     let mut summary = Summary::new(&ran, &exports, recording.provenance);
-    summary.outputs =
-        vec![exports.risk_jsonl, exports.risk_avro, exports.dead_letters, films, books.path(out)];
+    summary.outputs = vec![
+        exports.risk_jsonl,
+        exports.risk_avro,
+        exports.alerts_jsonl,
+        exports.dead_letters,
+        films,
+        books.path(out),
+    ];
     books.write(out)?;
     if json {
         print(&serde_json::to_string_pretty(&summary)?)?;

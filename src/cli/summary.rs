@@ -8,8 +8,11 @@ use serde::Serialize;
 
 use super::embedded::Ran;
 use super::exports::Exports;
-use crate::event::risk::{FilmAge, RiskEvent};
+use crate::event::alert::Subject;
+use crate::event::risk::{FilmAge, Mode, RiskEvent};
 use crate::ids::Topic;
+use crate::time::EventTime;
+use crate::wire::{AlertRecord, AlertStatus};
 
 /// Rows of the table of the highest risks.
 const TOP: usize = 8;
@@ -32,6 +35,7 @@ pub struct Summary {
     pub windows: u64,
     /// By status.
     pub predictions: BTreeMap<&'static str, u64>,
+    pub alerts: Alerts,
     pub highest_risk: Vec<HighRisk>,
     pub outputs: Vec<PathBuf>,
     pub events_per_second: f64,
@@ -43,12 +47,32 @@ pub struct Summary {
     pub digest: String,
 }
 
+/// What the alert policy made of the run.
+#[derive(Debug, Serialize)]
+pub struct Alerts {
+    pub mode: Mode,
+    /// About the risk, those entered in error apart.
+    pub risk: u64,
+    pub technical: u64,
+    pub entered_in_error: u64,
+    /// Those about the risk that the budget let through.
+    pub within_budget: u64,
+    /// From the first window of each stay to its last.
+    pub patient_days: f64,
+    /// About the risk; `None` without patient-days.
+    pub per_patient_day: Option<f64>,
+}
+
 /// One stay at its last scored window.
 #[derive(Debug, Serialize)]
 pub struct HighRisk {
     pub stay: u64,
     pub as_of: String,
     pub mortality: f32,
+    /// 95 % interval of the calibrated probability: lower and upper end.
+    pub interval: Option<[f32; 2]>,
+    /// The variable that the risk moves with most: an association in the model, not a cause.
+    pub moves_with: Option<String>,
     pub carry_forward: Option<f32>,
     pub ehr_only: Option<f32>,
     pub film_age: Option<&'static str>,
@@ -84,6 +108,7 @@ impl Summary {
             films: ran.fed.films,
             windows: counts.sealed,
             predictions: counts.events.clone(),
+            alerts: Alerts::of(ran.task.identity().mode, exports),
             highest_risk: highest(&exports.events),
             outputs: Vec::new(),
             events_per_second: n_events as f64 / seconds.max(1e-9),
@@ -123,6 +148,8 @@ fn highest(events: &[RiskEvent]) -> Vec<HighRisk> {
             stay: event.stay.0,
             as_of: event.t.to_string(),
             mortality: scores.mortality.get(),
+            interval: scores.mortality_interval.map(|i| [i.low().get(), i.high().get()]),
+            moves_with: scores.attribution.first().map(|first| first.variable.clone()),
             carry_forward: scores.carry_forward.map(|p| p.get()),
             ehr_only: scores.ehr_only.map(|p| p.get()),
             film_age: age.map(|age| FilmAge::of(age).name()),
@@ -153,6 +180,7 @@ impl fmt::Display for Summary {
         let by_status = |(status, n): (&&str, &u64)| format!("{n} {status}");
         let predictions: Vec<String> = self.predictions.iter().map(by_status).collect();
         writeln!(f, "  risk events  {}", predictions.join(", "))?;
+        writeln!(f, "  alerts       {}", self.alerts)?;
         self.write_fates(f)?;
         self.write_risks(f)?;
         writeln!(f, "\n  events/s               {:.0}", self.events_per_second)?;
@@ -168,6 +196,50 @@ impl fmt::Display for Summary {
         writeln!(f, "\n  outputs")?;
         self.outputs.iter().try_for_each(|path| writeln!(f, "    {}", path.display()))
     }
+}
+
+impl Alerts {
+    fn of(mode: Mode, exports: &Exports) -> Self {
+        let in_error = |record: &&AlertRecord| record.status == AlertStatus::EnteredInError;
+        let (in_error, held): (Vec<_>, Vec<_>) = exports.alerts.iter().partition(in_error);
+        let risks = held.iter().filter(|r| r.subject == Subject::InHospitalDeath);
+        let risk = risks.clone().count() as u64;
+        let patient_days = patient_days(&exports.events);
+        Alerts {
+            mode,
+            risk,
+            technical: held.len() as u64 - risk,
+            entered_in_error: in_error.len() as u64,
+            within_budget: risks.filter(|record| record.within_budget).count() as u64,
+            patient_days,
+            per_patient_day: (patient_days > 0.0).then(|| risk as f64 / patient_days),
+        }
+    }
+}
+
+impl fmt::Display for Alerts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Alerts { risk, technical, within_budget, .. } = self;
+        write!(f, "{} mode: {risk} of risk", self.mode.name())?;
+        if let Some(rate) = self.per_patient_day {
+            write!(f, " ({rate:.2} per patient-day)")?;
+        }
+        write!(f, ", {within_budget} within budget, {technical} technical")?;
+        match self.entered_in_error {
+            0 => Ok(()),
+            n => write!(f, ", {n} entered in error"),
+        }
+    }
+}
+
+/// The time that the stays' windows cover.
+fn patient_days(events: &[RiskEvent]) -> f64 {
+    let mut spans: BTreeMap<u64, (EventTime, EventTime)> = BTreeMap::new();
+    for event in events {
+        let span = spans.entry(event.stay.0).or_insert((event.t, event.t));
+        *span = (span.0.min(event.t), span.1.max(event.t));
+    }
+    spans.values().map(|(from, to)| to.since(*from).as_hours() / 24.0).sum()
 }
 
 impl Summary {
@@ -192,23 +264,27 @@ impl Summary {
         writeln!(f, "\n  highest risk of in-hospital death, each stay at its last scored window")?;
         writeln!(
             f,
-            "  {:>10}  {:20}  {:>6}  {:>8}  {:>8}  {:>12}  {:>6}  ended",
-            "stay", "as of", "risk", "old film", "EHR only", "film age", "facts"
+            "  {:>10}  {:16}  {:>5} {:>9}  {:>8}  {:>8}  {:>8}  {:>5}  {:10}  moves most with",
+            "stay", "as of", "risk", "95 %", "old film", "EHR only", "film age", "facts", "ended"
         )?;
         let percent = |p: Option<f32>| p.map_or("-".to_owned(), |p| format!("{:.0} %", p * 1e2));
         for row in &self.highest_risk {
             let age = row.film_age_hours.map_or("no film".to_owned(), |h| format!("{h:.1} h"));
             writeln!(
                 f,
-                "  {:>10}  {:20}  {:>6}  {:>8}  {:>8}  {:>12}  {:>6}  {}",
+                "  {:>10}  {:16}  {:>5} {:>9}  {:>8}  {:>8}  {:>8}  {:>5}  {:10}  {}",
                 row.stay,
-                row.as_of.get(..19).unwrap_or(&row.as_of),
+                row.as_of.get(..16).unwrap_or(&row.as_of),
                 percent(Some(row.mortality)),
+                row.interval.map_or("-".to_owned(), |[low, high]| {
+                    format!("{:.0}-{:.0} %", low * 1e2, high * 1e2)
+                }),
                 percent(row.carry_forward),
                 percent(row.ehr_only),
                 age,
                 row.facts,
                 row.ended.as_deref().unwrap_or("-"),
+                row.moves_with.as_deref().unwrap_or("-"),
             )?;
         }
         Ok(())

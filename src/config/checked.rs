@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Value;
 
 use super::value::Reader;
-use super::{EngineConfig, Feed, LatePolicy};
+use super::{AlertPolicy, ESCALATIONS_MAX, EngineConfig, Feed, HOLD_MAX, LatePolicy, PERSIST_MAX};
 use crate::event::dictionary::Profile;
 use crate::event::risk::Mode;
 use crate::ids::Topic;
@@ -28,8 +28,20 @@ pub struct PredictConfig {
     pub model: PathBuf,
     pub deadline: Duration,
     pub queue: usize,
+    pub device: DeviceChoice,
     /// 0 for one a core.
     pub threads: usize,
+}
+
+/// Where the networks run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceChoice {
+    /// The first GPU if this build and this machine have one, else the CPU.
+    #[default]
+    Auto,
+    Cpu,
+    Cuda,
 }
 
 /// `[store]`.
@@ -120,6 +132,7 @@ pub fn engine(reader: &mut Reader) -> EngineConfig {
         max_waiting: reader.count("engine.max_waiting", 1, 1_000_000),
         keep: reader.span("engine.keep", LEAST_KEEP),
         max_future: reader.span("engine.max_future", Span::ZERO),
+        alerts: alert_policy(reader),
     };
     if config.every.is_none() && config.landmarks.is_empty() && !config.on_film {
         let what = "is off, and so are landmarks and on_film: no window would ever close";
@@ -175,6 +188,7 @@ pub fn predict(reader: &mut Reader) -> PredictConfig {
         model: path(reader, "predict.model"),
         deadline: reader.duration("predict.deadline", Duration::from_millis(100)),
         queue,
+        device: reader.choice("predict.device", DeviceChoice::Auto),
         threads: reader.count("predict.threads", 0, 1_024),
     }
 }
@@ -259,6 +273,36 @@ pub fn telemetry(reader: &mut Reader) -> TelemetryConfig {
 
 pub fn http(reader: &mut Reader) -> Option<SocketAddr> {
     reader.address("http.listen")
+}
+
+fn alert_policy(reader: &mut Reader) -> AlertPolicy {
+    let policy = AlertPolicy {
+        tau_on: reader.number("alerts.tau_on", 0.0, 1.0) as f32,
+        tau_off_ratio: reader.number("alerts.tau_off_ratio", 0.0, 1.0) as f32,
+        persist: reader.count("alerts.persist", 1, PERSIST_MAX),
+        min_hold: reader.span("alerts.min_hold", Span::ZERO),
+        clear_for: reader.span("alerts.clear_for", Span::ZERO),
+        refractory: reader.span("alerts.refractory", Span::ZERO),
+        refire_delta: reader.number("alerts.refire_delta", 0.0, 1.0) as f32,
+        budget: reader.number("alerts.budget", 0.0, 24.0),
+        stale_after: reader.span("alerts.stale_after", Span::MINUTE),
+        not_before: reader.span("alerts.not_before", Span::ZERO),
+        escalate: reader.spans("alerts.escalate", Span::MINUTE),
+    };
+    if policy.escalate.len() > ESCALATIONS_MAX {
+        reader.complain("alerts.escalate", format!("has more than {ESCALATIONS_MAX} steps"));
+    }
+    if !policy.escalate.is_sorted_by(|a, b| a < b) {
+        let what = "must rise: each step is counted from the alert, not from the step before";
+        reader.complain("alerts.escalate", what.to_owned());
+    }
+    for (key, span) in [("min_hold", policy.min_hold), ("clear_for", policy.clear_for)] {
+        if span > HOLD_MAX {
+            let what = format!("is above {HOLD_MAX}, further than the policy looks back");
+            reader.complain(&format!("alerts.{key}"), what);
+        }
+    }
+    policy
 }
 
 pub fn alerts(reader: &mut Reader) -> AlertConfig {

@@ -2,9 +2,8 @@
 //! events would not be those of the same configuration.
 
 use super::value::show;
-use super::{Config, EngineConfig, LatePolicy};
+use super::{AlertPolicy, Config, EngineConfig, LatePolicy};
 use crate::event::dictionary::Profile;
-use crate::event::risk::Mode;
 use crate::ids::Digest;
 use crate::time::Span;
 
@@ -30,6 +29,7 @@ impl Config {
             max_waiting,
             keep,
             max_future,
+            alerts,
         } = &self.engine;
         let feeds: Vec<String> =
             feeds.iter().map(|feed| format!("{}:{}", feed.name, feed.topic.name())).collect();
@@ -37,8 +37,9 @@ impl Config {
         landmarks.sort();
         landmarks.dedup();
         let landmarks: Vec<String> = landmarks.into_iter().map(show).collect();
-        vec![
-            format!("alerts.mode={}", mode(self.alerts.mode)),
+        let mut lines = policy(alerts);
+        lines.extend([
+            format!("alerts.mode={}", self.alerts.mode.name()),
             format!("engine.every={}", every.map_or("off".to_owned(), show)),
             format!("engine.grace={}", show(*grace)),
             format!("engine.keep={}", show(*keep)),
@@ -55,7 +56,8 @@ impl Config {
             format!("feeds.list={}", feeds.join(",")),
             format!("model={model}"),
             format!("variables={}", Digest::of(VARIABLES.as_bytes())),
-        ]
+        ]);
+        lines
     }
 
     /// SHA-256 of [`Config::canonical`].
@@ -64,12 +66,35 @@ impl Config {
     }
 }
 
-const fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Silent => "silent",
-        Mode::Passive => "passive",
-        Mode::Interruptive => "interruptive",
-    }
+/// The alert policy's lines.
+fn policy(policy: &AlertPolicy) -> Vec<String> {
+    let AlertPolicy {
+        tau_on,
+        tau_off_ratio,
+        persist,
+        min_hold,
+        clear_for,
+        refractory,
+        refire_delta,
+        budget,
+        stale_after,
+        not_before,
+        escalate,
+    } = policy;
+    let escalate: Vec<String> = escalate.iter().map(|&span| show(span)).collect();
+    vec![
+        format!("alerts.budget={budget}"),
+        format!("alerts.clear_for={}", show(*clear_for)),
+        format!("alerts.escalate={}", escalate.join(",")),
+        format!("alerts.min_hold={}", show(*min_hold)),
+        format!("alerts.not_before={}", show(*not_before)),
+        format!("alerts.persist={persist}"),
+        format!("alerts.refire_delta={refire_delta}"),
+        format!("alerts.refractory={}", show(*refractory)),
+        format!("alerts.stale_after={}", show(*stale_after)),
+        format!("alerts.tau_off_ratio={tau_off_ratio}"),
+        format!("alerts.tau_on={tau_on}"),
+    ]
 }
 
 const fn late_word(late: LatePolicy) -> &'static str {

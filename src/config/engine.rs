@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::AlertPolicy;
 use crate::ids::Topic;
 use crate::time::Span;
 
@@ -34,6 +35,8 @@ pub struct EngineConfig {
     pub keep: Span,
     /// A record available so long after it was appended is rejected.
     pub max_future: Span,
+    /// When a risk becomes an alert.
+    pub alerts: AlertPolicy,
 }
 
 /// One source of facts in one topic.
@@ -69,6 +72,7 @@ impl Default for EngineConfig {
             max_waiting: 20_000,
             keep: Span::hours(96),
             max_future: Span::minutes(5),
+            alerts: AlertPolicy::default(),
         }
     }
 }

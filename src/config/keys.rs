@@ -23,7 +23,7 @@ pub const SECTIONS: [(&str, &str); 9] = [
     ("kafka", "The Kafka transport."),
     ("http", "Dashboard, metrics and health."),
     ("telemetry", "Log lines."),
-    ("alerts", "Whether anyone may be disturbed."),
+    ("alerts", "When a risk becomes an alert, and whether anyone may be disturbed."),
 ];
 
 const fn key(path: &'static str, default: &'static str, about: &'static str) -> Key {
@@ -38,7 +38,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 37] = [
+pub const KEYS: [Key; 49] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -120,6 +120,12 @@ pub const KEYS: [Key; 37] = [
         "Requests that may wait for the model. The engine waits when it is full.",
     ),
     key(
+        "predict.device",
+        r#""auto""#,
+        "Where the networks run: `cpu`, `cuda` (needs a build with the feature cuda), or `auto` \
+         for the first GPU if there is one.",
+    ),
+    key(
         "predict.threads",
         "0",
         "Threads of the networks, 0 for one a core. No outcome depends on it.",
@@ -191,7 +197,51 @@ pub const KEYS: [Key; 37] = [
     key(
         "alerts.mode",
         r#""silent""#,
-        "`silent` until a site has decided otherwise; `passive` shows, `interruptive` disturbs.",
+        "`silent` until a site has decided otherwise: alerts are written, marked silent; `passive` \
+         shows them, `interruptive` disturbs.",
+    ),
+    key(
+        "alerts.tau_on",
+        "0.3",
+        "An alert is raised at this calibrated risk of in-hospital death. Take it from the site's \
+         own figures: see `nowcxr policy`.",
+    ),
+    key("alerts.tau_off_ratio", "0.8", "It ends below `tau_on` times this."),
+    key("alerts.persist", "2", "So many predictions in a row must be that high."),
+    key("alerts.min_hold", r#""10m""#, "And they must span at least this time; at most 24h."),
+    key(
+        "alerts.clear_for",
+        r#""1h""#,
+        "Predictions below the lower threshold must span at least this time for an alert to end; \
+         at most 24h.",
+    ),
+    key(
+        "alerts.refractory",
+        r#""8h""#,
+        "No second alert of a stay on one subject within this time of the first.",
+    ),
+    key(
+        "alerts.refire_delta",
+        "0.1",
+        "Except that the risk rose by so much above the last alert's, which ends that one too.",
+    ),
+    key(
+        "alerts.budget",
+        "0.5",
+        "Alerts of a stay per patient-day that may disturb; the rest are passive. 0.5 is one in \
+         any 48 h, 2 are two in any 24 h.",
+    ),
+    key(
+        "alerts.stale_after",
+        r#""4h""#,
+        "Without an observation for so long, a technical alert takes the place of risk alerts. So \
+         it does when a feed is missing or the model failed.",
+    ),
+    key("alerts.not_before", r#""4h""#, "No alerts so early in a stay."),
+    key(
+        "alerts.escalate",
+        r#"["15m", "30m"]"#,
+        "An interruptive alert without a response is passed on after each of these times.",
     ),
 ];
 

@@ -3,6 +3,7 @@
 //! Precedence: defaults, then the file, then the environment (`NOWCXR_SECTION__KEY`), then flags
 //! (`--set section.key=value`). The table in `keys.rs` knows every key.
 
+mod alerts;
 mod checked;
 mod digest;
 mod engine;
@@ -15,9 +16,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+pub use alerts::{AlertPolicy, ESCALATIONS_MAX, HOLD_MAX, PERSIST_MAX};
 pub use checked::{
-    AlertConfig, AppendTime, KafkaConfig, LocalConfig, LogFormat, PredictConfig, Properties,
-    StoreConfig, TelemetryConfig,
+    AlertConfig, AppendTime, DeviceChoice, KafkaConfig, LocalConfig, LogFormat, PredictConfig,
+    Properties, StoreConfig, TelemetryConfig,
 };
 pub use engine::{EngineConfig, Feed, LatePolicy};
 pub use keys::{KEYS, Key, SECTIONS, reference};

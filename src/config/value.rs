@@ -74,6 +74,16 @@ impl Reader {
         })
     }
 
+    /// A number within `low..=high`; a whole one needs no point.
+    pub fn number(&mut self, path: &str, low: f64, high: f64) -> f64 {
+        self.read(path, low, |value| {
+            let number = value.as_float().or_else(|| value.as_integer().map(|n| n as f64));
+            number
+                .filter(|n| (low..=high).contains(n))
+                .ok_or_else(|| format!("is not a number from {low} to {high}"))
+        })
+    }
+
     /// Bytes within `low..=high`.
     pub fn size(&mut self, path: &str, low: u64, high: u64) -> u64 {
         self.read(path, low, |value| {

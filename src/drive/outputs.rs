@@ -8,17 +8,18 @@ use serde_json::json;
 
 use super::{Drive, DriveError};
 use crate::engine::{Effect, Fate, View};
+use crate::event::alert::{AlertEvent, Subject};
 use crate::event::risk::{RiskEvent, Status};
 use crate::event::{Reason, Rejection};
-use crate::ids::{Digest, Origin, StayId, Ticket, Topic};
+use crate::ids::{Digest, Origin, StayId, Ticket, Topic, program};
 use crate::ports::{
     Commit, Journal, Outlet, Output, OutputKind, PortError, Predictor, Source, SourceRecord,
     StateStore,
 };
 use crate::store::values;
 use crate::telemetry::{
-    FactDuplicate, FactLate, FactUsed, PredictionAnswered, PredictionStatus, RecordRejected,
-    WatermarkAdvanced, WindowSealed,
+    AlertTold, FactDuplicate, FactLate, FactUsed, PredictionAnswered, PredictionStatus,
+    RecordRejected, WatermarkAdvanced, WindowSealed,
 };
 use crate::time::{EventTime, Span};
 use crate::wire::{Codec, DeadLetter};
@@ -41,6 +42,8 @@ pub struct Counts {
     pub sealed: u64,
     /// By status.
     pub events: BTreeMap<&'static str, u64>,
+    /// Alerts raised, by what they are about.
+    pub alerts: BTreeMap<&'static str, u64>,
     pub ended: u64,
     /// Stays whose state was forgotten after their end.
     pub expired: u64,
@@ -57,6 +60,7 @@ struct StoredCounts {
     rejected: Vec<(Topic, Reason, u64)>,
     sealed: u64,
     events: Vec<(String, u64)>,
+    alerts: Vec<(String, u64)>,
     ended: u64,
     expired: u64,
     answered: u64,
@@ -76,11 +80,14 @@ impl Counts {
         let fate =
             |(topic, name, n): &(Topic, String, u64)| Some(((*topic, known(&FATES, name)?), *n));
         let status = |(name, n): &(String, u64)| Some((known(&STATUSES, name)?, *n));
+        let subjects = Subject::ALL.map(Subject::name);
+        let subject = |(name, n): &(String, u64)| Some((known(&subjects, name)?, *n));
         Ok(Counts {
             fates: stored.fates.iter().filter_map(fate).collect(),
             rejected: stored.rejected.iter().map(|(topic, r, n)| ((*topic, *r), *n)).collect(),
             sealed: stored.sealed,
             events: stored.events.iter().filter_map(status).collect(),
+            alerts: stored.alerts.iter().filter_map(subject).collect(),
             ended: stored.ended,
             expired: stored.expired,
             answered: stored.answered,
@@ -97,6 +104,7 @@ impl Counts {
             rejected: self.rejected.iter().map(|((topic, r), n)| (*topic, *r, *n)).collect(),
             sealed: self.sealed,
             events: self.events.iter().map(status).collect(),
+            alerts: self.alerts.iter().map(status).collect(),
             ended: self.ended,
             expired: self.expired,
             answered: self.answered,
@@ -177,6 +185,7 @@ where
             }
             Effect::Risk(event) => self.risk(&event),
             Effect::View(view) => self.view(&view),
+            Effect::Alert(alert) => self.alert(&alert),
             Effect::Ended { .. } => {
                 self.counts.ended += 1;
                 Ok(())
@@ -218,20 +227,24 @@ where
         if let Some(latency) = latency {
             self.counts.latency_of(latency);
         }
-        let envelope = json!({
-            "computed_at": (self.clock)().to_string(),
-            "latency_ms": latency.map(|latency| latency.as_secs_f64() * 1e3),
-            "commit": self.commit_number + 1,
-        });
         let payload = self.codec.encode_risk(event)?;
-        self.push_output(OutputKind::Risk, Some(event.stay), payload, &envelope);
+        self.push_output(OutputKind::Risk, Some(event.stay), payload, latency);
         Ok(())
     }
 
     fn view(&mut self, view: &View) -> Result<(), DriveError> {
         let payload = self.codec.encode_view(view)?;
-        let envelope = json!({ "computed_at": (self.clock)().to_string() });
-        self.push_output(OutputKind::View, Some(view.event.stay), payload, &envelope);
+        self.push_output(OutputKind::View, Some(view.event.stay), payload, None);
+        Ok(())
+    }
+
+    fn alert(&mut self, event: &AlertEvent) -> Result<(), DriveError> {
+        AlertTold { event }.emit();
+        if event.revision == 0 {
+            *self.counts.alerts.entry(event.claim.subject().name()).or_default() += 1;
+        }
+        let payload = self.codec.encode_alert(event)?;
+        self.push_output(OutputKind::Alert, Some(event.stay), payload, None);
         Ok(())
     }
 
@@ -250,8 +263,7 @@ where
             let value = raw.map_or(&[][..], |raw| &raw.value);
             let letter = DeadLetter::new(origin, key, value, &rejection);
             let payload = self.codec.encode(&letter)?;
-            let envelope = json!({ "rejected_at": (self.clock)().to_string() });
-            self.push_output(OutputKind::DeadLetter, stay, payload, &envelope);
+            self.push_output(OutputKind::DeadLetter, stay, payload, None);
         }
         Ok(())
     }
@@ -261,7 +273,7 @@ where
         kind: OutputKind,
         stay: Option<StayId>,
         payload: Vec<u8>,
-        envelope: &serde_json::Value,
+        latency: Option<Duration>,
     ) {
         if !self.sent_before.is_empty() && self.sent_before.remove(&Digest::of(&payload)) {
             return;
@@ -272,7 +284,23 @@ where
             kind,
             stay,
             payload,
-            envelope: envelope.to_string().into_bytes(),
+            envelope: self.envelope(latency).to_string().into_bytes(),
         });
+    }
+
+    /// What may differ between two runs that say the same: when, by which program, after which
+    /// records, and how long a window waited for its answer.
+    fn envelope(&self, latency: Option<Duration>) -> serde_json::Value {
+        let at = |((topic, partition), next): (&(Topic, u32), &u64)| {
+            (format!("{}-{partition}", topic.name()), json!(next))
+        };
+        let positions: serde_json::Map<_, _> = self.positions.iter().map(at).collect();
+        json!({
+            "computed_at": (self.clock)().to_string(),
+            "program": program(),
+            "commit": self.commit_number + 1,
+            "positions": positions,
+            "latency_ms": latency.map(|latency| latency.as_secs_f64() * 1e3),
+        })
     }
 }

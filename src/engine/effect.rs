@@ -3,6 +3,7 @@
 
 use super::request::PredictionRequest;
 use crate::event::Rejection;
+use crate::event::alert::AlertEvent;
 use crate::event::risk::{RiskEvent, StayEnd, Triggers};
 use crate::ids::{Digest, Origin, StayId, Ticket};
 use crate::time::EventTime;
@@ -20,6 +21,8 @@ pub enum Effect {
     Risk(Box<RiskEvent>),
     /// What a dashboard needs to show the newest window of a stay. Follows its risk event.
     View(Box<View>),
+    /// A record of an alert leaves, behind the risk event that led to it.
+    Alert(Box<AlertEvent>),
     /// An answer that nobody waits for: of another epoch, or given twice.
     Unasked(Ticket),
     /// The stay has ended, so its windows stop.

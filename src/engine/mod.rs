@@ -19,7 +19,9 @@
 //!    never changes; a correction seals a new one that names what it supersedes.
 //! 7. Every record read ends as exactly one of: used, late, duplicate, rejected (with its reason
 //!    and position), decided once, in the order duplicate, late, range.
+//! 8. Alerts are those of a course in which no wrong prediction ever was: see [`alert`].
 
+pub mod alert;
 mod effect;
 mod identity;
 mod input;

@@ -1,6 +1,7 @@
 //! What the engine hears and says: facts in, risk events out. Constructors check, so what exists
 //! is valid.
 
+pub mod alert;
 pub mod dictionary;
 mod fact;
 mod film;

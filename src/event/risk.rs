@@ -153,6 +153,16 @@ pub enum Mode {
     Interruptive,
 }
 
+impl Mode {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Mode::Silent => "silent",
+            Mode::Passive => "passive",
+            Mode::Interruptive => "interruptive",
+        }
+    }
+}
+
 impl FilmAge {
     pub fn of(age: Span) -> Self {
         match age.as_hours() {

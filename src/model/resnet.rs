@@ -47,7 +47,8 @@ impl BasicBlock {
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// `[batch, input, h, w]` to `[batch, output, h / stride, w / stride]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let h = relu(self.bn1.forward_image(self.conv1.forward(x.clone())));
         let h = self.bn2.forward_image(self.conv2.forward(h));
         let x = match &self.downsample {

@@ -14,7 +14,7 @@ use crate::event::{RawValue, Reason, Rejection};
 use crate::ids::{Digest, Topic};
 use crate::time::EventTime;
 use crate::wire::records::{
-    Admit, Code, CodeSystem, Discharge, ImagingEvent, InlinePicture, LabEvent, MarkRecord,
+    Admit, CodeSystem, Discharge, ImagingEvent, InlinePicture, LabEvent, MarkRecord,
     ObservationStatus, PictureField, PictureReference, RecordedValue, StayChange, StayEventRecord,
     Transfer, VitalEvent,
 };
@@ -138,7 +138,8 @@ impl<'a> Encoder<'a> {
             event_id: event.id,
             stay_id: event.stay,
             feed: self.feed(Topic::Lab),
-            code: code(measured),
+            code_system: CodeSystem::MimicItem,
+            code: measured.item.to_string(),
             value: value(measured),
             unit: measured.unit.clone(),
             observed_at: event.observed_at,
@@ -154,7 +155,8 @@ impl<'a> Encoder<'a> {
             event_id: event.id,
             stay_id: event.stay,
             feed: self.feed(Topic::Vital),
-            code: code(measured),
+            code_system: CodeSystem::MimicItem,
+            code: measured.item.to_string(),
             value: value(measured),
             unit: measured.unit.clone(),
             observed_at: event.observed_at,
@@ -212,10 +214,6 @@ fn read_up_to(path: &Path, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
     let mut content = Vec::new();
     File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut content)?;
     Ok((content.len() as u64 <= limit).then_some(content))
-}
-
-fn code(measured: &Measured) -> Code {
-    Code { system: CodeSystem::MimicItem, code: measured.item.to_string() }
 }
 
 fn value(measured: &Measured) -> RecordedValue {

@@ -13,11 +13,15 @@ use crate::time::{EventTime, Span};
 
 /// Chunks by hour, which of them changed, and which facts are in them.
 ///
-/// The hours are a vector, not a map: new rows belong to one of the last, and a stay holds a
-/// hundred at most, so the chunk that is wanted is found with one look at memory.
+/// The hours are a vector, not a map, since a stay holds a hundred at most; and the newest one,
+/// which almost every new row belongs to, lies beside it: with thousands of stays each look at
+/// another place is a look at main memory.
 #[derive(Clone, Debug, Default)]
 pub struct History {
+    /// Ascending, all before `newest`.
     hours: Vec<Held>,
+    /// None only if there is no hour at all.
+    newest: Option<Held>,
     rows: usize,
     /// Made when first asked: whoever never asks for duplicates does not pay for them.
     keys: OnceLock<KeyFilter>,
@@ -54,11 +58,7 @@ impl History {
     ) -> bool {
         let hour = at.hour();
         let dt_ms = at.as_millis().rem_euclid(Span::HOUR.as_millis()) as u32;
-        let place = self.place(hour);
-        if self.hours.get(place).is_none_or(|held| held.chunk.hour() != hour) {
-            self.hours.insert(place, Held::new(hour));
-        }
-        let held = &mut self.hours[place];
+        let held = self.hour_mut(hour);
         let first = held.chunk.is_empty();
         held.chunk.append(Entry { dt_ms, seq, key, variable, value });
         held.dirty = true;
@@ -102,8 +102,10 @@ impl History {
         let retracted = |entry: &Entry| {
             excluded.iter().any(|&(key, from_seq)| key == entry.key && from_seq < seq_below)
         };
-        let (first, last) = (self.place(from.hour()), self.place(to.hour().saturating_add(1)));
-        for Held { chunk, .. } in &self.hours[first..last] {
+        let hours = from.hour()..=to.hour();
+        let (first, last) = (self.place(*hours.start()), self.place(hours.end().saturating_add(1)));
+        let newest = self.newest.iter().filter(|held| hours.contains(&held.chunk.hour()));
+        for Held { chunk, .. } in self.hours[first..last].iter().chain(newest) {
             let inside = chunk.offsets(from, to);
             chunk.for_each(|entry| {
                 if inside.contains(&entry.dt_ms) && entry.seq < seq_below && !retracted(&entry) {
@@ -120,7 +122,7 @@ impl History {
 
     /// When and of what the fact with this key is. Scans: corrections and duplicates are rare.
     pub fn find(&self, key: u64) -> Option<(EventTime, VariableId)> {
-        self.hours.iter().rev().find_map(|held| {
+        self.held().rev().find_map(|held| {
             let entry = held.chunk.find(key)?;
             Some((held.chunk.at(&entry), entry.variable))
         })
@@ -129,10 +131,11 @@ impl History {
     /// Forgets the hours before `hour`.
     pub fn evict_before(&mut self, hour: i64) {
         let n = self.place(hour);
-        if n == 0 {
+        let newest = self.newest.take_if(|held| held.chunk.hour() < hour);
+        if n == 0 && newest.is_none() {
             return;
         }
-        for held in self.hours.drain(..n) {
+        for held in self.hours.drain(..n).chain(newest) {
             self.rows -= held.chunk.len();
             if held.stored {
                 self.gone.push(held.chunk.hour());
@@ -144,16 +147,10 @@ impl History {
 
     /// Puts a stored chunk back. It is not dirty: the store has it.
     pub fn restore(&mut self, chunk: Chunk) {
-        let place = self.place(chunk.hour());
-        self.rows += chunk.len();
-        let restored = Held { chunk, dirty: false, stored: true };
-        match self.hours.get_mut(place) {
-            Some(held) if held.chunk.hour() == restored.chunk.hour() => {
-                self.rows -= held.chunk.len();
-                *held = restored;
-            }
-            _ => self.hours.insert(place, restored),
-        }
+        let n = chunk.len();
+        let held = self.hour_mut(chunk.hour());
+        let before = std::mem::replace(held, Held { chunk, dirty: false, stored: true });
+        self.rows = self.rows + n - before.chunk.len();
         self.index();
     }
 
@@ -164,7 +161,7 @@ impl History {
             return Vec::new();
         }
         let mut dirty = std::mem::take(&mut self.gone);
-        for held in &mut self.hours {
+        for held in self.hours.iter_mut().chain(&mut self.newest) {
             if std::mem::take(&mut held.dirty) {
                 held.stored = true;
                 dirty.push(held.chunk.hour());
@@ -177,13 +174,14 @@ impl History {
 
     /// The chunk of one hour.
     pub fn chunk(&self, hour: i64) -> Option<&Chunk> {
-        let chunk = &self.hours.get(self.place(hour))?.chunk;
+        let newest = self.newest.as_ref().filter(|held| held.chunk.hour() == hour);
+        let chunk = &newest.or_else(|| self.hours.get(self.place(hour)))?.chunk;
         (chunk.hour() == hour).then_some(chunk)
     }
 
     /// All chunks, ascending in time.
     pub fn chunks(&self) -> impl Iterator<Item = &Chunk> {
-        self.hours.iter().map(|held| &held.chunk)
+        self.held().map(|held| &held.chunk)
     }
 
     /// Observations held.
@@ -201,14 +199,36 @@ impl History {
         size_of::<Self>() + chunks + self.keys.get().map_or(0, KeyFilter::bytes)
     }
 
-    /// Where the chunk of `hour` is or would be.
+    fn held(&self) -> impl DoubleEndedIterator<Item = &Held> {
+        self.hours.iter().chain(&self.newest)
+    }
+
+    /// Where the chunk of `hour` is or would be, if it is not the newest.
     #[inline]
     fn place(&self, hour: i64) -> usize {
         match self.hours.last() {
             Some(last) if last.chunk.hour() < hour => self.hours.len(),
-            Some(last) if last.chunk.hour() == hour => self.hours.len() - 1,
             _ => self.hours.partition_point(|held| held.chunk.hour() < hour),
         }
+    }
+
+    /// The chunk of `hour`, which is made if there is none.
+    #[inline]
+    fn hour_mut(&mut self, hour: i64) -> &mut Held {
+        match &self.newest {
+            Some(newest) if newest.chunk.hour() > hour => return self.older_hour_mut(hour),
+            Some(newest) if newest.chunk.hour() == hour => {}
+            _ => self.hours.extend(self.newest.replace(Held::new(hour))),
+        }
+        self.newest.get_or_insert_with(|| Held::new(hour))
+    }
+
+    fn older_hour_mut(&mut self, hour: i64) -> &mut Held {
+        let place = self.place(hour);
+        if self.hours.get(place).is_none_or(|held| held.chunk.hour() != hour) {
+            self.hours.insert(place, Held::new(hour));
+        }
+        &mut self.hours[place]
     }
 
     /// Makes the filter again, if there is one: it can only grow.
@@ -226,7 +246,7 @@ impl History {
 /// Equal histories hold equal rows; what is dirty and how keys are found does not matter.
 impl PartialEq for History {
     fn eq(&self, other: &Self) -> bool {
-        self.hours.len() == other.hours.len() && self.chunks().eq(other.chunks())
+        self.chunks().eq(other.chunks())
     }
 }
 

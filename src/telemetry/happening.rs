@@ -6,6 +6,7 @@ use tracing::{debug, error, info, trace, warn};
 
 use super::Metrics;
 use crate::event::Rejection;
+use crate::event::alert::AlertEvent;
 use crate::event::risk::Triggers;
 use crate::ids::{FeedId, Origin, StayId, Ticket};
 use crate::ports::Outcome;
@@ -76,6 +77,12 @@ pub enum PredictionStatus {
     Expired,
     /// The answer was for a task or an epoch that is no longer ours.
     Dropped,
+}
+
+/// A record of an alert leaves.
+#[derive(Clone, Copy, Debug)]
+pub struct AlertTold<'a> {
+    pub event: &'a AlertEvent,
 }
 
 /// One commit is applied.
@@ -241,6 +248,21 @@ impl<'a> PredictionAnswered<'a> {
     fn count(&self, metrics: &Metrics) {
         let latency = metrics.prediction_latency.with_label_values(&[self.status.name()]);
         latency.observe(self.latency.as_secs_f64());
+    }
+}
+
+impl AlertTold<'_> {
+    pub fn emit(&self) {
+        let event = self.event;
+        let (stay, alert, revision) = (event.stay.0, event.alert, event.revision);
+        let (subject, state) = (event.claim.subject().name(), event.state.name());
+        let (raised_at, escalation) = (event.raised_at, event.escalation);
+        let delivery = event.delivery.name();
+        info!(
+            stay, %alert, revision, subject, state, delivery, escalation, %raised_at,
+            "alert told"
+        );
+        count(|metrics| metrics.alerts_told.with_label_values(&[subject, state, delivery]).inc());
     }
 }
 

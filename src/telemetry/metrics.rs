@@ -22,6 +22,7 @@ pub mod name {
     pub const WINDOWS_SEALED: &str = "nowcxr_windows_sealed_total";
     pub const PREDICTIONS_REQUESTED: &str = "nowcxr_predictions_requested_total";
     pub const PREDICTION_LATENCY: &str = "nowcxr_prediction_latency_seconds";
+    pub const ALERTS_TOLD: &str = "nowcxr_alerts_told_total";
     pub const COMMIT_TIME: &str = "nowcxr_commit_seconds";
     pub const COMMIT_PUTS: &str = "nowcxr_commit_puts";
     pub const WATERMARK: &str = "nowcxr_watermark_timestamp_seconds";
@@ -69,6 +70,7 @@ pub struct Metrics {
     pub(super) windows_sealed: IntCounterVec,
     pub(super) predictions_requested: IntCounter,
     pub(super) prediction_latency: HistogramVec,
+    pub(super) alerts_told: IntCounterVec,
     pub(super) commit_time: Histogram,
     pub(super) commit_puts: Histogram,
     pub(super) watermark: IntGaugeVec,
@@ -160,6 +162,11 @@ impl Metrics {
                 "From a request to its answer.",
                 &PREDICTION_BUCKETS,
                 "status",
+            )?,
+            alerts_told: make.counters(
+                name::ALERTS_TOLD,
+                "Records of alerts, by what they are about, their state and how far they disturb.",
+                &["subject", "state", "delivery"],
             )?,
             commit_time: make.histogram(name::COMMIT_TIME, "One commit.", &COMMIT_BUCKETS)?,
             commit_puts: make.histogram(name::COMMIT_PUTS, "Values in one.", &PUT_BUCKETS)?,

@@ -11,8 +11,8 @@ use super::fusion::{self, Latent, Windows};
 use super::ldm::Generator;
 use super::sample::Samples;
 use super::{TrainError, score, vae};
-use crate::model::artifact::{Artifact, Calibration, Recalibration};
 use crate::model::config::Task;
+use crate::model::{Artifact, Calibration, Recalibration};
 use crate::model::{DdlCxrConfig, Fusion};
 
 /// The card's section on the calibration begins so, and ends with the card.

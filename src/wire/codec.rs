@@ -1,10 +1,13 @@
 //! Bytes to records and back, on readers and writers that are built once.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+use super::datum;
 use super::records::{ImagingEvent, LabEvent, MarkRecord, StayEventRecord, VitalEvent};
-use super::schemas::{MAX_RECORD_BYTES, OlderSchema, RecordKind, Schemas, WireError, write_header};
+use super::schemas::{
+    HEADER_BYTES, MAX_RECORD_BYTES, OlderSchema, RecordKind, Schemas, WireError, write_header,
+};
 use crate::config::Feed;
 use crate::event::dictionary::Dictionary;
 use crate::event::{Reason, Rejection};
@@ -13,14 +16,28 @@ use crate::ids::StayId;
 /// A struct that mirrors one schema file.
 pub trait Record: Serialize + DeserializeOwned {
     const KIND: RecordKind;
+    /// How records of this version's schema are read and written; the bytes are the same.
+    const CODING: Coding = Coding::BySchema;
+}
+
+/// The way between bytes and struct.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// By apache-avro, which looks everything up in the schema.
+    BySchema,
+    /// By the order of the fields alone, for the records that come by the million: see `datum` for
+    /// what may stand in them.
+    ByPosition,
 }
 
 impl Record for LabEvent {
     const KIND: RecordKind = RecordKind::Lab;
+    const CODING: Coding = Coding::ByPosition;
 }
 
 impl Record for VitalEvent {
     const KIND: RecordKind = RecordKind::Vital;
+    const CODING: Coding = Coding::ByPosition;
 }
 
 impl Record for ImagingEvent {
@@ -33,6 +50,7 @@ impl Record for StayEventRecord {
 
 impl Record for MarkRecord {
     const KIND: RecordKind = RecordKind::Mark;
+    const CODING: Coding = Coding::ByPosition;
 }
 
 /// Decodes and encodes every record. Built once, shared by reference between threads.
@@ -72,13 +90,17 @@ impl Codec {
         };
         let start = into.len();
         write_header(*id, into);
-        match writer.write_ser(into, record) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                into.truncate(start);
-                Err(WireError::Encode { record: name, cause: short(&error.to_string()) })
-            }
-        }
+        let written = match R::CODING {
+            Coding::ByPosition => datum::write(record, into).map_err(|error| error.to_string()),
+            Coding::BySchema => match writer.write_ser(into, record) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(short(&error.to_string())),
+            },
+        };
+        written.map_err(|cause| {
+            into.truncate(start);
+            WireError::Encode { record: name, cause }
+        })
     }
 
     /// The kind of a framed record, from its schema id.
@@ -97,20 +119,46 @@ impl Codec {
             return Err(undecodable(format!("a {found} record where {wanted} belongs")));
         }
         let mut rest = body;
-        let record = reader.read_deser::<R>(&mut rest).map_err(|_| {
-            let at = body.len() - rest.len();
-            let (kind, len) = (kind.name(), body.len());
-            undecodable(format!("not a {kind} record, or cut short: byte {at} of {len}"))
-        })?;
-        match rest.len() {
-            0 => Ok(record),
-            n => Err(undecodable(format!("{n} bytes follow the {} record", kind.name()))),
-        }
+        let record = match R::CODING {
+            Coding::ByPosition if self.is_current(kind, bytes) => datum::read(&mut rest).ok(),
+            _ => reader.read_deser::<R>(&mut rest).ok(),
+        };
+        whole(kind, record, body, rest)
+    }
+
+    /// As [`Codec::decode`] for a record that [`Codec::is_current`] and is coded by position: its
+    /// texts may stay where they are.
+    pub(super) fn decode_in_place<'a, R: Deserialize<'a>>(
+        kind: RecordKind,
+        bytes: &'a [u8],
+    ) -> Result<R, Rejection> {
+        let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
+        let mut rest = body;
+        let record = datum::read(&mut rest).ok();
+        whole(kind, record, body, rest)
+    }
+
+    /// Whether a record was written with this version's schema of `kind`.
+    pub(super) fn is_current(&self, kind: RecordKind, bytes: &[u8]) -> bool {
+        bytes.len() <= MAX_RECORD_BYTES && self.schemas.is_current(kind, bytes)
     }
 
     /// The key of every record but marks: the stay id in decimal.
     pub fn key(stay: StayId) -> String {
         stay.0.to_string()
+    }
+}
+
+/// The record, if it could be read and nothing follows it.
+fn whole<R>(kind: RecordKind, record: Option<R>, body: &[u8], rest: &[u8]) -> Result<R, Rejection> {
+    let kind = kind.name();
+    match (record, rest.len()) {
+        (Some(record), 0) => Ok(record),
+        (Some(_), n) => Err(undecodable(format!("{n} bytes follow the {kind} record"))),
+        (None, left) => {
+            let (at, len) = (body.len() - left, body.len());
+            Err(undecodable(format!("not a {kind} record, or cut short: byte {at} of {len}")))
+        }
     }
 }
 
@@ -138,7 +186,7 @@ fn short(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::records::{Code, CodeSystem, ObservationStatus, RecordedValue};
+    use super::super::records::{CodeSystem, ObservationStatus, RecordedValue};
     use super::*;
     use crate::config::EngineConfig;
     use crate::event::dictionary::Profile;
@@ -155,7 +203,8 @@ mod tests {
             event_id: FactId::from_name("lab/1"),
             stay_id: StayId(30_000_001),
             feed: "lab".into(),
-            code: Code { system: CodeSystem::Loinc, code: "2345-7".into() },
+            code_system: CodeSystem::Loinc,
+            code: "2345-7".into(),
             value: RecordedValue::Number(104.5),
             unit: Some("mg/dL".into()),
             observed_at: EventTime::from_millis(4_000_000_000_000),

@@ -1,82 +1,16 @@
-//! The other records that leave: alerts and what people did about them, dead letters, labels.
+//! The other records that leave: dead letters and labels.
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::codec::Record;
 use super::form;
 use super::schemas::RecordKind;
 use crate::event::Rejection;
-use crate::event::risk::Mode;
-use crate::ids::{EventId, Origin, StayId};
+use crate::ids::{Origin, StayId};
 use crate::time::EventTime;
 
 /// Bytes of a rejected record that its dead letter carries; the rest stands at the position.
 pub const DEAD_LETTER_BYTES: usize = 512 << 10;
-
-/// One state of one alert (`schemas/alert.avsc`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AlertEvent {
-    #[serde(with = "form")]
-    pub alert_id: Uuid,
-    #[serde(with = "form")]
-    pub stay_id: StayId,
-    #[serde(with = "form")]
-    pub risk_event_id: EventId,
-    pub status: AlertStatus,
-    pub priority: AlertPriority,
-    #[serde(with = "form")]
-    pub t: EventTime,
-    pub mortality: f32,
-    pub threshold: f32,
-    /// At most 140 characters.
-    pub summary: String,
-    #[serde(default)]
-    pub mode: Mode,
-}
-
-/// FHIR Flag.status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AlertStatus {
-    Active,
-    Inactive,
-    EnteredInError,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AlertPriority {
-    Low,
-    Medium,
-    High,
-}
-
-/// What a person did about an alert (`schemas/acknowledgement.avsc`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AcknowledgementEvent {
-    #[serde(with = "form")]
-    pub acknowledgement_id: Uuid,
-    #[serde(with = "form")]
-    pub alert_id: Uuid,
-    #[serde(with = "form")]
-    pub stay_id: StayId,
-    pub outcome: FeedbackOutcome,
-    #[serde(default)]
-    pub override_reason: Option<String>,
-    #[serde(default)]
-    pub role: Option<String>,
-    #[serde(with = "form")]
-    pub at: EventTime,
-}
-
-/// CDS Hooks feedback outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FeedbackOutcome {
-    Accepted,
-    Overridden,
-}
 
 /// A record that was not used (`schemas/dead_letter.avsc`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,14 +71,6 @@ pub struct LabelEvent {
     pub mortality: Option<bool>,
     #[serde(default)]
     pub phenotypes: Option<Vec<bool>>,
-}
-
-impl Record for AlertEvent {
-    const KIND: RecordKind = RecordKind::Alert;
-}
-
-impl Record for AcknowledgementEvent {
-    const KIND: RecordKind = RecordKind::Acknowledgement;
 }
 
 impl Record for DeadLetter {

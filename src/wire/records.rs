@@ -9,13 +9,6 @@ use crate::event::{Disposition, Sex, ViewPosition};
 use crate::ids::{Digest, FactId, StayId};
 use crate::time::EventTime;
 
-/// What was measured, as a code of a named system.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Code {
-    pub system: CodeSystem,
-    pub code: String,
-}
-
 /// The system that a code belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,16 +20,27 @@ pub enum CodeSystem {
     Local,
 }
 
-/// A value as its sender wrote it.
+/// A value as its sender wrote it. `Text` is as in [`VitalEvent`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub enum RecordedValue {
+pub enum RecordedValue<Text = String> {
     #[default]
     #[serde(rename = "null")]
     Missing,
     #[serde(rename = "double")]
     Number(f64),
     #[serde(rename = "string")]
-    Text(String),
+    Text(Text),
+}
+
+impl<Text: AsRef<str>> RecordedValue<Text> {
+    /// The same value with its text borrowed.
+    pub fn as_ref(&self) -> RecordedValue<&str> {
+        match self {
+            RecordedValue::Missing => RecordedValue::Missing,
+            RecordedValue::Number(number) => RecordedValue::Number(*number),
+            RecordedValue::Text(text) => RecordedValue::Text(text.as_ref()),
+        }
+    }
 }
 
 /// FHIR Observation.status, as far as it changes what a fact means.
@@ -51,51 +55,56 @@ pub enum ObservationStatus {
     EnteredInError,
 }
 
-/// One laboratory result (`schemas/lab.avsc`).
+/// One laboratory result (`schemas/lab.avsc`). `Text` is as in [`VitalEvent`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LabEvent {
-    #[serde(with = "form")]
+pub struct LabEvent<Text = String> {
+    #[serde(with = "form::octets")]
     pub event_id: FactId,
     #[serde(with = "form")]
     pub stay_id: StayId,
-    pub feed: String,
-    pub code: Code,
+    pub feed: Text,
+    pub code_system: CodeSystem,
+    /// What was measured, as a code of that system.
+    pub code: Text,
     #[serde(default)]
-    pub value: RecordedValue,
+    pub value: RecordedValue<Text>,
     #[serde(default)]
-    pub unit: Option<String>,
+    pub unit: Option<Text>,
     #[serde(with = "form")]
     pub observed_at: EventTime,
     #[serde(with = "form")]
     pub available_at: EventTime,
     #[serde(default)]
     pub status: ObservationStatus,
-    #[serde(default, with = "form::option")]
+    #[serde(default, with = "form::octets::option")]
     pub replaces: Option<FactId>,
     #[serde(default)]
-    pub specimen: Option<String>,
+    pub specimen: Option<Text>,
 }
 
-/// One vital sign (`schemas/vital.avsc`).
+/// One vital sign (`schemas/vital.avsc`). `Text` is `String`, or `&str` where a reader looks at the
+/// texts once and leaves them in the record's bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct VitalEvent {
-    #[serde(with = "form")]
+pub struct VitalEvent<Text = String> {
+    #[serde(with = "form::octets")]
     pub event_id: FactId,
     #[serde(with = "form")]
     pub stay_id: StayId,
-    pub feed: String,
-    pub code: Code,
+    pub feed: Text,
+    pub code_system: CodeSystem,
+    /// What was measured, as a code of that system.
+    pub code: Text,
     #[serde(default)]
-    pub value: RecordedValue,
+    pub value: RecordedValue<Text>,
     #[serde(default)]
-    pub unit: Option<String>,
+    pub unit: Option<Text>,
     #[serde(with = "form")]
     pub observed_at: EventTime,
     #[serde(with = "form")]
     pub available_at: EventTime,
     #[serde(default)]
     pub status: ObservationStatus,
-    #[serde(default, with = "form::option")]
+    #[serde(default, with = "form::octets::option")]
     pub replaces: Option<FactId>,
 }
 

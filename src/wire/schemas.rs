@@ -175,6 +175,13 @@ impl Schemas {
         self.writers.get(kind as usize)
     }
 
+    /// Whether a framed record of this kind was written with this version's schema.
+    pub fn is_current(&self, kind: RecordKind, record: &[u8]) -> bool {
+        let Some((id, _)) = self.writer(kind) else { return false };
+        let [a, b, c, d] = id.to_be_bytes();
+        record.starts_with(&[MAGIC, a, b, c, d])
+    }
+
     /// The kind, the reader of the writer's schema, and the body of a framed record; or what is
     /// wrong with the frame.
     pub fn open<'a>(

@@ -7,8 +7,8 @@ use nowcxr::store::sled::{SledStore, StoreOptions};
 use nowcxr::time::{EventTime, Span};
 use nowcxr::wire::Codec;
 use nowcxr::wire::records::{
-    Code, CodeSystem, ImagingEvent, InlinePicture, LabEvent, MarkRecord, ObservationStatus,
-    PictureField, PictureReference, RecordedValue, VitalEvent,
+    CodeSystem, ImagingEvent, InlinePicture, LabEvent, MarkRecord, ObservationStatus, PictureField,
+    PictureReference, RecordedValue, VitalEvent,
 };
 
 use super::records::{
@@ -152,15 +152,15 @@ fn values(cases: &mut Cases, codec: &Codec) {
     let furlongs = Some("furlong".to_owned());
     cases.vital(codec, "no such unit", Letter("unknown_unit"), |event| event.unit = furlongs);
     cases.vital(codec, "a sibling's unit", Letter("unit_suspect"), |event| {
-        event.code.code = "8310-5".into();
+        event.code = "8310-5".into();
         event.unit = Some("Cel".into());
         event.value = RecordedValue::Number(98.6);
     });
     cases.vital(codec, "no such code", Letter("unmapped_code"), |event| {
-        event.code = Code { system: CodeSystem::Loinc, code: "0000-0".into() };
+        (event.code_system, event.code) = (CodeSystem::Loinc, "0000-0".into());
     });
     cases.vital(codec, "item of letters", Letter("unmapped_code"), |event| {
-        event.code = Code { system: CodeSystem::MimicItem, code: "heart".into() };
+        (event.code_system, event.code) = (CodeSystem::MimicItem, "heart".into());
     });
     cases.vital(codec, "no such feed", Letter("unknown_feed"), |event| event.feed = "tv".into());
     let urine = Some("urine".to_owned());

@@ -9,7 +9,7 @@ use nowcxr::ids::{FactId, StayId, Topic};
 use nowcxr::time::{EventTime, Span};
 use nowcxr::wire::Codec;
 use nowcxr::wire::records::{
-    Admit, Code, CodeSystem, Discharge, ImagingEvent, InlinePicture, LabEvent, MarkRecord,
+    Admit, CodeSystem, Discharge, ImagingEvent, InlinePicture, LabEvent, MarkRecord,
     ObservationStatus, PictureField, RecordedValue, StayChange, StayEventRecord, VitalEvent,
 };
 
@@ -48,7 +48,8 @@ pub fn vital(id: &str, observed: i64) -> VitalEvent {
         event_id: FactId::from_name(id),
         stay_id: STAYS[0],
         feed: "vital".into(),
-        code: Code { system: CodeSystem::Loinc, code: "8867-4".into() },
+        code_system: CodeSystem::Loinc,
+        code: "8867-4".into(),
         value: RecordedValue::Number(80.0),
         unit: Some("/min".into()),
         observed_at: minute(observed),
@@ -64,7 +65,8 @@ pub fn lab(id: &str, observed: i64) -> LabEvent {
         event_id: FactId::from_name(id),
         stay_id: STAYS[0],
         feed: "lab".into(),
-        code: Code { system: CodeSystem::Loinc, code: "2345-7".into() },
+        code_system: CodeSystem::Loinc,
+        code: "2345-7".into(),
         value: RecordedValue::Number(110.0),
         unit: Some("mg/dL".into()),
         observed_at: minute(observed),

@@ -21,7 +21,7 @@ use nowcxr::ports::{
 use nowcxr::store::memory::MemoryStore;
 use nowcxr::time::WallTime;
 use nowcxr::wire::records::{
-    Admit, Code, CodeSystem, Discharge, MarkRecord, ObservationStatus, RecordedValue, StayChange,
+    Admit, CodeSystem, Discharge, MarkRecord, ObservationStatus, RecordedValue, StayChange,
     StayEventRecord, VitalEvent,
 };
 use nowcxr::wire::{Codec, JournalInput};
@@ -292,7 +292,8 @@ fn encode(codec: &Codec, record: &Record) -> Option<Vec<u8>> {
         stay_id: fact.stay,
         feed: feed.clone(),
         // Heart rate: the workload's numbers from 1 to 200 are plausible for it.
-        code: Code { system: CodeSystem::Loinc, code: "8867-4".into() },
+        code_system: CodeSystem::Loinc,
+        code: "8867-4".into(),
         value,
         unit: Some("/min".into()),
         observed_at,
@@ -345,6 +346,7 @@ fn lab(event: VitalEvent) -> nowcxr::wire::records::LabEvent {
         event_id: event.event_id,
         stay_id: event.stay_id,
         feed: event.feed,
+        code_system: event.code_system,
         code: event.code,
         value: event.value,
         unit: event.unit,

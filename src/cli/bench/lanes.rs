@@ -8,10 +8,9 @@ use std::thread::JoinHandle;
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::durable::{Durability, Keeper};
+use super::durable::{Durability, Keeper, Start};
 use super::input::Event;
-use super::shard::{Emission, Shard, Tally};
-use super::usage;
+use super::shard::{Emission, Held, Shard, Tally};
 use crate::ids::StayId;
 use crate::time::EventTime;
 
@@ -32,8 +31,8 @@ struct Batch {
 pub(super) struct Total {
     pub(super) tally: Tally,
     pub(super) commits: u64,
-    /// Processor time of threads that have ended.
-    pub(super) exited_cpu_s: f64,
+    /// Events that the stores say they hold; 0 without a store.
+    pub(super) taken: u64,
 }
 
 /// A shard with its store.
@@ -49,6 +48,14 @@ pub(super) struct Remote {
     thread: JoinHandle<anyhow::Result<Total>>,
 }
 
+/// What all shards have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) shards: usize,
+    pub(super) emission: Emission,
+    pub(super) durability: Option<Durability>,
+}
+
 /// All shards.
 pub(super) enum Lanes {
     Here(Box<Lane>),
@@ -56,17 +63,24 @@ pub(super) enum Lanes {
 }
 
 impl Lanes {
+    /// Shards under `watermark`, empty or as their stores hold them, and what they hold.
     pub(super) fn open(
-        shards: usize,
-        emission: Emission,
-        durability: Option<&Durability>,
-    ) -> anyhow::Result<Self> {
-        let lane = |partition: u32| -> anyhow::Result<Lane> {
-            let keeper = durability.map(|how| Keeper::open(how, partition)).transpose()?;
-            Ok(Lane { shard: Shard::new(emission), keeper })
+        plan: &Plan,
+        start: Start,
+        watermark: EventTime,
+    ) -> anyhow::Result<(Self, Held)> {
+        let (shards, mut held) = (plan.shards, Held::default());
+        let mut lane = |partition: u32| -> anyhow::Result<Lane> {
+            let mut shard = Shard::new(plan.emission, watermark);
+            let keeper = match &plan.durability {
+                Some(how) => Some(Keeper::open(how, partition, start, &mut shard)?),
+                None => None,
+            };
+            held.add(shard.held());
+            Ok(Lane { shard, keeper })
         };
         if shards <= 1 {
-            return Ok(Lanes::Here(Box::new(lane(0)?)));
+            return Ok((Lanes::Here(Box::new(lane(0)?)), held));
         }
         let mut remotes = Vec::with_capacity(shards);
         for partition in (0u32..).take(shards) {
@@ -79,7 +93,7 @@ impl Lanes {
             let waiting = Vec::with_capacity(BATCH_EVENTS);
             remotes.push(Remote { batches, waiting, thread });
         }
-        Ok(Lanes::Threads { watermark: EventTime::MIN, remotes })
+        Ok((Lanes::Threads { watermark, remotes }, held))
     }
 
     /// Hands on events that all arrived under the present watermark.
@@ -103,10 +117,7 @@ impl Lanes {
     /// Moves the watermark on. What arrived before it goes out under the old one.
     pub(super) fn advance(&mut self, to: EventTime) -> anyhow::Result<()> {
         match self {
-            Lanes::Here(lane) => {
-                lane.shard.advance(to);
-                Ok(())
-            }
+            Lanes::Here(lane) => lane.shard.advance(to),
             Lanes::Threads { watermark, remotes } => {
                 for remote in remotes.iter_mut() {
                     remote.send(*watermark)?;
@@ -123,13 +134,19 @@ impl Lanes {
     /// Closes everything and adds up.
     pub(super) fn finish(mut self) -> anyhow::Result<Total> {
         self.advance(EventTime::MAX)?;
+        self.stop()
+    }
+
+    /// Commits what is open, lets go of all state and adds up.
+    pub(super) fn stop(self) -> anyhow::Result<Total> {
         let mut total = Total::default();
         match self {
             Lanes::Here(lane) => total = lane.finish()?,
-            Lanes::Threads { remotes, .. } => {
-                for Remote { batches, thread, .. } in remotes {
-                    drop(batches);
-                    total.add(join(thread)?);
+            Lanes::Threads { watermark, remotes } => {
+                for mut remote in remotes {
+                    remote.send(watermark)?;
+                    drop(remote.batches);
+                    total.add(join(remote.thread)?);
                 }
             }
         }
@@ -162,13 +179,11 @@ impl Lane {
         for Batch { watermark, events } in inbox {
             if watermark > reached {
                 reached = watermark;
-                self.shard.advance(watermark);
+                self.shard.advance(watermark)?;
             }
             self.take(&events)?;
         }
-        let mut total = self.finish()?;
-        total.exited_cpu_s = usage::thread_cpu_seconds()?;
-        Ok(total)
+        self.finish()
     }
 
     fn take(&mut self, events: &[Event]) -> anyhow::Result<()> {
@@ -180,12 +195,13 @@ impl Lane {
     }
 
     fn finish(mut self) -> anyhow::Result<Total> {
-        let mut commits = 0;
+        let mut total = Total { tally: self.shard.tally(), ..Total::default() };
         if let Some(keeper) = &mut self.keeper {
             keeper.commit(&mut self.shard)?;
-            commits = keeper.commits;
+            total.commits = keeper.commits;
+            total.taken = keeper.taken();
         }
-        Ok(Total { tally: self.shard.tally(), commits, exited_cpu_s: 0.0 })
+        Ok(total)
     }
 }
 
@@ -193,6 +209,6 @@ impl Total {
     fn add(&mut self, other: Total) {
         self.tally.add(other.tally);
         self.commits += other.commits;
-        self.exited_cpu_s += other.exited_cpu_s;
+        self.taken += other.taken;
     }
 }

@@ -7,6 +7,24 @@
 //! dropped; the end of the input closes everything. Every closed (stay, hour) with an accepted
 //! event emits: `window` the last value of each variable in the hour, `series` that of the whole
 //! series since the last film, for which it reads all of it.
+//!
+//! # What the figures mean
+//!
+//! - `cpu_s`: processor time from the first byte read to the last answer: reading and parsing the
+//!   file, the watermark, taking events, emissions, eviction, commits. With `--wire avro` also the
+//!   encoding of every event and its decoding and checking by the service's own
+//!   [`crate::wire::Codec::decode_input`].
+//! - `emission_cpu_s` (series): the part of it in which the rows of closed hours are read and their
+//!   last values added up, clocked round that loop alone, once for all stays of an hour. Beside it
+//!   stays everything else, finding the film and evicting what lies before it included.
+//! - The cost of one event is the slope of these between a small and a large file: it leaves out
+//!   what a run costs once.
+//! - `start_s`: from the kernel's start of the process to the moment before the first byte is read,
+//!   with schemas and dictionary parsed and the store open; too long by 10 ms at most.
+//! - `restore`: from opening the stores, which verify every value, until the state is in memory and
+//!   the next event could be taken.
+//! - `peak_rss_bytes`: the most memory of the whole process, the program itself included. The file
+//!   is read in blocks and never held.
 
 mod avro;
 mod durable;
@@ -28,12 +46,13 @@ use serde::Serialize;
 
 use crate::engine::window::{BoundedDisorder, Tumbling};
 use crate::time::Span;
-use avro::AvroFile;
-use durable::Durability;
+use avro::AvroWire;
+use durable::{Durability, Start};
 use input::{CsvFile, Event, Input};
-use lanes::Lanes;
-use shard::Emission;
+use lanes::{Lanes, Plan, Total};
+use shard::{Emission, Tally};
 
+pub use shard::Held;
 pub use stream::{StreamArgs, make_stream};
 
 /// Disorder that the benchmark's watermark allows for.
@@ -45,8 +64,19 @@ const BATCH_EVENTS: usize = 1_024;
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// Last value of each variable for every closed hour of every stay.
+    ///
+    /// Prints one JSON object. The answers (late, outputs, accepted, sum_milli) are the same for
+    /// every store, wire and number of shards. `cpu_s` holds everything from the first byte read
+    /// to the last answer, parsing included; take the slope between a small and a large file for
+    /// the cost of one event. `start_s` is the wall time from the start of the process until it is
+    /// ready for the first event, `peak_rss_bytes` the most memory it held.
     Window(BenchArgs),
     /// The whole series since the last film for every closed hour of every stay.
+    ///
+    /// As `window`, and: `reads` counts the rows that emissions read. `emission_cpu_s` is the part
+    /// of `cpu_s` that reading them and adding up what they emit took, and
+    /// `us_per_event_beside_emission` is what is left, per event: parsing, taking the event,
+    /// closing the hour, and forgetting what no later window reads.
     Series(BenchArgs),
     /// Writes an event file for the two.
     MakeStream(StreamArgs),
@@ -59,7 +89,8 @@ pub struct BenchArgs {
     /// Where the state lives.
     #[arg(long, value_enum, default_value_t = StoreChoice::Memory)]
     pub store: StoreChoice,
-    /// How events reach the engine; `avro` decodes framed records encoded beforehand.
+    /// How events reach the engine. With `avro` each is encoded as a framed vital sign, decoded
+    /// and checked, as the service does it, inside the measured time.
     #[arg(long, value_enum, default_value_t = WireChoice::None)]
     pub wire: WireChoice,
     /// Threads that share the stays out among them.
@@ -68,8 +99,12 @@ pub struct BenchArgs {
     /// Milliseconds between two durable commits.
     #[arg(long, default_value_t = 2_000)]
     pub flush_ms: u64,
-    /// Directory for the store and other files of this run; a new one that is removed at the end
-    /// if not given.
+    /// After this many events commit, forget all state, read it back from the store and go on.
+    /// The answers stay the same; `restore` says what came back and how long it took, which counts
+    /// in neither `cpu_s` nor `wall_s`. Needs `--store sled`.
+    #[arg(long, value_name = "EVENTS")]
+    pub restore_after: Option<u64>,
+    /// Directory for the store; a new one that is removed at the end if not given.
     #[arg(long)]
     pub dir: Option<PathBuf>,
 }
@@ -109,11 +144,32 @@ pub struct BenchResult {
     /// Durable commits made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commits: Option<u64>,
+    /// Wall time from the start of the process until it is ready for the first event.
+    pub start_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore: Option<Restored>,
     /// User and system time of all threads from the first byte read to the last answer.
     pub cpu_s: f64,
+    /// The part of `cpu_s` in which the series benchmark reads the series of closed hours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emission_cpu_s: Option<f64>,
     pub wall_s: f64,
     pub us_per_event: f64,
+    /// (`cpu_s` − `emission_cpu_s`) over the events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub us_per_event_beside_emission: Option<f64>,
     pub peak_rss_bytes: u64,
+}
+
+/// A stop and the way back from the store.
+#[derive(Clone, Debug, Serialize)]
+pub struct Restored {
+    pub after_events: u64,
+    #[serde(flatten)]
+    pub held: Held,
+    /// From opening the stores until the next event could be taken.
+    pub wall_s: f64,
+    pub cpu_s: f64,
 }
 
 /// Runs one command and prints its result as one JSON object.
@@ -139,9 +195,9 @@ pub fn series(args: &BenchArgs) -> anyhow::Result<BenchResult> {
 
 fn measure(args: &BenchArgs, emission: Emission) -> anyhow::Result<BenchResult> {
     let scratch = Scratch::new(args.dir.clone())?;
-    let mut input: Box<dyn Input> = match args.wire {
+    let input: Box<dyn Input> = match args.wire {
         WireChoice::None => Box::new(CsvFile::open(&args.file)?),
-        WireChoice::Avro => Box::new(AvroFile::encode(&args.file, &scratch.file("events.avro"))?),
+        WireChoice::Avro => Box::new(AvroWire::open(&args.file)?),
     };
     let durability = match args.store {
         StoreChoice::Memory => None,
@@ -150,52 +206,128 @@ fn measure(args: &BenchArgs, emission: Emission) -> anyhow::Result<BenchResult> 
             every: Duration::from_millis(args.flush_ms),
         }),
     };
-    let (started, cpu_before) = (Instant::now(), usage::cpu_seconds()?);
-    let mut lanes = Lanes::open(usize::from(args.shards), emission, durability.as_ref())?;
-    let rows = pump(input.as_mut(), &mut lanes)?;
-    let total = lanes.finish()?;
-    let cpu_s = usage::cpu_seconds()? + total.exited_cpu_s - cpu_before;
+    let plan = Plan { shards: usize::from(args.shards), emission, durability };
+    let mut router = Router::new(input);
+    let (mut lanes, _) = Lanes::open(&plan, Start::Cold, router.watermark.time())?;
+    let start_s = usage::seconds_since_start()?;
+    let clock = Clock::start()?;
+    let (mut before, mut restore) = (Tally::default(), None);
+    if let Some(events) = args.restore_after {
+        anyhow::ensure!(
+            args.store == StoreChoice::Sled,
+            "only a store keeps state to restore; add --store sled or leave out --restore-after"
+        );
+        router.pump(&mut lanes, events)?;
+        let (back, tally, restored) = stop_and_restore(lanes, &plan, &router)?;
+        (lanes, before, restore) = (back, tally, Some(restored));
+    }
+    router.pump(&mut lanes, u64::MAX)?;
+    let Total { mut tally, commits, .. } = lanes.finish()?;
+    tally.add(before);
+    let (mut cpu_s, mut wall_s) = clock.read()?;
+    if let Some(restored) = &restore {
+        (cpu_s, wall_s) = (cpu_s - restored.cpu_s, wall_s - restored.wall_s);
+    }
+    let per_event = |seconds: f64| match router.rows {
+        0 => 0.0,
+        rows => seconds * 1e6 / rows as f64,
+    };
+    let series = |of: f64| (emission == Emission::SinceFilm).then_some(of);
     Ok(BenchResult {
         bench: emission.name(),
         store: args.store,
         wire: args.wire,
         shards: args.shards,
-        rows,
-        late: total.tally.late,
-        outputs: total.tally.outputs,
-        accepted: total.tally.accepted,
-        sum_milli: total.tally.sum_milli,
-        reads: (emission == Emission::SinceFilm).then_some(total.tally.reads),
-        commits: durability.is_some().then_some(total.commits),
+        rows: router.rows,
+        late: tally.late,
+        outputs: tally.outputs,
+        accepted: tally.accepted,
+        sum_milli: tally.sum_milli,
+        reads: (emission == Emission::SinceFilm).then_some(tally.reads),
+        commits: plan.durability.is_some().then_some(commits),
+        start_s,
+        restore,
         cpu_s,
-        wall_s: started.elapsed().as_secs_f64(),
-        us_per_event: if rows == 0 { 0.0 } else { cpu_s * 1e6 / rows as f64 },
+        emission_cpu_s: series(tally.emission_cpu_s),
+        wall_s,
+        us_per_event: per_event(cpu_s),
+        us_per_event_beside_emission: series(per_event(cpu_s - tally.emission_cpu_s)),
         peak_rss_bytes: usage::peak_rss_bytes()?,
     })
 }
 
-/// Reads everything, keeps the one watermark over all stays, and hands events on in order: all
+/// Commits, drops all state, and opens the stores again: what comes back is what was durable.
+fn stop_and_restore(
+    lanes: Lanes,
+    plan: &Plan,
+    router: &Router,
+) -> anyhow::Result<(Lanes, Tally, Restored)> {
+    let stopped = lanes.stop()?;
+    anyhow::ensure!(
+        stopped.taken == router.rows,
+        "the stores hold {} events of {}; report this",
+        stopped.taken,
+        router.rows
+    );
+    let clock = Clock::start()?;
+    let (lanes, held) = Lanes::open(plan, Start::Restored, router.watermark.time())?;
+    let (cpu_s, wall_s) = clock.read()?;
+    Ok((lanes, stopped.tally, Restored { after_events: router.rows, held, wall_s, cpu_s }))
+}
+
+/// What a stretch of the run costs.
+struct Clock {
+    wall: Instant,
+    cpu_s: f64,
+}
+
+impl Clock {
+    fn start() -> anyhow::Result<Self> {
+        Ok(Clock { wall: Instant::now(), cpu_s: usage::cpu_seconds()? })
+    }
+
+    /// Processor time and wall time since the start.
+    fn read(&self) -> anyhow::Result<(f64, f64)> {
+        Ok((usage::cpu_seconds()? - self.cpu_s, self.wall.elapsed().as_secs_f64()))
+    }
+}
+
+/// Reads the input, keeps the one watermark over all stays, and hands events on in order: all
 /// events that one lane gets between two changes of the watermark were judged under the same one.
-fn pump(input: &mut dyn Input, lanes: &mut Lanes) -> anyhow::Result<u64> {
-    let mut watermark = BoundedDisorder::new(Tumbling::HOURLY, DISORDER);
-    let mut batch: Vec<Event> = Vec::with_capacity(BATCH_EVENTS);
-    let mut rows = 0;
-    loop {
-        batch.clear();
-        input.read(&mut batch, BATCH_EVENTS)?;
-        if batch.is_empty() {
-            return Ok(rows);
-        }
-        let mut taken = 0;
-        for (i, event) in batch.iter().enumerate() {
-            if let Some(now) = watermark.observe(event.at) {
-                lanes.take(&batch[taken..i])?;
-                lanes.advance(now)?;
-                taken = i;
+struct Router {
+    input: Box<dyn Input>,
+    watermark: BoundedDisorder,
+    /// Events read so far.
+    rows: u64,
+}
+
+impl Router {
+    fn new(input: Box<dyn Input>) -> Self {
+        let watermark = BoundedDisorder::new(Tumbling::HOURLY, DISORDER);
+        Router { input, watermark, rows: 0 }
+    }
+
+    /// Until `rows` events are read in all, or the input ends.
+    fn pump(&mut self, lanes: &mut Lanes, rows: u64) -> anyhow::Result<()> {
+        let mut batch: Vec<Event> = Vec::with_capacity(BATCH_EVENTS);
+        loop {
+            batch.clear();
+            let left = usize::try_from(rows.saturating_sub(self.rows)).unwrap_or(usize::MAX);
+            self.input.read(&mut batch, BATCH_EVENTS.min(left))?;
+            if batch.is_empty() {
+                return Ok(());
             }
+            let mut taken = 0;
+            for (i, event) in batch.iter().enumerate() {
+                if let Some(now) = self.watermark.observe(event.at) {
+                    lanes.take(&batch[taken..i])?;
+                    lanes.advance(now)?;
+                    taken = i;
+                }
+            }
+            lanes.take(&batch[taken..])?;
+            self.rows += batch.len() as u64;
         }
-        lanes.take(&batch[taken..])?;
-        rows += batch.len() as u64;
     }
 }
 

@@ -9,6 +9,7 @@ use crate::series::Chunk;
 use crate::store::codec::unframe;
 use crate::store::keys::{Key, Kind};
 use crate::store::sled::{SledStore, StoreOptions};
+use crate::time::EventTime;
 
 fn args(file: &Path) -> BenchArgs {
     BenchArgs {
@@ -17,6 +18,7 @@ fn args(file: &Path) -> BenchArgs {
         wire: WireChoice::None,
         shards: 1,
         flush_ms: 2_000,
+        restore_after: None,
         dir: None,
     }
 }
@@ -127,8 +129,11 @@ fn the_answer_does_not_depend_on_shards_store_or_wire() {
     let ways = [
         (StoreChoice::Memory, WireChoice::None, 2),
         (StoreChoice::Memory, WireChoice::None, 8),
+        (StoreChoice::Memory, WireChoice::Avro, 8),
         (StoreChoice::Sled, WireChoice::None, 1),
+        (StoreChoice::Sled, WireChoice::Avro, 1),
         (StoreChoice::Sled, WireChoice::Avro, 2),
+        (StoreChoice::Sled, WireChoice::None, 8),
     ];
     for (store, wire, shards) in ways {
         let args = BenchArgs { store, wire, shards, flush_ms: 0, ..args(&file) };
@@ -140,11 +145,64 @@ fn the_answer_does_not_depend_on_shards_store_or_wire() {
 }
 
 #[test]
+fn a_run_that_goes_on_from_its_store_gives_the_naive_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = stream(dir.path(), 20_000, 11);
+    let want = (naive_window(&file), naive_series(&file));
+    // At the start, anywhere, between two events of one hour's closing, and after the end.
+    for (after, shards) in [(0, 1), (1, 2), (7_000, 1), (13_331, 2), (13_331, 8), (30_000, 1)] {
+        let args = BenchArgs {
+            store: StoreChoice::Sled,
+            restore_after: Some(after),
+            shards,
+            ..args(&file)
+        };
+        for (result, want) in [(window(&args).unwrap(), want.0), (series(&args).unwrap(), want.1)] {
+            assert_eq!(answer(&result), want, "{} after {after} in {shards}", result.bench);
+            let restored = result.restore.unwrap();
+            assert_eq!(restored.after_events, after.min(20_000));
+            assert_eq!(restored.held.stays > 0, after > 0, "{restored:?}");
+            assert!(restored.held.observations >= restored.held.chunks);
+            assert!(restored.wall_s > 0.0 && restored.cpu_s <= restored.wall_s * 64.0);
+        }
+    }
+    let memory = BenchArgs { restore_after: Some(5), ..args(&file) };
+    assert!(window(&memory).unwrap_err().to_string().contains("--store sled"));
+}
+
+#[test]
+fn the_cost_of_the_emission_is_a_part_of_the_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = stream(dir.path(), 60_000, 12);
+    let result = series(&args(&file)).unwrap();
+    let emission = result.emission_cpu_s.unwrap();
+    assert!(emission > 0.0 && emission < result.cpu_s, "{result:?}");
+    let beside = result.us_per_event_beside_emission.unwrap();
+    let both = beside + emission * 1e6 / result.rows as f64;
+    assert!((both - result.us_per_event).abs() < 1e-9);
+    assert!(result.start_s > 0.0);
+    assert_eq!(window(&args(&file)).unwrap().emission_cpu_s, None);
+}
+
+#[test]
+fn an_event_that_the_service_would_refuse_is_an_error_and_not_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("odd.csv");
+    for (row, reason) in [("1,2,-5,4.0", "1990"), ("1,255,1700000000000,4.0", "variable 255")] {
+        std::fs::write(&file, format!("1,2,1700000000000,4.0\n{row}\n")).unwrap();
+        let avro = BenchArgs { wire: WireChoice::Avro, ..args(&file) };
+        let error = window(&avro).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+        assert_eq!(window(&args(&file)).unwrap().rows, 2);
+    }
+}
+
+#[test]
 fn what_is_in_the_store_is_what_is_in_memory() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shard = shard::Shard::new(Emission::SinceFilm);
+    let mut shard = shard::Shard::new(Emission::SinceFilm, EventTime::MIN);
     let how = Durability { dir: dir.path().to_owned(), every: Duration::ZERO };
-    let mut keeper = durable::Keeper::open(&how, 0).unwrap();
+    let mut keeper = durable::Keeper::open(&how, 0, Start::Cold, &mut shard).unwrap();
     let file = stream(dir.path(), 5_000, 3);
     let (mut input, mut watermark) =
         (CsvFile::open(&file).unwrap(), BoundedDisorder::new(Tumbling::HOURLY, DISORDER));
@@ -153,7 +211,7 @@ fn what_is_in_the_store_is_what_is_in_memory() {
     for part in events.chunks(97) {
         for event in part {
             if let Some(now) = watermark.observe(event.at) {
-                shard.advance(now);
+                shard.advance(now).unwrap();
             }
             shard.take(std::slice::from_ref(event));
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::seal::Kind;
 use super::{Context, Stay, Window, WindowState};
+use crate::engine::alert::Point;
 use crate::engine::effect::{Effect, View};
 use crate::engine::request::{Answer, Outcome, PredictionRequest};
 use crate::event::risk::{Doubt, FilmAge, LastObserved, RiskEvent, Scores, Status};
@@ -33,6 +34,7 @@ impl Stay {
             WindowState::Open => {
                 self.set_state(index, WindowState::Held(answer.outcome));
                 self.emit_ready(context, effects);
+                self.settle_alerts(context, effects);
             }
             WindowState::Overdue => self.answer_late(index, answer.outcome, context, effects),
             WindowState::Held(_) | WindowState::Answered => {
@@ -50,6 +52,14 @@ impl Stay {
         let outcome = Outcome::Unscored(DEADLINE_PASSED.to_owned());
         self.set_state(index, WindowState::Held(outcome));
         self.emit_ready(context, effects);
+        self.settle_alerts(context, effects);
+    }
+
+    /// What waited for the last open question is done now.
+    fn settle_alerts(&mut self, context: Context<'_>, effects: &mut Vec<Effect>) {
+        if self.unanswered().next().is_none() {
+            self.alerting.advance(context.watermark.time(), self.voice(context), effects);
+        }
     }
 
     fn index_of(&self, ticket: Ticket) -> Option<usize> {
@@ -64,9 +74,10 @@ impl Stay {
                 WindowState::Held(outcome) => {
                     let outcome = outcome.clone();
                     let overdue = outcome == Outcome::Unscored(DEADLINE_PASSED.to_owned());
-                    self.emit(&self.windows[index], outcome, context, effects);
+                    let point = self.emit(&self.windows[index], outcome, context, effects);
                     let state = if overdue { WindowState::Overdue } else { WindowState::Answered };
                     self.set_state(index, state);
+                    self.alerting.risk(point, self.voice(context), effects);
                 }
                 WindowState::Answered | WindowState::Overdue => {}
             }
@@ -89,8 +100,9 @@ impl Stay {
             return;
         }
         window.revision += 1;
-        self.emit(&window, outcome, context, effects);
+        let point = self.emit(&window, outcome, context, effects);
         self.push_window(window);
+        self.alerting.risk(point, self.voice(context), effects);
     }
 
     /// Adds a revision that asks the model nothing; its event leaves when its turn comes.
@@ -124,13 +136,14 @@ impl Stay {
         self.push_unasked(retraction, Kind::Retraction, context, effects);
     }
 
+    /// The event leaves; what the alert policy takes from it is returned.
     fn emit(
         &self,
         window: &Window,
         outcome: Outcome,
         context: Context<'_>,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> Point {
         let mut event = self.event(window, context);
         let (status, scores) = match outcome {
             Outcome::Scored(scores) => (Status::Scored, Some(scores)),
@@ -145,11 +158,13 @@ impl Stay {
         }
         let given = self.given(window, context);
         event.last_observed = last_observed(given.as_ref(), &context.identity.variables);
+        let point = Point::of(&event, window.admitted.at, &context.config.alerts);
         let view = View { event: event.clone(), given };
         effects.push(Effect::Risk(Box::new(event)));
         if self.is_newest_said(window) {
             effects.push(Effect::View(Box::new(view)));
         }
+        point
     }
 
     /// What a window was cut from, if all of it still counts.

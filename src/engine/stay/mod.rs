@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::alert::{Alerting, Voice};
 use super::effect::Effect;
 use super::identity::Identity;
 use super::schedule::next_window;
@@ -60,6 +61,7 @@ pub struct Stay {
     /// No window at or before this time will be sealed any more, except as a revision.
     sealed_to: EventTime,
     last_fact_at: EventTime,
+    alerting: Alerting,
     /// Every sealed window in the order of sealing. Stored apart, one value each.
     #[serde(skip)]
     windows: Vec<Window>,
@@ -119,6 +121,8 @@ enum Due {
     GiveUpOrphan,
     End(StayEnd),
     Seal(Triggers),
+    /// An alert without a response is passed on.
+    Escalate,
     Expire,
 }
 
@@ -136,6 +140,7 @@ impl Stay {
             films_due: BTreeSet::new(),
             sealed_to: EventTime::MIN,
             last_fact_at: EventTime::MIN,
+            alerting: Alerting::default(),
             windows: Vec::new(),
             windows_changed: BTreeSet::new(),
             history: History::default(),
@@ -174,6 +179,7 @@ impl Stay {
                 Due::GiveUpOrphan => self.give_up_orphan(effects),
                 Due::End(how) => self.end(at, at, how, context, effects),
                 Due::Seal(triggers) => self.seal_due(at, triggers, context, effects),
+                Due::Escalate => self.alerting.advance(at, self.voice(context), effects),
                 Due::Expire => {
                     effects.push(Effect::Expired(self.id));
                     return;
@@ -185,6 +191,10 @@ impl Stay {
     /// Windows that were sealed and have no answer, oldest first: what to ask for after a restart.
     pub fn unanswered(&self) -> impl Iterator<Item = &Window> {
         self.windows.iter().filter(|window| window.state == WindowState::Open)
+    }
+
+    fn voice<'a>(&self, context: Context<'a>) -> Voice<'a> {
+        Voice::new(self.id, context.identity, context.config)
     }
 
     /// Adds a sealed window at the end of the order of sealing.
@@ -246,10 +256,21 @@ impl Stay {
             Phase::Ended { .. } if self.unanswered().next().is_some() => None,
             Phase::Ended { known_at, .. } => Some((known_at + config.keep, Due::Expire)),
         };
-        match (apply, course) {
+        let first = match (apply, course) {
             (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
             (a, b) => a.or(b),
+        };
+        match (first, self.escalates_at(config)) {
+            (Some(first), Some(at)) if first.0 <= at => Some(first),
+            (_, Some(at)) => Some((at, Due::Escalate)),
+            (first, None) => first,
         }
+    }
+
+    /// An open question is answered first: its answer may end the alert.
+    fn escalates_at(&self, config: &EngineConfig) -> Option<EventTime> {
+        let at = self.alerting.next_escalation(&config.alerts)?;
+        self.unanswered().next().is_none().then_some(at)
     }
 
     fn due_while_open(

@@ -4,7 +4,7 @@
 //!
 //! | stage | terms | where |
 //! |---|---|---|
-//! | autoencoder | pixels + perceptual, KL, patch adversarial, findings, adaptive weights | [`vae`] |
+//! | autoencoder | (6) to (10): pixels, KL, adversarial, findings; their sum (11) | [`vae`] |
 //! | diffusion | denoising (1), contrastive (2), auxiliary (3), their sum (4) | [`ldm`] |
 //! | fusion | weighted binary cross-entropy (5) | [`entropy`] |
 //!

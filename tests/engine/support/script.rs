@@ -24,6 +24,7 @@ use std::fmt::Write as _;
 
 use nowcxr::config::EngineConfig;
 use nowcxr::engine::{Answer, Effect, Fate, Input, Task, View};
+use nowcxr::event::alert::AlertEvent;
 use nowcxr::event::risk::{RiskEvent, Status, Triggers};
 use nowcxr::event::{Disposition, Mark};
 use nowcxr::ids::{StayId, Ticket, Topic};
@@ -179,10 +180,25 @@ fn show(effect: &Effect) -> String {
         }
         Effect::Risk(event) => show_risk(event),
         Effect::View(view) => show_view(view),
+        Effect::Alert(event) => show_alert(event),
         Effect::Unasked(ticket) => format!("unasked {}", show_ticket(ticket)),
         Effect::Ended { stay, at, how } => format!("ended {stay} {} {how:?}", show_time(*at)),
         Effect::Expired(stay) => format!("expired {stay}"),
     }
+}
+
+/// As `alert 1 05:00 in_hospital_death r0 open: Risk of …`.
+pub fn show_alert(event: &AlertEvent) -> String {
+    let (stay, subject) = (event.stay, event.claim.subject().name());
+    let raised = show_time(event.raised_at);
+    let (revision, state) = (event.revision, event.state.name());
+    let known = if event.known_at == event.raised_at {
+        String::new()
+    } else {
+        format!(" known {}", show_time(event.known_at))
+    };
+    let summary = event.summary();
+    format!("alert {stay} {raised} {subject} r{revision} {state}{known}: {summary}")
 }
 
 fn show_ticket(ticket: &Ticket) -> String {

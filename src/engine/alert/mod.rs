@@ -1,0 +1,317 @@
+//! When a risk becomes an alert (`reference/clinical.md` 2.4), for one stay. Pure, like all of the
+//! engine.
+//!
+//! What is true ([`course`], [`standing`]) is kept apart from what was told (here). The course of
+//! predictions and acts decides which alerts there are; whatever differs from what was told leaves
+//! as a record: a new alert, a new state of one, or `entered in error` for one that rests on a
+//! prediction that was corrected or taken back and would not have been raised without it. So any
+//! interleaving of revisions ends in the alerts of a course in which the wrong predictions never
+//! were, and the correction records beside them.
+//!
+//! Records leave in the order of what was known when: risk events in the order of sealing, and an
+//! act or a step of escalation when every window before it is answered. So no record depends on
+//! how fast the model answers. At one time the order is prediction, escalation, act.
+//!
+//! Escalation belongs to the telling: it counts from the record that first told of the alert, also
+//! where a correction raises one for a window long past, for nobody could answer it before.
+
+mod course;
+mod point;
+mod standing;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::effect::Effect;
+use super::identity::Identity;
+use crate::config::{AlertPolicy, EngineConfig};
+use crate::event::alert::{Act, AlertEvent, Response, State, Subject};
+use crate::event::risk::Mode;
+use crate::event::{Reason, Rejection};
+use crate::ids::{AlertId, EventId, NAMESPACE, StayId, Ticket};
+use crate::time::{EventTime, Span};
+
+use course::{ACTS_MAX, Course};
+pub use point::{Point, Risk, Said};
+use standing::{Acted, Alert};
+
+/// The alerts of one stay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alerting {
+    course: Course,
+    /// What people did, while a window before it is unanswered. In order of time.
+    waiting: Vec<Acted>,
+    /// Ids of the acts that were taken, in order; as many as acts can be kept.
+    taken: Vec<Uuid>,
+    /// Alerts that were told of and that a correction can still reach.
+    told: Vec<Told>,
+    /// How far everything has been told.
+    clock: EventTime,
+}
+
+/// An alert as it was last told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Told {
+    alert: Alert,
+    revision: u32,
+    /// When it was first told.
+    since: EventTime,
+    delivery: Mode,
+    /// Steps of escalation that have passed.
+    escalation: u32,
+    in_error: bool,
+}
+
+/// Who speaks, of which stay, by which rules.
+#[derive(Clone, Copy)]
+pub struct Voice<'a> {
+    pub stay: StayId,
+    pub identity: &'a Identity,
+    pub policy: &'a AlertPolicy,
+    /// How far back corrections reach.
+    pub keep: Span,
+}
+
+impl<'a> Voice<'a> {
+    pub fn new(stay: StayId, identity: &'a Identity, config: &'a EngineConfig) -> Self {
+        Voice { stay, identity, policy: &config.alerts, keep: config.keep }
+    }
+}
+
+impl Default for Alerting {
+    fn default() -> Self {
+        Alerting {
+            course: Course::default(),
+            waiting: Vec::new(),
+            taken: Vec::new(),
+            told: Vec::new(),
+            clock: EventTime::MIN,
+        }
+    }
+}
+
+impl Alerting {
+    /// Steps one risk event of the stay, in the order of sealing.
+    pub fn risk(&mut self, point: Point, voice: Voice<'_>, effects: &mut Vec<Effect>) {
+        self.pump(|at| at < point.known_at, voice, effects);
+        self.clock = self.clock.max(point.known_at);
+        self.course.take_point(point);
+        self.tell(voice, effects);
+        self.forget(voice);
+    }
+
+    /// Takes what a person did at `at`. It takes effect with the next [`Alerting::advance`], or
+    /// before the next risk event that is known later.
+    ///
+    /// # Errors
+    /// A rejection if the alert is unknown, or the stay holds too many acts.
+    pub fn act(&mut self, act: Act, at: EventTime, voice: Voice<'_>) -> Result<Taken, Rejection> {
+        if self.taken.contains(&act.id) {
+            return Ok(Taken::Before);
+        }
+        let subject = match act.deed.alert() {
+            Some(alert) => Some(self.subject_of(alert, voice).ok_or_else(|| {
+                let detail = "names an alert that this stay does not have (any more)";
+                Rejection::new(Reason::UnknownFact, detail)
+            })?),
+            None => None,
+        };
+        if self.course.n_acts() + self.waiting.len() >= ACTS_MAX {
+            let detail = format!("{ACTS_MAX} acts of this stay are held already");
+            return Err(Rejection::new(Reason::TooManyWaiting, detail));
+        }
+        let surplus = (self.taken.len() + 1).saturating_sub(ACTS_MAX);
+        self.taken.drain(..surplus);
+        self.taken.push(act.id);
+        let index = self.waiting.partition_point(|held| held.at <= at);
+        self.waiting.insert(index, Acted { at, subject, deed: act.deed, by: act.by });
+        Ok(Taken::Now)
+    }
+
+    /// Does everything that is due by `now`. To be called when every window up to then has been
+    /// answered.
+    pub fn advance(&mut self, now: EventTime, voice: Voice<'_>, effects: &mut Vec<Effect>) {
+        self.pump(|at| at <= now, voice, effects);
+    }
+
+    /// When the next alert is to be passed on.
+    pub fn next_escalation(&self, policy: &AlertPolicy) -> Option<EventTime> {
+        self.told.iter().filter_map(|told| told.escalates_at(policy)).min()
+    }
+
+    /// Alerts that stand now.
+    pub fn standing(&self) -> usize {
+        self.told.iter().filter(|told| told.is_standing()).count()
+    }
+
+    fn subject_of(&self, id: AlertId, voice: Voice<'_>) -> Option<Subject> {
+        let named = |told: &&Told| alert_id(&told.alert, voice) == id;
+        self.told.iter().find(named).map(|told| told.alert.subject())
+    }
+
+    /// Escalations and acts in the order of time, as far as they are `due`.
+    fn pump(
+        &mut self,
+        due: impl Fn(EventTime) -> bool,
+        voice: Voice<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        loop {
+            let escalation = self.next_escalation(voice.policy).filter(|&at| due(at));
+            let act = self.waiting.first().map(|acted| acted.at).filter(|&at| due(at));
+            match (escalation, act) {
+                (Some(at), act) if act.is_none_or(|act| at <= act) => {
+                    self.clock = self.clock.max(at);
+                    self.escalate(at, voice, effects);
+                }
+                (_, Some(at)) => {
+                    self.clock = self.clock.max(at);
+                    let acted = self.waiting.remove(0);
+                    self.course.take_act(acted);
+                    self.tell(voice, effects);
+                }
+                (_, None) => return,
+            }
+        }
+    }
+
+    fn escalate(&mut self, at: EventTime, voice: Voice<'_>, effects: &mut Vec<Effect>) {
+        let clock = self.clock;
+        let due = |told: &&mut Told| told.escalates_at(voice.policy) == Some(at);
+        for told in self.told.iter_mut().filter(due) {
+            told.escalation += 1;
+            told.revision += 1;
+            effects.push(told.record(clock, voice));
+        }
+    }
+
+    /// Tells whatever differs from what was told before; corrections first.
+    fn tell(&mut self, voice: Voice<'_>, effects: &mut Vec<Effect>) {
+        let clock = self.clock;
+        let alerts = self.course.alerts(voice.policy);
+        let holds = |told: &Told| alerts.iter().any(|alert| alert.key() == told.alert.key());
+        for told in self.told.iter_mut().filter(|told| !told.in_error) {
+            if !holds(told) {
+                told.in_error = true;
+                told.revision += 1;
+                effects.push(told.record(clock, voice));
+            }
+        }
+        for alert in alerts {
+            match self.told.iter_mut().find(|told| told.alert.key() == alert.key()) {
+                Some(told) if told.alert == alert && !told.in_error => {}
+                Some(told) => {
+                    told.delivery = delivery(&alert, voice.identity.mode);
+                    told.alert = alert;
+                    told.in_error = false;
+                    told.revision += 1;
+                    effects.push(told.record(clock, voice));
+                }
+                None => {
+                    let delivery = delivery(&alert, voice.identity.mode);
+                    let told = Told {
+                        alert,
+                        revision: 0,
+                        since: clock,
+                        delivery,
+                        escalation: 0,
+                        in_error: false,
+                    };
+                    effects.push(told.record(clock, voice));
+                    self.told.push(told);
+                }
+            }
+        }
+    }
+
+    /// Corrections reach back so far and no further: see [`Voice::keep`].
+    fn forget(&mut self, voice: Voice<'_>) {
+        let Some(newest) = self.course.newest() else { return };
+        let before = newest - voice.keep;
+        let ended = self.course.forget(before, voice.policy);
+        let is_over = |told: &Told| {
+            told.in_error && told.alert.raised_at < before
+                || ended.iter().any(|alert| alert.key() == told.alert.key())
+        };
+        self.told.retain(|told| !is_over(told));
+    }
+}
+
+/// Whether an act was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    Now,
+    /// It is one that was taken before.
+    Before,
+}
+
+impl Told {
+    fn is_standing(&self) -> bool {
+        !self.in_error && self.alert.resolved.is_none()
+    }
+
+    fn escalates_at(&self, policy: &AlertPolicy) -> Option<EventTime> {
+        let unanswered = self.is_standing() && self.alert.response == Response::Open;
+        let disturbs = self.delivery == Mode::Interruptive;
+        let of_risk = self.alert.subject() == Subject::InHospitalDeath;
+        let step = *policy.escalate.get(self.escalation as usize)?;
+        let at = self.since + step;
+        let until = self.alert.snoozed_until.unwrap_or(at);
+        (unanswered && disturbs && of_risk).then_some(at.max(until))
+    }
+
+    fn record(&self, clock: EventTime, voice: Voice<'_>) -> Effect {
+        let alert = &self.alert;
+        let identity = voice.identity;
+        let id = alert_id(alert, voice);
+        let basis = |&(t, revision): &(EventTime, u32)| {
+            identity.event_id(Ticket { stay: voice.stay, t, revision }, "risk")
+        };
+        let response = || alert.response.clone();
+        let state = match alert.resolved {
+            _ if self.in_error => State::EnteredInError,
+            None => State::Standing(response()),
+            Some((at, why)) => State::Resolved { at, why, response: response() },
+        };
+        Effect::Alert(Box::new(AlertEvent {
+            id: record_id(id, self.revision),
+            alert: id,
+            stay: voice.stay,
+            revision: self.revision,
+            supersedes: self.revision.checked_sub(1).map(|before| record_id(id, before)),
+            claim: alert.claim.clone(),
+            state,
+            priority: alert.priority,
+            raised_at: alert.raised_at,
+            known_at: clock,
+            basis: alert.basis.iter().map(basis).collect(),
+            validity: alert.validity.clone(),
+            delivery: self.delivery,
+            within_budget: alert.within_budget,
+            escalation: self.escalation,
+            snoozed_until: alert.snoozed_until,
+            model: identity.model.clone(),
+            config_digest: identity.config_digest,
+            mode: identity.mode,
+        }))
+    }
+}
+
+/// Over its budget an alert is shown and disturbs nobody.
+fn delivery(alert: &Alert, mode: Mode) -> Mode {
+    match mode {
+        Mode::Interruptive if !alert.within_budget => Mode::Passive,
+        mode => mode,
+    }
+}
+
+/// UUIDv5 of (stay, window, subject, model digest, config digest): the same whatever the revision
+/// of the window.
+fn alert_id(alert: &Alert, voice: Voice<'_>) -> AlertId {
+    let ticket = Ticket { stay: voice.stay, t: alert.raised_at, revision: 0 };
+    AlertId(voice.identity.event_id(ticket, &format!("alert/{}", alert.subject().name())).0)
+}
+
+fn record_id(alert: AlertId, revision: u32) -> EventId {
+    EventId(Uuid::new_v5(&NAMESPACE, format!("{alert}/{revision}").as_bytes()))
+}
