@@ -32,16 +32,15 @@ pub(super) fn card(options: &TrainOptions, summary: &TrainSummary) -> String {
         row("windows", summary.windows),
     );
     text += &format!(
-        "## Figures on stays not trained on ({})\n\n\
-         Autoencoder: mean absolute error {:.4} (of a range of 2), findings from the latent AUROC \
-         {:.3}.\n\n",
+        "## Figures on stays not trained on ({})\n\nAutoencoder: mean absolute error {:.4} (of a \
+         range of 2), findings from the latent AUROC {:.3}.\n\n",
         options.data.whose, summary.vae.absolute_error, summary.vae.findings_auroc,
     );
     if let Some(ldm) = &summary.ldm {
         text += &format!(
-            "Generation, {} pairs of films more than 12 h apart: mean squared distance to the later \
-         film's latent {:.3} generated, {:.3} carried forward; the later film's findings read off \
-         the generated latent AUROC {:.3}, off the earlier film's {:.3}.\n\n",
+            "Generation, {} pairs of films more than 12 h apart: mean squared distance to the \
+             later film's latent {:.3} generated, {:.3} carried forward; the later film's findings \
+             read off the generated latent AUROC {:.3}, off the earlier film's {:.3}.\n\n",
             ldm.pairs,
             ldm.generated_mse,
             ldm.carried_mse,
