@@ -50,16 +50,17 @@ fn evaluated(samples: &[Sample]) -> Evaluation {
 
 /// The weighted share of (death, survival) pairs that are in order: by the definition.
 fn auroc_by_pairs(samples: &[Sample]) -> f64 {
-    let weight = |of: &Sample| 1.0 / samples.iter().filter(|s| s.stay == of.stay).count() as f64;
+    let windows = |stay| samples.iter().filter(|s| s.stay == stay).count() as f64;
+    let weighted: Vec<(f64, &Sample)> =
+        samples.iter().map(|sample| (1.0 / windows(sample.stay), sample)).collect();
     let (mut won, mut pairs) = (0.0, 0.0);
-    for dead in samples.iter().filter(|s| s.died) {
-        for alive in samples.iter().filter(|s| !s.died) {
-            let w = weight(dead) * weight(alive);
-            pairs += w;
+    for (wd, dead) in weighted.iter().filter(|(_, s)| s.died) {
+        for (wa, alive) in weighted.iter().filter(|(_, s)| !s.died) {
+            pairs += wd * wa;
             if dead.mortality > alive.mortality {
-                won += w;
+                won += wd * wa;
             } else if dead.mortality == alive.mortality {
-                won += w / 2.0;
+                won += wd * wa / 2.0;
             }
         }
     }
@@ -126,24 +127,46 @@ fn nothing_to_evaluate_is_said() {
     assert!(page(&evaluation, "x").contains("n/a"));
 }
 
+/// Ends of the numbers that follow each other at the end of a column's page.
+fn numbers(bytes: &[u8], n: usize) -> Vec<f64> {
+    let tail = &bytes[bytes.len() - 8 * n..];
+    tail.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
 #[test]
-fn the_table_is_read_back() {
-    use parquet::file::reader::{FileReader as _, SerializedFileReader};
-    use parquet::record::RowAccessor as _;
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("predictions.parquet");
+fn the_table_holds_the_samples() {
     let mut samples = run();
     samples[1].carry_forward = None;
-    write_parquet(&path, &samples).unwrap();
-    let reader = SerializedFileReader::new(std::fs::File::open(&path).unwrap()).unwrap();
-    let rows: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
-    assert_eq!(rows.len(), samples.len());
-    for (row, sample) in rows.iter().zip(&samples) {
-        assert_eq!(row.get_long(0).unwrap(), sample.stay.0 as i64);
-        assert_eq!(row.get_bool(2).unwrap(), sample.died);
-        assert_eq!(row.get_double(3).unwrap(), sample.mortality);
-        assert_eq!(row.get_double(4).ok(), sample.carry_forward);
+    let bytes = table::bytes_of(&samples);
+    assert_eq!((&bytes[..4], &bytes[bytes.len() - 4..]), (&b"PAR1"[..], &b"PAR1"[..]));
+    let length = u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap()) as usize;
+    let (body, footer) = bytes[..bytes.len() - 8].split_at(bytes.len() - 8 - length);
+    let text = String::from_utf8_lossy(footer);
+    for column in ["subject_id", "prediction_time", "predicted_boolean_probability"] {
+        assert!(text.contains(column));
     }
+    // The last column is the hours; it ends where the footer begins.
+    let hours: Vec<f64> = samples.iter().map(|sample| sample.hours).collect();
+    assert_eq!(numbers(body, samples.len()), hours);
+}
+
+/// The table of three rows whose bytes pyarrow has read: values, empty cells, types and times.
+/// `tests/peers/read_predictions.py` reads such a file again; the test writes one where
+/// `NOWCXR_WRITE_PREDICTIONS` says.
+#[test]
+fn the_bytes_are_those_that_pyarrow_has_read() {
+    let mut samples = vec![
+        sample(7, 6.0, 0.25, false),
+        sample(7, 7.5, 0.5, false),
+        sample(93_000_001, 48.0, 1.0, true),
+    ];
+    (samples[0].carry_forward, samples[2].film_age) = (None, None);
+    let bytes = table::bytes_of(&samples);
+    if let Some(path) = std::env::var_os("NOWCXR_WRITE_PREDICTIONS") {
+        std::fs::write(path, &bytes).unwrap();
+    }
+    let digest = crate::ids::Digest::of(&bytes).to_string();
+    assert_eq!(digest, "7dcc3d7614d9a90eaf321bffadb89ac7f6bd69e9251ceb028e5671f41a754269");
 }
 
 proptest! {
