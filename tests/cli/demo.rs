@@ -4,23 +4,30 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use nowcxr::event::risk::RiskEvent;
-use nowcxr::wire::{RiskRecord, risk_to_json};
+use nowcxr::event::alert::Subject;
+use nowcxr::event::risk::{Mode, RiskEvent};
+use nowcxr::wire::{AlertRecord, RiskRecord, risk_to_json};
 use serde_json::Value;
 
 use super::support::{model, run};
 
 const QUICK: &str = "engine.every=2h";
+/// So low that even a ward of two has alerts.
+const ALERTING: &str = "alerts.tau_on=0.01";
 
 #[test]
 fn the_demo_says_the_same_twice_and_its_files_read_back() {
     let Some(model) = model() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let args = ["demo", "--patients", "2", "--out", "out", "--set", &model, "--set", QUICK];
+    let two = ["demo", "--patients", "2", "--out", "out"];
+    let set = ["--set", &model, "--set", QUICK, "--set", ALERTING];
+    let args = [&two[..], &set[..]].concat();
     let page = run(dir.path(), &args).expect(0).out;
     let first = std::fs::read(dir.path().join("out/risk.jsonl")).unwrap();
+    let alerts = std::fs::read(dir.path().join("out/alerts.jsonl")).unwrap();
     let summary = run(dir.path(), &[&args[..], &["--json"]].concat()).expect(0).json();
     assert_eq!(std::fs::read(dir.path().join("out/risk.jsonl")).unwrap(), first);
+    assert_eq!(std::fs::read(dir.path().join("out/alerts.jsonl")).unwrap(), alerts);
     let digest = summary["digest"].as_str().unwrap();
     assert!(digest.len() == 64 && page.contains(digest), "{digest} in\n{page}");
     has_every_part(&page, &summary, dir.path());
@@ -38,6 +45,7 @@ fn has_every_part(page: &str, summary: &Value, dir: &Path) {
         "late",
         "duplicate",
         "rejected",
+        "alerts       silent mode: ",
         "highest risk",
         "events/s",
         "p50",
@@ -46,6 +54,7 @@ fn has_every_part(page: &str, summary: &Value, dir: &Path) {
         "digest of risk events",
         "out/risk.jsonl",
         "out/risk.avro",
+        "out/alerts.jsonl",
         "out/films",
         "Synthetic",
     ] {
@@ -86,6 +95,7 @@ fn files_read_back(summary: &Value, out: &Path) {
         let letter: Value = serde_json::from_str(letter).unwrap();
         assert!(letter["reason"].is_string() && letter["offset"].is_u64(), "{letter}");
     }
+    alerts_read_back(summary, out);
     let pictures: Vec<_> = super::support::files(&out.join("films"));
     let named = |what: &str| pictures.iter().filter(|p| p.to_string_lossy().contains(what)).count();
     assert!(named("last-film.png") > 0, "no film was drawn: {pictures:?}");
@@ -93,6 +103,31 @@ fn files_read_back(summary: &Value, out: &Path) {
     for path in pictures {
         assert!(std::fs::read(path).unwrap().starts_with(b"\x89PNG\r\n"));
     }
+}
+
+/// Alerts are written in silent mode too, marked so, and rest on events that left.
+fn alerts_read_back(summary: &Value, out: &Path) {
+    let risk = std::fs::read_to_string(out.join("risk.jsonl")).unwrap();
+    let text = std::fs::read_to_string(out.join("alerts.jsonl")).unwrap();
+    let records: Vec<AlertRecord> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let raised = |subject: Subject| {
+        records.iter().filter(|r| r.revision == 0 && r.subject == subject).count() as u64
+    };
+    let counted = |key: &str| summary["alerts"][key].as_u64().unwrap();
+    let risks = raised(Subject::InHospitalDeath);
+    assert!(risks > 0, "no alert was raised");
+    assert_eq!(counted("risk") + counted("technical") + counted("entered_in_error"), {
+        risks + raised(Subject::DataQuality)
+    });
+    for record in &records {
+        assert_eq!((record.mode, record.delivery), (Mode::Silent, Mode::Silent));
+        assert!(!record.basis.is_empty() && record.summary.chars().count() <= 140);
+        for basis in &record.basis {
+            assert!(risk.contains(&basis.0.to_string()), "{basis:?} never left");
+        }
+    }
+    assert!(records.iter().all(|record| record.t <= record.known_at));
 }
 
 #[test]
