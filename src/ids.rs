@@ -10,6 +10,15 @@ use crate::time::EventTime;
 /// Namespace of every UUIDv5 made here, so that the same name gives the same id everywhere.
 pub const NAMESPACE: Uuid = Uuid::from_u128(0x6e6f_7763_7872_5f61_8000_6e61_6d65_7370);
 
+/// Name and version of this program, and the commit that it was built from where the builder said
+/// it by setting `NOWCXR_COMMIT`.
+pub fn program() -> String {
+    match option_env!("NOWCXR_COMMIT") {
+        Some(commit) => format!("nowcxr {} ({commit})", env!("CARGO_PKG_VERSION")),
+        None => format!("nowcxr {}", env!("CARGO_PKG_VERSION")),
+    }
+}
+
 /// One ICU stay, opaque: the only patient-related id that may reach logs, metrics and URLs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StayId(pub u64);

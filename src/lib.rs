@@ -33,6 +33,7 @@
 //! - [`drive`]: the one loop: fetch → step → commit → ask.
 //! - [`predict`]: the worker thread: queue → networks → answer.
 //! - [`replay`]: MIMIC readers, availability, order, marks, reconciliation.
+//! - [`metrics`]: figures of merit with intervals; train, synth and evaluate share them.
 //! - [`synth`]: the synthetic ward, written out as MIMIC files.
 //! - [`train`]: samples from the ward; the loops of the three stages.
 //! - [`http`]: metrics and health.
@@ -65,6 +66,7 @@ pub mod event;
 pub mod film;
 pub mod http;
 pub mod ids;
+pub mod metrics;
 pub mod model;
 pub mod ports;
 pub mod predict;

@@ -115,11 +115,9 @@ impl Report {
 fn with_config(config: &Config, kafka: bool, checks: &mut Vec<Row>) {
     let feeds = config.engine.feeds.len();
     checks.push(Row::ok("config", format!("valid; {feeds} feeds")));
-    checks.push(probes::model(&config.predict.model, config.profile));
-    for (name, dir) in [("store.dir", &config.store.dir), ("local.dir", &config.local.dir)] {
-        checks.push(probes::writable(name, dir));
-        checks.push(probes::disk(name, dir));
-    }
+    checks.push(probes::model(&config.predict, config.profile));
+    checks.push(probes::writable("store.dir", &config.store.dir));
+    checks.push(probes::disk("store.dir", &config.store.dir));
     if let Some(address) = config.http {
         checks.push(probes::port(address));
     }
@@ -154,7 +152,6 @@ mod tests {
         let path = |name: &str| dir.join(name).display().to_string();
         let mut set = vec![
             format!("store.dir={}", path("store")),
-            format!("local.dir={}", path("log")),
             format!("predict.model={}", path("model")),
             "http.listen=off".to_owned(),
         ];
@@ -187,9 +184,9 @@ mod tests {
     #[test]
     fn each_config_error_is_a_row() {
         let dir = tempfile::tempdir().expect("directory");
-        let report = make(&settings(dir.path(), &["engine.evry=1h", "predict.batch=0"]));
+        let report = make(&settings(dir.path(), &["engine.evry=1h", "predict.threads=-1"]));
         assert!(row(&report, "engine.evry").found.contains("engine.every"));
-        assert_eq!(row(&report, "predict.batch").verdict, Verdict::Fail);
+        assert_eq!(row(&report, "predict.threads").verdict, Verdict::Fail);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! any other input, and writes what leaves to the output topics of the same log.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,14 +16,16 @@ use super::held::Held;
 use super::keepsake::{Keepsakes, Listening};
 use super::now;
 use super::progress::Progress;
+use super::serving::Http;
 use crate::config::Config;
 use crate::drive::{Counts, Drive, DriveError, DriveOptions, Ports};
 use crate::engine::{Identity, Task};
 use crate::event::dictionary::Dictionary;
+use crate::http::Health;
 use crate::ids::Topic;
 use crate::model::Artifact;
 use crate::ports::PortError;
-use crate::predict::{Pipeline, Worker, WorkerConfig};
+use crate::predict::{Pipeline, Worker, WorkerConfig, set_threads};
 use crate::replay::{Encoder, Player, Reconciliation, ReplayConfig, ReplaySource, Speed};
 use crate::store::sled::{Recovery, SledStore, StoreOptions};
 use crate::telemetry::StoreRecovered;
@@ -89,10 +92,15 @@ pub fn run(
     let started = Instant::now();
     let Setup { home, config, replay, .. } = setup;
     Held::new(replay, source.data_digest(), config, pipeline.model().digest()).claim(home.dir())?;
-    let log = LocalLog::open(setup.home.log(), LogOptions::default())
-        .context("the local log cannot be opened")?;
+    let options = LogOptions { segment_bytes: config.local.segment_bytes };
+    let log = LocalLog::open(home.log(), options).context("the local log cannot be opened")?;
+    let health = Arc::new(Health::new());
+    let http = Http::start_if_free(config.http, &health);
+    health.model_loaded();
+    health.task_assigned();
     let keepsakes = Keepsakes::default();
     let (mut drive, recovery) = open(setup, &log, pipeline, keepsakes.clone())?;
+    health.task_reading();
     let resumed = drive.commit_number() > 0;
     let codec = codec(setup)?;
     let fed_to_end = AtomicBool::new(false);
@@ -110,7 +118,11 @@ pub fn run(
         driven.map_err(advised)?;
         told
     })?;
+    health.stopping();
     drive.finish()?;
+    if let Some(http) = http {
+        http.stop()?;
+    }
     Ok(Ran {
         counts: drive.counts().clone(),
         reconciliation,
@@ -155,8 +167,9 @@ fn tell(
 
 /// The configured model.
 pub fn pipeline(config: &Config) -> Result<Pipeline> {
+    set_threads(config.predict.threads);
     let dir = &config.predict.model;
-    Pipeline::open(dir, FEATURE_CACHE_BYTES).with_context(|| {
+    Pipeline::open(dir, config.predict.device, FEATURE_CACHE_BYTES).with_context(|| {
         let advice = "name a model directory with --set predict.model=DIR";
         format!("the model in {} cannot be used; {advice}", dir.display())
     })
@@ -221,7 +234,7 @@ pub fn identity(config: &Config, dictionary: &Dictionary, model: &Artifact) -> I
         config_digest,
         mode: config.alerts.mode,
         doubts: model.about.doubts.clone(),
-        n_variables: dictionary.variables().len(),
+        variables: dictionary.variables().iter().map(|v| v.code.clone()).collect(),
         epoch,
     }
 }

@@ -13,6 +13,7 @@ mod pictures;
 mod progress;
 mod replay;
 mod run;
+mod serving;
 mod settings;
 mod summary;
 mod synth;
@@ -21,8 +22,8 @@ mod usage;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -30,6 +31,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::LogFormat;
+use crate::ids::program;
 use crate::telemetry::{self, Format};
 use crate::time::WallTime;
 use settings::ConfigArgs;
@@ -42,7 +44,7 @@ const STOPPED: u8 = 130;
 ///
 /// Research use only. Nothing it says has been clinically validated; the default mode is silent.
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version = VERSION.as_str(), max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     settings: ConfigArgs,
@@ -72,6 +74,9 @@ enum Command {
     /// Prints a completion script for a shell.
     Completions { shell: Shell },
 }
+
+/// What `--version` says behind the name.
+static VERSION: LazyLock<String> = LazyLock::new(|| program().replacen("nowcxr ", "", 1));
 
 /// Parses the command line, runs the command and says what went wrong.
 pub fn main() -> ExitCode {

@@ -5,7 +5,6 @@
 //! once, with event ids that make a repeat harmless. A task whose state is lost, or was another
 //! node's, is rebuilt from the inputs and its journal.
 
-mod serve;
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,16 +17,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 
-use super::embedded::{self, FEATURE_CACHE_BYTES};
+use super::embedded;
+use super::serving::Http;
 use super::settings::ConfigArgs;
 use super::stop_on_signal;
 use crate::config::Config;
 use crate::event::dictionary::Dictionary;
 use crate::http::Health;
 use crate::ports::PortError;
-use crate::predict::{Pipeline, Worker, WorkerConfig};
+use crate::predict::{Worker, WorkerConfig};
 use crate::transport::kafka::{KafkaGroup, KafkaSettings, ensure_topics};
-use serve::Http;
 use task::{Node, Totals, run_task};
 
 /// How often the group, the tasks and the end are looked at.
@@ -98,10 +97,7 @@ fn serve(
     let dictionary = Dictionary::builtin(config.profile)?;
     let settings = KafkaSettings::from(&config.kafka);
     let Some(partitions) = await_topics(&settings, &stop)? else { return Ok(Totals::default()) };
-    let pipeline =
-        Pipeline::open(&config.predict.model, FEATURE_CACHE_BYTES).with_context(|| {
-            format!("the model in {} cannot be used", config.predict.model.display())
-        })?;
+    let pipeline = embedded::pipeline(&config)?;
     let identity = embedded::identity(&config, &dictionary, pipeline.model());
     health.model_loaded();
     // The loop has the deadline, so that a late answer can still become a revision.

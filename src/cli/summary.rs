@@ -69,6 +69,10 @@ pub struct HighRisk {
     pub stay: u64,
     pub as_of: String,
     pub mortality: f32,
+    /// 95 % interval of the calibrated probability: lower and upper end.
+    pub interval: Option<[f32; 2]>,
+    /// The variable that the risk moves with most: an association in the model, not a cause.
+    pub moves_with: Option<String>,
     pub carry_forward: Option<f32>,
     pub ehr_only: Option<f32>,
     pub film_age: Option<&'static str>,
@@ -144,6 +148,8 @@ fn highest(events: &[RiskEvent]) -> Vec<HighRisk> {
             stay: event.stay.0,
             as_of: event.t.to_string(),
             mortality: scores.mortality.get(),
+            interval: scores.mortality_interval.map(|i| [i.low().get(), i.high().get()]),
+            moves_with: scores.attribution.first().map(|first| first.variable.clone()),
             carry_forward: scores.carry_forward.map(|p| p.get()),
             ehr_only: scores.ehr_only.map(|p| p.get()),
             film_age: age.map(|age| FilmAge::of(age).name()),
@@ -258,23 +264,27 @@ impl Summary {
         writeln!(f, "\n  highest risk of in-hospital death, each stay at its last scored window")?;
         writeln!(
             f,
-            "  {:>10}  {:20}  {:>6}  {:>8}  {:>8}  {:>12}  {:>6}  ended",
-            "stay", "as of", "risk", "old film", "EHR only", "film age", "facts"
+            "  {:>10}  {:16}  {:>5} {:>9}  {:>8}  {:>8}  {:>8}  {:>5}  {:10}  moves most with",
+            "stay", "as of", "risk", "95 %", "old film", "EHR only", "film age", "facts", "ended"
         )?;
         let percent = |p: Option<f32>| p.map_or("-".to_owned(), |p| format!("{:.0} %", p * 1e2));
         for row in &self.highest_risk {
             let age = row.film_age_hours.map_or("no film".to_owned(), |h| format!("{h:.1} h"));
             writeln!(
                 f,
-                "  {:>10}  {:20}  {:>6}  {:>8}  {:>8}  {:>12}  {:>6}  {}",
+                "  {:>10}  {:16}  {:>5} {:>9}  {:>8}  {:>8}  {:>8}  {:>5}  {:10}  {}",
                 row.stay,
-                row.as_of.get(..19).unwrap_or(&row.as_of),
+                row.as_of.get(..16).unwrap_or(&row.as_of),
                 percent(Some(row.mortality)),
+                row.interval.map_or("-".to_owned(), |[low, high]| {
+                    format!("{:.0}-{:.0} %", low * 1e2, high * 1e2)
+                }),
                 percent(row.carry_forward),
                 percent(row.ehr_only),
                 age,
                 row.facts,
                 row.ended.as_deref().unwrap_or("-"),
+                row.moves_with.as_deref().unwrap_or("-"),
             )?;
         }
         Ok(())

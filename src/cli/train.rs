@@ -4,17 +4,46 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use clap::Args;
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
 
+use super::progress::Progress as Meter;
 use crate::model::DdlCxrConfig;
-use crate::train::{Budget, Progress, TrainOptions, train_all};
+use crate::train::{Budget, Progress, TrainOptions, dataset, recalibrate, train_all};
 
 /// Time between two lines of progress.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct TrainArgs {
+    #[command(subcommand)]
+    part: Option<TrainCommand>,
+    #[command(flatten)]
+    all: Option<AllArgs>,
+}
+
+#[derive(Subcommand)]
+enum TrainCommand {
+    /// Fits a model's calibration anew on validation windows, with its covariance over stays.
+    Calibrate(CalibrateArgs),
+}
+
+#[derive(Args)]
+struct CalibrateArgs {
+    /// The model directory; its calibration and card are rewritten.
+    #[arg(long)]
+    model: PathBuf,
+    /// Stays of the synthetic ward that the model was trained on; its validation part is used.
+    #[arg(long)]
+    patients: u64,
+    /// The ward's seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Args)]
+struct AllArgs {
     /// The model directory to write.
     #[arg(long)]
     out: PathBuf,
@@ -42,7 +71,28 @@ pub struct TrainArgs {
 }
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
-    let TrainArgs { out, name, patients, seed, vae_s, autoencoder, ldm_s, fusion_s } = args;
+    match (&args.part, &args.all) {
+        (Some(TrainCommand::Calibrate(args)), _) => calibrate(args),
+        (None, Some(args)) => all(args),
+        (None, None) => bail!("name --out DIR, or a part of the training; see nowcxr train --help"),
+    }
+}
+
+fn calibrate(args: &CalibrateArgs) -> Result<ExitCode> {
+    let CalibrateArgs { model, patients, seed } = args;
+    let mut progress = Meter::new("drawing the validation stays", "stays");
+    let samples =
+        dataset::validation_of_ward(*seed, *patients, &mut |done, all| progress.set(done, all))?;
+    progress.finish();
+    let whose = format!("the synthetic ward of {patients} stays (seed {seed})");
+    let command = format!("nowcxr train calibrate --model DIR --patients {patients} --seed {seed}");
+    let found = recalibrate(model, samples, &whose, &command)?;
+    super::print(&serde_json::to_string_pretty(&found)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn all(args: &AllArgs) -> Result<ExitCode> {
+    let AllArgs { out, name, patients, seed, vae_s, autoencoder, ldm_s, fusion_s } = args;
     let first = match autoencoder {
         Some(dir) => format!("--autoencoder {}", dir.display()),
         None => format!("--vae-s {vae_s}"),

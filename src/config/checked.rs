@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -28,9 +28,20 @@ pub struct PredictConfig {
     pub model: PathBuf,
     pub deadline: Duration,
     pub queue: usize,
-    pub batch: usize,
+    pub device: DeviceChoice,
     /// 0 for one a core.
     pub threads: usize,
+}
+
+/// Where the networks run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceChoice {
+    /// The first GPU if this build and this machine have one, else the CPU.
+    #[default]
+    Auto,
+    Cpu,
+    Cuda,
 }
 
 /// `[store]`.
@@ -44,10 +55,7 @@ pub struct StoreConfig {
 /// `[local]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalConfig {
-    pub dir: PathBuf,
     pub segment_bytes: u64,
-    /// `None` keeps everything.
-    pub retention: Option<Duration>,
 }
 
 /// `[kafka]`.
@@ -176,15 +184,11 @@ fn feed(value: &Value) -> Result<Feed, String> {
 
 pub fn predict(reader: &mut Reader) -> PredictConfig {
     let queue = reader.count("predict.queue", 1, 65_536);
-    let batch = reader.count("predict.batch", 1, 1_024);
-    if batch > queue {
-        reader.complain("predict.batch", format!("is above predict.queue, which is {queue}"));
-    }
     PredictConfig {
         model: path(reader, "predict.model"),
         deadline: reader.duration("predict.deadline", Duration::from_millis(100)),
         queue,
-        batch,
+        device: reader.choice("predict.device", DeviceChoice::Auto),
         threads: reader.count("predict.threads", 0, 1_024),
     }
 }
@@ -197,21 +201,8 @@ pub fn store(reader: &mut Reader) -> StoreConfig {
     }
 }
 
-pub fn local(reader: &mut Reader, store: &StoreConfig) -> LocalConfig {
-    let dir = path(reader, "local.dir");
-    if inside(&dir, &store.dir) || inside(&store.dir, &dir) {
-        let what = "and store.dir lie in each other; give each a directory of its own";
-        reader.complain("local.dir", what.to_owned());
-    }
-    LocalConfig {
-        dir,
-        segment_bytes: reader.size("local.segment_bytes", 64 << 10, 4 << 30),
-        retention: reader.duration_or_off("local.retention"),
-    }
-}
-
-fn inside(one: &Path, other: &Path) -> bool {
-    !one.as_os_str().is_empty() && other.starts_with(one)
+pub fn local(reader: &mut Reader) -> LocalConfig {
+    LocalConfig { segment_bytes: reader.size("local.segment_bytes", 64 << 10, 4 << 30) }
 }
 
 fn path(reader: &mut Reader, key: &str) -> PathBuf {

@@ -38,7 +38,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 51] = [
+pub const KEYS: [Key; 49] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -119,8 +119,17 @@ pub const KEYS: [Key; 51] = [
         "256",
         "Requests that may wait for the model. The engine waits when it is full.",
     ),
-    key("predict.batch", "8", "No effect yet: a CPU answers windows one by one."),
-    key("predict.threads", "0", "No effect yet: RAYON_NUM_THREADS sets them."),
+    key(
+        "predict.device",
+        r#""auto""#,
+        "Where the networks run: `cpu`, `cuda` (needs a build with the feature cuda), or `auto` \
+         for the first GPU if there is one.",
+    ),
+    key(
+        "predict.threads",
+        "0",
+        "Threads of the networks, 0 for one a core. No outcome depends on it.",
+    ),
     key(
         "store.dir",
         r#""nowcxr-data/store""#,
@@ -132,13 +141,7 @@ pub const KEYS: [Key; 51] = [
         "Cache of sled. The process grows by 5 to 11 times this.",
     ),
     key("store.flush_every", r#""2s""#, "No effect yet: every commit is flushed."),
-    key("local.dir", r#""nowcxr-data/log""#, "Directory of the log."),
     key("local.segment_bytes", r#""64MiB""#, "A segment is closed at this size."),
-    key(
-        "local.retention",
-        r#""off""#,
-        "Closed segments older than this may go once no live stay needs them. `off` keeps all.",
-    ),
     key("kafka.brokers", r#""localhost:9092""#, "`host:port`, several separated by commas."),
     key(
         "kafka.group",

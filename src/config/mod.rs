@@ -18,8 +18,8 @@ use std::time::Duration;
 
 pub use alerts::{AlertPolicy, ESCALATIONS_MAX, HOLD_MAX, PERSIST_MAX};
 pub use checked::{
-    AlertConfig, AppendTime, KafkaConfig, LocalConfig, LogFormat, PredictConfig, Properties,
-    StoreConfig, TelemetryConfig,
+    AlertConfig, AppendTime, DeviceChoice, KafkaConfig, LocalConfig, LogFormat, PredictConfig,
+    Properties, StoreConfig, TelemetryConfig,
 };
 pub use engine::{EngineConfig, Feed, LatePolicy};
 pub use keys::{KEYS, Key, SECTIONS, reference};
@@ -92,14 +92,13 @@ impl Config {
         flags: &[String],
     ) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(raw::Written::gather(file, environment, flags)?);
-        let store = checked::store(&mut reader);
         let config = Config {
             profile: checked::profile(&mut reader),
             engine: checked::engine(&mut reader),
             feed_timeout: reader.duration("feeds.timeout", Duration::from_secs(1)),
             predict: checked::predict(&mut reader),
-            local: checked::local(&mut reader, &store),
-            store,
+            local: checked::local(&mut reader),
+            store: checked::store(&mut reader),
             kafka: checked::kafka(&mut reader),
             http: checked::http(&mut reader),
             telemetry: checked::telemetry(&mut reader),

@@ -72,7 +72,7 @@ fn everything_wrong_is_said_at_once_with_its_place_and_advice() {
         revise_windows = -1
         late = "maybe"
         [predict]
-        batch = 1000
+        threads = 2000
         [kafka]
         brokers = "nowhere"
         [colour]
@@ -90,7 +90,7 @@ fn everything_wrong_is_said_at_once_with_its_place_and_advice() {
         "is not a time",
         "from 0 to 168",
         "expected `keep` or `drop`",
-        "predict.batch",
+        "predict.threads",
         "host:port",
         "the sections are engine,",
         "engine.keep (NOWCXR_ENGINE__KEEP) is not from 70h",
@@ -117,12 +117,6 @@ fn feeds_are_checked() {
 }
 
 #[test]
-fn directories_must_not_lie_in_each_other() {
-    let text = "[store]\ndir = \"data\"\n[local]\ndir = \"data/log\"\n";
-    assert!(from_file(text).expect_err("nested").to_string().contains("local.dir"));
-}
-
-#[test]
 fn unreadable_files_say_what_to_do() {
     let error = Config::load(Some(Path::new("/no/such/file")), [], &[]).expect_err("missing");
     assert!(error.to_string().contains("--config"), "{error}");
@@ -138,7 +132,10 @@ fn the_digest_changes_with_what_changes_payloads_and_with_nothing_else() {
     let same = defaults().digest(model);
     assert_eq!(digest("[engine]\nevery = \"60m\"\nlandmarks = [\"2d\"]\n"), same);
     assert_eq!(digest("[store]\ndir = \"elsewhere\"\n[http]\nlisten = \"off\"\n"), same);
-    assert_eq!(digest("[predict]\nbatch = 1\nmodel = \"m\"\n[telemetry]\nformat=\"json\"\n"), same);
+    assert_eq!(
+        digest("[predict]\nthreads = 1\nmodel = \"m\"\n[telemetry]\nformat=\"json\"\n"),
+        same
+    );
     assert_ne!(digest("[engine]\nevery = \"2h\"\n"), same);
     assert_ne!(digest("[engine]\nprofile = \"reference\"\n"), same);
     assert_ne!(digest("[alerts]\nmode = \"passive\"\n"), same);

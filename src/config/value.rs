@@ -128,12 +128,6 @@ impl Reader {
         Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(0))
     }
 
-    /// As [`Reader::duration`], where `off` means none.
-    pub fn duration_or_off(&mut self, path: &str) -> Option<Duration> {
-        let span = self.span_or_off(path, Span::SECOND)?;
-        Some(Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(0)))
-    }
-
     /// One of the words of an enum.
     pub fn choice<T: serde::de::DeserializeOwned>(&mut self, path: &str, fallback: T) -> T {
         self.read(path, fallback, |value| {

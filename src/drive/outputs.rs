@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Drive, DriveError};
-use crate::engine::{Effect, Fate};
+use crate::engine::{Effect, Fate, View};
 use crate::event::alert::{AlertEvent, Subject};
 use crate::event::risk::{RiskEvent, Status};
 use crate::event::{Reason, Rejection};
-use crate::ids::{Digest, Origin, StayId, Ticket, Topic};
+use crate::ids::{Digest, Origin, StayId, Ticket, Topic, program};
 use crate::ports::{
     Commit, Journal, Outlet, Output, OutputKind, PortError, Predictor, Source, SourceRecord,
     StateStore,
@@ -184,6 +184,7 @@ where
                 Ok(())
             }
             Effect::Risk(event) => self.risk(&event),
+            Effect::View(view) => self.view(&view),
             Effect::Alert(alert) => self.alert(&alert),
             Effect::Ended { .. } => {
                 self.counts.ended += 1;
@@ -226,13 +227,14 @@ where
         if let Some(latency) = latency {
             self.counts.latency_of(latency);
         }
-        let envelope = json!({
-            "computed_at": (self.clock)().to_string(),
-            "latency_ms": latency.map(|latency| latency.as_secs_f64() * 1e3),
-            "commit": self.commit_number + 1,
-        });
         let payload = self.codec.encode_risk(event)?;
-        self.push_output(OutputKind::Risk, Some(event.stay), payload, &envelope);
+        self.push_output(OutputKind::Risk, Some(event.stay), payload, latency);
+        Ok(())
+    }
+
+    fn view(&mut self, view: &View) -> Result<(), DriveError> {
+        let payload = self.codec.encode_view(view)?;
+        self.push_output(OutputKind::View, Some(view.event.stay), payload, None);
         Ok(())
     }
 
@@ -241,9 +243,8 @@ where
         if event.revision == 0 {
             *self.counts.alerts.entry(event.claim.subject().name()).or_default() += 1;
         }
-        let envelope = json!({ "computed_at": (self.clock)().to_string() });
         let payload = self.codec.encode_alert(event)?;
-        self.push_output(OutputKind::Alert, Some(event.stay), payload, &envelope);
+        self.push_output(OutputKind::Alert, Some(event.stay), payload, None);
         Ok(())
     }
 
@@ -262,8 +263,7 @@ where
             let value = raw.map_or(&[][..], |raw| &raw.value);
             let letter = DeadLetter::new(origin, key, value, &rejection);
             let payload = self.codec.encode(&letter)?;
-            let envelope = json!({ "rejected_at": (self.clock)().to_string() });
-            self.push_output(OutputKind::DeadLetter, stay, payload, &envelope);
+            self.push_output(OutputKind::DeadLetter, stay, payload, None);
         }
         Ok(())
     }
@@ -273,7 +273,7 @@ where
         kind: OutputKind,
         stay: Option<StayId>,
         payload: Vec<u8>,
-        envelope: &serde_json::Value,
+        latency: Option<Duration>,
     ) {
         if !self.sent_before.is_empty() && self.sent_before.remove(&Digest::of(&payload)) {
             return;
@@ -284,7 +284,23 @@ where
             kind,
             stay,
             payload,
-            envelope: envelope.to_string().into_bytes(),
+            envelope: self.envelope(latency).to_string().into_bytes(),
         });
+    }
+
+    /// What may differ between two runs that say the same: when, by which program, after which
+    /// records, and how long a window waited for its answer.
+    fn envelope(&self, latency: Option<Duration>) -> serde_json::Value {
+        let at = |((topic, partition), next): (&(Topic, u32), &u64)| {
+            (format!("{}-{partition}", topic.name()), json!(next))
+        };
+        let positions: serde_json::Map<_, _> = self.positions.iter().map(at).collect();
+        json!({
+            "computed_at": (self.clock)().to_string(),
+            "program": program(),
+            "commit": self.commit_number + 1,
+            "positions": positions,
+            "latency_ms": latency.map(|latency| latency.as_secs_f64() * 1e3),
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! Everything that can leave the engine, what we only want to count included, so that a test can
 //! assert it.
 
+use super::request::PredictionRequest;
 use crate::event::Rejection;
 use crate::event::alert::AlertEvent;
 use crate::event::risk::{RiskEvent, StayEnd, Triggers};
@@ -18,6 +19,8 @@ pub enum Effect {
     Sealed { ticket: Ticket, triggers: Triggers, input_digest: Digest },
     /// A risk event leaves.
     Risk(Box<RiskEvent>),
+    /// What a dashboard needs to show the newest window of a stay. Follows its risk event.
+    View(Box<View>),
     /// A record of an alert leaves, behind the risk event that led to it.
     Alert(Box<AlertEvent>),
     /// An answer that nobody waits for: of another epoch, or given twice.
@@ -26,6 +29,14 @@ pub enum Effect {
     Ended { stay: StayId, at: EventTime, how: StayEnd },
     /// The stay's state may be forgotten.
     Expired(StayId),
+}
+
+/// A risk event and what it was made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    pub event: RiskEvent,
+    /// `None` for a retraction, and for an answer so late that the series is forgotten.
+    pub given: Option<PredictionRequest>,
 }
 
 /// What became of one record.

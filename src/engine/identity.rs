@@ -14,8 +14,8 @@ pub struct Identity {
     pub mode: Mode,
     /// Doubts that hold for every prediction of this model.
     pub doubts: Vec<Doubt>,
-    /// How many variables the model looks at, observed or not.
-    pub n_variables: usize,
+    /// Codes of the variables that the model looks at, observed or not, by their id.
+    pub variables: Vec<String>,
     /// Answers of another epoch are dropped: they belong to an earlier owner of the task.
     pub epoch: u64,
 }

@@ -32,7 +32,7 @@ mod task;
 mod watermark;
 pub mod window;
 
-pub use effect::{Effect, Fate};
+pub use effect::{Effect, Fate, View};
 pub use identity::Identity;
 pub use input::Input;
 pub use request::{Answer, Outcome, PredictionRequest};

@@ -11,7 +11,7 @@ use crate::series::{Row, StaticFacts};
 use crate::time::EventTime;
 
 /// A sealed window, as the model needs it. Derived from state, so it can be asked for again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PredictionRequest {
     pub ticket: Ticket,
     /// Answers carry it back; those of another epoch are dropped.

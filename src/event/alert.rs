@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::risk::{Doubt, FilmAge, Mode, ModelName, Probability, StayEnd};
+use super::risk::{Doubt, FilmAge, Interval, Mode, ModelName, Probability, StayEnd};
 use crate::ids::{AlertId, Digest, EventId, StayId};
 use crate::time::{EventTime, Span};
 
@@ -72,7 +72,7 @@ pub struct RiskClaim {
     /// Calibrated risk of in-hospital death.
     pub mortality: Probability,
     /// 95 % interval of the calibration, if the model knows it.
-    pub interval: Option<(Probability, Probability)>,
+    pub interval: Option<Interval>,
     /// What it was compared with.
     pub threshold: f32,
     /// The same without any film: how much of the risk hangs on the picture.
@@ -275,9 +275,13 @@ impl Claim {
 impl RiskClaim {
     fn sentence(&self, film_age: Option<Span>) -> String {
         let mut text = format!("Risk of in-hospital death {}", percent(self.mortality));
-        if let Some((low, high)) = self.interval {
+        if let Some(interval) = self.interval {
             let bound = |p: Probability| f64::from(p.get()) * 100.0;
-            text.push_str(&format!(" ({:.0}-{:.0})", bound(low), bound(high)));
+            text.push_str(&format!(
+                " ({:.0}-{:.0})",
+                bound(interval.low()),
+                bound(interval.high())
+            ));
         }
         if let Some(trend) = self.trend {
             text.push_str(&format!(", was {}", percent(trend.mortality)));
@@ -464,7 +468,7 @@ mod tests {
     fn the_longest_sentence_fits() {
         let claim = RiskClaim {
             mortality: p(1.0),
-            interval: Some((p(1.0), p(1.0))),
+            interval: Interval::new(p(1.0), p(1.0)),
             threshold: 0.3,
             ehr_only: None,
             trend: Some(Trend { since: EventTime::from_millis(0), mortality: p(1.0) }),

@@ -9,6 +9,7 @@ mod mark;
 mod observation;
 mod rejection;
 pub mod risk;
+mod scores;
 mod stay;
 
 pub use fact::{Fact, FactBody};

@@ -7,38 +7,7 @@ use super::ViewPosition;
 use crate::ids::{Digest, EventId, StayId};
 use crate::time::{EventTime, Span};
 
-/// The number of phenotypes (`reference/ddl-cxr.md` 1.7).
-pub const N_PHENOTYPES: usize = 25;
-
-/// A number in 0..=1; never NaN.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
-pub struct Probability(f32);
-
-/// What a model says of one window.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Scores {
-    /// In-hospital death.
-    pub mortality: Probability,
-    /// In the order of the phenotype list.
-    pub phenotypes: [Probability; N_PHENOTYPES],
-    /// The same fusion with the last film's own latent instead of the generated one.
-    pub carry_forward: Option<Probability>,
-    /// The prediction without any film.
-    pub ehr_only: Option<Probability>,
-    /// How the latent was generated; `None` without a film.
-    pub generation: Option<Generation>,
-}
-
-/// How an updated latent CXR came to be.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Generation {
-    /// Network evaluations of the sampler.
-    pub evaluations: u32,
-    /// Seed of whatever noise the sampler drew.
-    pub seed: u64,
-    /// Root mean square of the latent.
-    pub latent_rms: f32,
-}
+pub use super::scores::{Contribution, Generation, Interval, N_PHENOTYPES, Probability, Scores};
 
 /// One sealed answer to a window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +25,9 @@ pub struct RiskEvent {
     /// `None` when unscored or retracted.
     pub scores: Option<Scores>,
     pub series: SeriesUsed,
+    /// The newest observation of each variable in the series, in the order of the dictionary.
+    /// Empty for a retraction, and for an answer so late that the series is forgotten.
+    pub last_observed: Vec<LastObserved>,
     pub film: Option<FilmUsed>,
     pub validity: Vec<Doubt>,
     /// Feeds whose marks had stopped when the window was sealed.
@@ -94,11 +66,22 @@ pub enum Status {
 /// The EHR that the model saw.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeriesUsed {
+    /// Start of the span of observation; it ends at the window's end.
+    pub from: EventTime,
+    /// The first observation in it; the window's end if there is none.
     pub start: EventTime,
     pub n_facts: u32,
     pub last_observed_at: Option<EventTime>,
     /// Share of (hour, variable) cells of the grid without an observation, 0..=1.
     pub imputed: f32,
+}
+
+/// When a variable was last observed before the window's end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastObserved {
+    /// Code of the variable in the dictionary.
+    pub variable: String,
+    pub at: EventTime,
 }
 
 /// The film that the model saw.
@@ -180,17 +163,6 @@ impl Mode {
     }
 }
 
-impl Probability {
-    /// `None` if NaN or outside 0..=1.
-    pub fn new(p: f32) -> Option<Self> {
-        (0.0..=1.0).contains(&p).then_some(Probability(p))
-    }
-
-    pub fn get(self) -> f32 {
-        self.0
-    }
-}
-
 impl FilmAge {
     pub fn of(age: Span) -> Self {
         match age.as_hours() {
@@ -230,13 +202,6 @@ impl Doubt {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_probability_is_never_nan() {
-        assert!(Probability::new(f32::NAN).is_none());
-        assert!(Probability::new(1.0001).is_none());
-        assert!(Probability::new(-0.0).is_some());
-    }
 
     #[test]
     fn film_age_strata_are_half_open() {

@@ -7,4 +7,4 @@ mod server;
 
 pub use bounded::MAX_CONNECTIONS;
 pub use health::{Health, NotReady};
-pub use server::{DEFAULT_LISTEN, DRAIN, HttpError, Server, routes};
+pub use server::{DRAIN, HttpError, Server, routes};

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +20,6 @@ use tracing::{info, warn};
 use super::bounded::{Bounded, MAX_CONNECTIONS};
 use super::health::Health;
 use crate::telemetry::{CONTENT_TYPE, Metrics};
-
-/// Where the server listens unless told otherwise: on this machine only, for nothing here asks
-/// for a password.
-pub const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
 /// How long open requests may take to end after the shutdown began.
 pub const DRAIN: Duration = Duration::from_secs(5);
@@ -244,10 +239,5 @@ mod tests {
         assert!(error.contains(&running.address.to_string()), "{error}");
         running.stop.send(()).expect("the server listens");
         running.thread.join().expect("no panic").expect("a clean end");
-    }
-
-    #[test]
-    fn the_default_is_this_machine_only() {
-        assert!(DEFAULT_LISTEN.ip().is_loopback());
     }
 }

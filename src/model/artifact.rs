@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::calibration::Calibration;
 use super::config::{ConfigError, DdlCxrConfig};
 use super::ehr_encoder::EhrEncoder;
 use super::fusion::Fusion;
@@ -93,25 +94,6 @@ pub struct Normalisers {
     pub prediction: Normaliser,
 }
 
-/// p = sigmoid(a · logit + b).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Recalibration {
-    pub a: f64,
-    pub b: f64,
-}
-
-/// How logits become probabilities.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Calibration {
-    /// What the recalibration was fitted on, or that there is none.
-    pub fitted_on: String,
-    pub mortality: Recalibration,
-    /// In the order of the phenotype list.
-    pub phenotypes: Vec<Recalibration>,
-}
-
 /// What the manifest says of the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct About {
@@ -172,37 +154,6 @@ impl Networks {
             fusion_mortality: Fusion::new(&config.fusion_mortality, init),
             fusion_phenotype: Fusion::new(&config.fusion_phenotype, init),
         }
-    }
-}
-
-impl Recalibration {
-    pub const IDENTITY: Recalibration = Recalibration { a: 1.0, b: 0.0 };
-
-    /// The probability of a logit; NaN if the logit is.
-    pub fn probability(self, logit: f32) -> f32 {
-        let x = self.a * f64::from(logit) + self.b;
-        (1.0 / (1.0 + (-x).exp())) as f32
-    }
-
-    fn is_sound(self) -> bool {
-        self.a.is_finite() && self.b.is_finite()
-    }
-}
-
-impl Calibration {
-    /// Logits as they are, and a line that says so.
-    pub fn identity() -> Self {
-        Calibration {
-            fitted_on: "nothing: probabilities are the model's own, not calibrated".to_owned(),
-            mortality: Recalibration::IDENTITY,
-            phenotypes: vec![Recalibration::IDENTITY; N_PHENOTYPES],
-        }
-    }
-
-    fn is_sound(&self) -> bool {
-        self.phenotypes.len() == N_PHENOTYPES
-            && self.mortality.is_sound()
-            && self.phenotypes.iter().all(|output| output.is_sound())
     }
 }
 
@@ -277,6 +228,29 @@ impl Artifact {
         write(dir, MANIFEST, &json(MANIFEST, &manifest)?)
     }
 
+    /// Gives the model in `dir` another calibration and card, and leaves every other file as it is,
+    /// byte for byte. The new digest.
+    pub fn replace_calibration(
+        dir: &Path,
+        calibration: &Calibration,
+        card: &str,
+    ) -> Result<Digest, ArtifactError> {
+        let mut manifest: Manifest = parse(MANIFEST, &read(dir, MANIFEST)?)?;
+        let mut contents = BTreeMap::new();
+        for file in DIGESTED {
+            contents.insert(file, read(dir, file)?);
+        }
+        let bytes = json(CALIBRATION, calibration)?;
+        contents.insert(CALIBRATION, bytes.clone());
+        let digest = digest_of(&contents);
+        for (file, bytes) in [(CALIBRATION, &bytes[..]), (CARD, card.as_bytes())] {
+            manifest.files.insert(file.to_owned(), Digest::of(bytes).to_string());
+            write(dir, file, bytes)?;
+        }
+        write(dir, MANIFEST, &json(MANIFEST, &manifest)?)?;
+        Ok(digest)
+    }
+
     /// Covers config, weights, noise, normalisers and calibration.
     pub fn digest(&self) -> Digest {
         self.digest
@@ -312,7 +286,7 @@ impl Artifact {
             return fault(NOISE, format!("{X_T} must be {wanted} finite numbers"));
         }
         if !self.calibration.is_sound() {
-            let wanted = format!("mortality and {N_PHENOTYPES} phenotypes need finite a and b");
+            let wanted = format!("mortality and {N_PHENOTYPES} phenotypes need a sound a, b");
             return fault(CALIBRATION, wanted);
         }
         Ok(())
@@ -456,14 +430,5 @@ pub(crate) mod tests {
         assert!(load().is_ok());
         std::fs::remove_file(dir.path().join(MANIFEST)).expect("remove");
         assert!(matches!(load(), Err(ArtifactError::Io { .. })));
-    }
-
-    #[test]
-    fn a_calibration_is_a_logistic_map() {
-        assert_eq!(Recalibration::IDENTITY.probability(0.0), 0.5);
-        let steep = Recalibration { a: 2.0, b: -1.0 };
-        assert!((f64::from(steep.probability(0.5)) - 0.5).abs() < 1e-7);
-        assert!(Recalibration::IDENTITY.probability(f32::NAN).is_nan());
-        assert_eq!(Recalibration::IDENTITY.probability(200.0), 1.0);
     }
 }

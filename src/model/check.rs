@@ -6,7 +6,7 @@ use super::config::{
     ImageFeatures, SamplerKind, Task, UnetConfig, VaeConfig,
 };
 
-use crate::series::grid::GENERATION_BINS_MAX;
+use crate::series::grid::{GENERATION_BINS_MAX, PREDICTION_BINS};
 
 /// Bound of any one size: a typing error must not ask for all memory.
 const MAX_SIZE: usize = 8_192;
@@ -65,6 +65,10 @@ impl VaeConfig {
         faults.rate("vae.dropout", self.dropout);
         let fold = self.stem.max(1) << (levels.clamp(1, 6) - 1);
         faults.divides(fold, self.resolution, "vae.resolution divides down to the latent");
+        let sides: Vec<usize> =
+            (0..levels.min(6)).map(|level| (self.resolution / self.stem.max(1)) >> level).collect();
+        let known = self.attn_resolutions.iter().all(|side| sides.contains(side));
+        faults.need(known, format!("vae.attn_resolutions are among {sides:?}"));
         for mult in &self.ch_mult {
             faults.need((1..=64).contains(mult), "vae.ch_mult is in 1..=64");
             let width = self.ch.saturating_mul(*mult);
@@ -158,8 +162,15 @@ impl FusionConfig {
         faults.divides(2, self.hidden_size, &format!("{name}.hidden_size is even"));
         faults.divides(self.n_heads, self.hidden_size, &format!("{name}.n_heads divides it"));
         faults.divides(self.patch_size, self.latent_side, &format!("{name}.patch_size fits"));
-        let patches = self.patches();
-        faults.need(patches <= 50, format!("{name} cuts the latent into at most 50 patches"));
+        faults.sizes(&[
+            (&format!("{name}.part_len"), self.part_len),
+            (&format!("{name}.fused_len"), self.fused_len),
+        ]);
+        let (patches, part) = (self.patches(), self.part_len);
+        let fits = patches <= part;
+        faults.need(fits, format!("{name} cuts the latent into at most {part} patches"));
+        let bins = PREDICTION_BINS <= part && patches + PREDICTION_BINS < self.fused_len;
+        faults.need(bins, format!("{name} has positions for {PREDICTION_BINS} hours"));
         match &self.image_features {
             ImageFeatures::Given(word) => {
                 faults.need(word == "identity", format!("{name}.image_features is identity"));

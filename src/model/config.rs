@@ -28,6 +28,10 @@ pub struct VaeConfig {
     pub ch: usize,
     pub ch_mult: Vec<usize>,
     pub num_res_blocks: usize,
+    /// Sides of feature maps, in pixels, at which every block is followed by self-attention;
+    /// published as none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attn_resolutions: Vec<usize>,
     pub z_channels: usize,
     #[serde(default)]
     pub dropout: f64,
@@ -136,6 +140,12 @@ pub struct FusionConfig {
     /// Width of the image branch's feature vector.
     #[serde(default = "reference_image_features")]
     pub image_features: ImageFeatures,
+    /// Longest sequence of the EHR's and of the latent's encoder, CLS not counted.
+    #[serde(default = "reference_part_len", skip_serializing_if = "is_reference_part_len")]
+    pub part_len: usize,
+    /// Longest sequence of the fusing encoder, CLS not counted.
+    #[serde(default = "reference_fused_len", skip_serializing_if = "is_reference_fused_len")]
+    pub fused_len: usize,
 }
 
 /// Where the image token comes from.
@@ -218,6 +228,22 @@ fn reference_latent_side() -> usize {
     28
 }
 
+fn reference_part_len() -> usize {
+    50
+}
+
+fn is_reference_part_len(len: &usize) -> bool {
+    *len == reference_part_len()
+}
+
+fn reference_fused_len() -> usize {
+    100
+}
+
+fn is_reference_fused_len(len: &usize) -> bool {
+    *len == reference_fused_len()
+}
+
 fn reference_image_features() -> ImageFeatures {
     ImageFeatures::Given("identity".to_owned())
 }
@@ -236,6 +262,12 @@ impl VaeConfig {
     /// Side of the latent.
     pub fn latent_side(&self) -> usize {
         self.resolution / self.stem.max(1) / (1 << self.ch_mult.len().saturating_sub(1))
+    }
+
+    /// Whether the blocks of a level, counted from the finest, are followed by self-attention.
+    pub fn attends(&self, level: usize) -> bool {
+        let side = (self.resolution / self.stem.max(1)) >> level.min(usize::BITS as usize - 1);
+        self.attn_resolutions.contains(&side)
     }
 
     /// Numbers in one latent.
@@ -318,6 +350,8 @@ impl DdlCxrConfig {
                 width: 64,
                 blocks: [3, 4, 6, 3],
             }),
+            part_len: reference_part_len(),
+            fused_len: reference_fused_len(),
         };
         DdlCxrConfig {
             vae: VaeConfig {
@@ -327,6 +361,7 @@ impl DdlCxrConfig {
                 ch: 128,
                 ch_mult: vec![1, 2, 4, 4],
                 num_res_blocks: 2,
+                attn_resolutions: Vec::new(),
                 z_channels: 4,
                 dropout: 0.2,
                 norm_groups: 32,
@@ -384,6 +419,8 @@ impl DdlCxrConfig {
                 width: 16,
                 blocks: [1, 1, 1, 1],
             }),
+            part_len: reference_part_len(),
+            fused_len: reference_fused_len(),
         };
         DdlCxrConfig {
             vae: VaeConfig {
@@ -393,6 +430,7 @@ impl DdlCxrConfig {
                 ch: 24,
                 ch_mult: vec![1, 2, 3],
                 num_res_blocks: 1,
+                attn_resolutions: Vec::new(),
                 z_channels: 4,
                 dropout: 0.0,
                 norm_groups: 8,

@@ -10,11 +10,6 @@ use super::ehr_encoder::EhrEncoder;
 use super::layers::{Init, Linear};
 use super::resnet::ResNet;
 
-/// Longest sequence of the EHR's and of the latent's encoder.
-const PART_LEN: usize = 50;
-/// Longest sequence of the fusing encoder.
-const FUSED_LEN: usize = 100;
-
 /// The network.
 #[derive(Module, Debug)]
 pub struct Fusion {
@@ -52,8 +47,8 @@ impl Fusion {
         let d = config.hidden_size;
         let patch = config.patch_size;
         let pixels = patch * patch * config.latent_channels;
-        let part = |features| config.encoder(features, PART_LEN, Pool::MaskedMean);
-        let fused = config.encoder(d, FUSED_LEN, Pool::MaskedMean);
+        let part = |features| config.encoder(features, config.part_len, Pool::MaskedMean);
+        let fused = config.encoder(d, config.fused_len, Pool::MaskedMean);
         let vision_backbone = match &config.image_features {
             ImageFeatures::Given(_) => None,
             ImageFeatures::ResNet(resnet) => Some(ResNet::new(resnet, init)),

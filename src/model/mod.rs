@@ -12,12 +12,14 @@
 //! batch statistics are active there, and off after [`burn::module::Module::valid`].
 
 pub mod artifact;
+mod calibration;
 mod check;
 pub mod config;
 pub mod ehr_encoder;
 pub mod film_input;
 pub mod fusion;
 pub mod layers;
+pub mod losses;
 pub mod resnet;
 pub mod sampler;
 pub mod schedule;
@@ -26,6 +28,7 @@ pub mod vae;
 pub mod weights;
 
 pub use artifact::{Artifact, ArtifactError, Networks};
+pub use calibration::{Calibration, Recalibration};
 pub use config::DdlCxrConfig;
 pub use ehr_encoder::EhrEncoder;
 pub use fusion::{Fusion, FusionInput};

@@ -134,11 +134,43 @@ pub fn tensors_of<M: Module>(module: &M) -> Tensors {
     collector.tensors
 }
 
+/// The shape of every tensor of a network, as its file has it; no tensor is read.
+pub fn shapes_of<M: Module>(module: &M) -> BTreeMap<String, Vec<usize>> {
+    #[derive(Default)]
+    struct Shapes {
+        path: Path,
+        shapes: BTreeMap<String, Vec<usize>>,
+    }
+
+    impl ModuleVisitor for Shapes {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.exit();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let mut shape = param.lazy_shape().to_vec();
+            if self.path.transposed {
+                shape.reverse();
+            }
+            self.shapes.insert(self.path.name(), shape);
+        }
+    }
+
+    let mut shapes = Shapes::default();
+    module.visit(&mut shapes);
+    shapes.shapes
+}
+
 /// How many numbers a network has, running statistics and position tables not counted.
 pub fn parameter_count<M: Module>(module: &M) -> usize {
     let counts = |name: &str| !name.contains("running_") && !name.ends_with("pos_enc.pe");
-    let tensors = tensors_of(module);
-    tensors.iter().filter(|(name, _)| counts(name)).map(|(_, tensor)| tensor.values.len()).sum()
+    let shapes = shapes_of(module);
+    let counted = shapes.iter().filter(|(name, _)| counts(name));
+    counted.map(|(_, shape)| shape.iter().product::<usize>()).sum()
 }
 
 /// The network with its tensors replaced by those of `tensors`.

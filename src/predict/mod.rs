@@ -6,11 +6,13 @@
 //! size, while an outcome must be the same bits whoever else asks at the time.
 
 mod cache;
+mod device;
 mod open;
 mod pipeline;
 mod worker;
 
 pub use cache::FilmCache;
+pub use device::{DeviceError, set_threads};
 pub use open::{OpenError, Pictures};
 pub use pipeline::{Generated, Pipeline, PredictError};
 pub use worker::{Score, Worker, WorkerConfig};

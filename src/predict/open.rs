@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use thiserror::Error;
 
+use super::device::{DeviceError, device};
 use super::pipeline::{Pipeline, PredictError};
+use crate::config::DeviceChoice;
 use crate::model::film_input::GreyImage;
 use crate::model::{Artifact, ArtifactError};
 use crate::ports::PredictionRequest;
@@ -15,6 +16,8 @@ use crate::ports::PredictionRequest;
 pub enum OpenError {
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
+    #[error("predict.device: {0}")]
+    Device(#[from] DeviceError),
     #[error(transparent)]
     Predict(#[from] PredictError),
 }
@@ -26,9 +29,9 @@ pub struct Pictures {
 }
 
 impl Pipeline {
-    /// Loads the model in `dir` for the CPU. `cache_bytes` bounds the films' features kept.
-    pub fn open(dir: &Path, cache_bytes: usize) -> Result<Self, OpenError> {
-        let device = Device::flex();
+    /// Loads the model in `dir`. `cache_bytes` bounds the films' features kept.
+    pub fn open(dir: &Path, on: DeviceChoice, cache_bytes: usize) -> Result<Self, OpenError> {
+        let device = device(on)?;
         let model = Artifact::load(dir, &device)?;
         Ok(Pipeline::new(model, device, cache_bytes)?)
     }

@@ -7,7 +7,6 @@
 use super::{Row, StaticFacts};
 use crate::event::Sex;
 use crate::event::dictionary::{Columns, Dictionary, GRID_COLUMNS, Kind, Profile, Variable};
-use crate::event::risk::SeriesUsed;
 use crate::time::{EventTime, Span};
 
 /// Bins that the prediction model reads.
@@ -256,28 +255,6 @@ impl Grid {
     }
 }
 
-/// What a prediction says of the series it used, without making the grid.
-pub fn used(rows: &[Row], span: GridSpan, dict: &Dictionary) -> SeriesUsed {
-    let bins = Bins::of(rows, span);
-    let (from, to) = span.ends();
-    let inside = || rows.iter().filter(|row| (from..=to).contains(&row.at));
-    let mut seen = vec![false; bins.n * dict.variables().len()];
-    for row in rows {
-        let Some(bin) = bins.bin_of(row) else { continue };
-        let Some(variable) = dict.variable(row.variable) else { continue };
-        if seen_by_model(dict, variable).is_some() {
-            seen[bin * dict.variables().len() + usize::from(row.variable.0)] = true;
-        }
-    }
-    let observed = seen.iter().filter(|&&seen| seen).count();
-    SeriesUsed {
-        start: from,
-        n_facts: u32::try_from(inside().count()).unwrap_or(u32::MAX),
-        last_observed_at: inside().map(|row| row.at).max(),
-        imputed: share_imputed(observed, bins.n * n_channels(dict)),
-    }
-}
-
 fn share_imputed(observed: usize, cells: usize) -> f32 {
     if cells == 0 { 1.0 } else { 1.0 - observed as f32 / cells as f32 }
 }
@@ -401,26 +378,5 @@ mod tests {
         ];
         let grid = hourly(&rows, GridSpan::prediction(at(0), hours(1.0)), STATICS, &dict);
         assert_eq!((grid.n_observed, grid.bin(0)[7]), (0, 1.0));
-    }
-
-    #[test]
-    fn provenance_agrees_with_the_grid() {
-        let dict = dict(Profile::Clinical);
-        let rows: Vec<Row> = (0..50)
-            .map(|i| Row {
-                at: hours(f64::from(i) * 0.37),
-                variable: VariableId((i % 17) as u8),
-                value: 1.0,
-            })
-            .collect();
-        for span in [
-            GridSpan::prediction(at(0), hours(12.0)),
-            GridSpan::generation(hours(3.0), hours(15.0)),
-        ] {
-            let grid = hourly(&rows, span, STATICS, &dict);
-            let used = used(&rows, span, &dict);
-            assert!((used.imputed - grid.imputed()).abs() < 1e-6);
-            assert!(used.n_facts > 20 && used.last_observed_at <= Some(hours(15.0)));
-        }
     }
 }

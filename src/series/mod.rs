@@ -12,7 +12,7 @@ mod key_filter;
 mod normaliser;
 
 pub use chunk::Chunk;
-pub use grid::{Grid, GridSpan, LegacyDrop, hourly, used};
+pub use grid::{Grid, GridSpan, LegacyDrop, hourly};
 pub use history::History;
 pub use normaliser::{NORMALISED_COLUMNS, Normaliser, NormaliserError};
 

@@ -63,7 +63,7 @@ pub(super) fn card(options: &TrainOptions, summary: &TrainSummary) -> String {
     text += &format!(
         "\nIntervals at any hour are too narrow: windows of one stay are not independent. \
          Phenotypes at 48 h: macro AUROC {:.3}. Probabilities are recalibrated on the validation \
-         windows.\n\n\
+         windows, and the covariance of that fit over stays is stored with it.\n\n\
          A generated film is a function of the last film, the EHR and a fixed noise: given enough \
          labels it cannot tell more than those. `training/` holds the log of the run and pictures \
          of films beside their reconstructions, and of earlier film, later film and generated \

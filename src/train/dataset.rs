@@ -57,14 +57,30 @@ pub fn from_ward(
     patients: u64,
     report: &mut dyn FnMut(u64, u64),
 ) -> Result<Splits, TrainError> {
-    let (first, second) = (patients * 60 / 100, patients * 72 / 100);
     let mut done = 0;
     let mut part = |range: Range<u64>| samples(seed, range, patients, &mut done, report);
-    Ok(Splits {
-        train: part(0..first)?,
-        validate: part(first..second)?,
-        test: part(second..patients)?,
-    })
+    let [train, validate, test] = ranges(patients);
+    Ok(Splits { train: part(train)?, validate: part(validate)?, test: part(test)? })
+}
+
+/// The validation part of [`from_ward`] alone.
+///
+/// # Errors
+/// As [`from_ward`].
+pub fn validation_of_ward(
+    seed: u64,
+    patients: u64,
+    report: &mut dyn FnMut(u64, u64),
+) -> Result<Samples, TrainError> {
+    let [_, validate, _] = ranges(patients);
+    let stays = validate.end - validate.start;
+    samples(seed, validate, stays, &mut 0, report)
+}
+
+/// Numbers of the stays to train on, to validate and to test.
+fn ranges(patients: u64) -> [Range<u64>; 3] {
+    let (first, second) = (patients * 60 / 100, patients * 72 / 100);
+    [0..first, first..second, second..patients]
 }
 
 /// Stays of a range, a block at a time on all cores; the order of the result is that of the range.

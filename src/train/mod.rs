@@ -5,6 +5,7 @@
 //! seconds makes as many as it can and reports how many those were.
 
 mod batch;
+mod calibrate;
 mod card;
 pub mod dataset;
 mod fusion;
@@ -25,25 +26,27 @@ use thiserror::Error;
 use crate::event::dictionary::Profile;
 use crate::event::risk::Doubt;
 use crate::model::artifact::{
-    About, Artifact, ArtifactError, Calibration, Networks, Normalisers, Parts, Recalibration,
-    draw_noise,
+    About, Artifact, ArtifactError, Networks, Normalisers, Parts, draw_noise,
 };
 use crate::model::config::{ConfigError, Task};
 use crate::model::weights::WeightsError;
 use crate::model::{DdlCxrConfig, Fusion, Vae};
 
+pub use calibrate::{Recalibrated, recalibrate};
 pub use fusion::{Discrimination, FusionScore};
 pub use ldm::LdmScore;
 pub use pace::{Budget, Progress};
 pub use vae::VaeScore;
 
-use fusion::{Latent, Windows};
+use fusion::Windows;
 use ldm::{Generator, Ldm};
 use pace::{Log, Pace};
 use sample::{Samples, Splits, WindowSample};
 
 /// Films and pairs on which the first two stages are scored, at most.
 const SCORED: usize = 400;
+/// As the calibration names its data.
+const WARD: &str = "the synthetic ward";
 
 /// What to train, on what, for how long.
 #[derive(Clone, Debug, PartialEq)]
@@ -230,7 +233,8 @@ impl Run<'_> {
         let (mortality, mortality_steps) = self.fusion(&config, Task::Mortality, &windows)?;
         let (phenotype, phenotype_steps) = self.fusion(&config, Task::Phenotype, &windows)?;
         let [_, validate, test] = &windows;
-        let calibration = calibrate(&config, validate, [&mortality, &phenotype], &device);
+        let fusions = [&mortality, &phenotype];
+        let calibration = calibrate::fit(&config, validate, fusions, WARD, &device);
         let summary = TrainSummary {
             steps: [vae_steps, ldm_steps, mortality_steps, phenotype_steps],
             scale_factor: config.diffusion.scale_factor,
@@ -330,39 +334,9 @@ fn about(options: &TrainOptions) -> About {
     }
 }
 
-/// Undoes what weighted training does to probabilities: fitted on the validation windows.
-fn calibrate(
-    config: &DdlCxrConfig,
-    windows: &Windows<'_>,
-    [mortality, phenotype]: [&Fusion; 2],
-    device: &Device,
-) -> Calibration {
-    let picked = windows.filmed(|_| true);
-    let fit = |model, task: Task| -> Vec<Recalibration> {
-        let logits = windows.logits(model, config, task, &picked, Latent::Generated, device);
-        (0..task.outputs())
-            .map(|k| {
-                let scores: Vec<f32> =
-                    logits.iter().skip(k).step_by(task.outputs()).copied().collect();
-                let truth: Vec<bool> = picked
-                    .iter()
-                    .map(|&i| fusion::targets(&windows.samples.windows[i], task)[k])
-                    .collect();
-                let (a, b) = score::platt(&scores, &truth);
-                Recalibration { a, b }
-            })
-            .collect()
-    };
-    let mortality = fit(mortality, Task::Mortality);
-    Calibration {
-        fitted_on: format!("{} validation windows of the synthetic ward", picked.len()),
-        mortality: mortality.first().copied().unwrap_or(Recalibration::IDENTITY),
-        phenotypes: fit(phenotype, Task::Phenotype),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::fusion::Latent;
     use super::*;
     use crate::ports::Outcome;
     use crate::predict::{Pipeline, Score};

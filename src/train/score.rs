@@ -1,43 +1,16 @@
 //! The few figures that training needs to judge itself. The full evaluation, with intervals and
 //! strata, is not here.
 
+use std::collections::BTreeMap;
+
 /// Area under the ROC curve; ties count half. `None` unless both outcomes occur.
 pub fn auroc(scores: &[f32], labels: &[bool]) -> Option<f64> {
-    let mut order: Vec<usize> = (0..scores.len().min(labels.len())).collect();
-    order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
-    let positives = order.iter().filter(|&&i| labels[i]).count();
-    let negatives = order.len() - positives;
-    if positives == 0 || negatives == 0 {
-        return None;
-    }
-    let (mut sum, mut start) = (0.0, 0);
-    while start < order.len() {
-        let tied = |&&i: &&usize| scores[i].total_cmp(&scores[order[start]]).is_eq();
-        let end = start + order[start..].iter().take_while(tied).count().max(1);
-        // Ranks count from 1; tied ones share their mean.
-        let rank = (start + 1 + end) as f64 / 2.0;
-        sum += rank * order[start..end].iter().filter(|&&i| labels[i]).count() as f64;
-        start = end;
-    }
-    let (p, n) = (positives as f64, negatives as f64);
-    Some((sum - p * (p + 1.0) / 2.0) / (p * n))
+    crate::metrics::auroc(scores, labels).ok()
 }
 
 /// Average precision; `None` without a positive.
 pub fn auprc(scores: &[f32], labels: &[bool]) -> Option<f64> {
-    let mut order: Vec<usize> = (0..scores.len().min(labels.len())).collect();
-    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-    let positives = order.iter().filter(|&&i| labels[i]).count();
-    let (mut hits, mut sum, mut start) = (0usize, 0.0, 0);
-    while start < order.len() {
-        let tied = |&&i: &&usize| scores[i].total_cmp(&scores[order[start]]).is_eq();
-        let end = start + order[start..].iter().take_while(tied).count().max(1);
-        let new = order[start..end].iter().filter(|&&i| labels[i]).count();
-        hits += new;
-        sum += new as f64 * hits as f64 / end as f64;
-        start = end;
-    }
-    (positives > 0).then(|| sum / positives as f64)
+    crate::metrics::auprc(scores, labels).ok()
 }
 
 /// Half the width of the 95 % interval of an AUROC (Hanley and McNeil).
@@ -88,8 +61,48 @@ pub fn platt(logits: &[f32], labels: &[bool]) -> (f64, f64) {
     if a.is_finite() && b.is_finite() { (a, b) } else { (1.0, 0.0) }
 }
 
+/// Covariance of the (a, b) that [`platt`] found, with the samples of one `group` (a stay) allowed
+/// to depend on each other: the sandwich I⁻¹ · (Σ s sᵀ) · I⁻¹, where I is the observed information
+/// and s the sum of a group's scores, times G / (G − 1) for G groups (Liang and Zeger 1986).
+/// Windows of a stay share its outcome, so without grouping the interval would be too narrow.
+/// `None` with fewer than three groups, one outcome only, or an information that has no inverse.
+pub fn clustered_covariance(
+    logits: &[f32],
+    labels: &[bool],
+    groups: &[u64],
+    (a, b): (f64, f64),
+) -> Option<[[f64; 2]; 2]> {
+    let (mut haa, mut hab, mut hbb) = (0.0, 0.0, 0.0);
+    let mut scores: BTreeMap<u64, [f64; 2]> = BTreeMap::new();
+    for ((&logit, &label), &group) in logits.iter().zip(labels).zip(groups) {
+        let x = f64::from(logit);
+        let p = 1.0 / (1.0 + (-(a * x + b)).exp());
+        let (off, w) = (f64::from(u8::from(label)) - p, p * (1.0 - p));
+        (haa, hab, hbb) = (haa + w * x * x, hab + w * x, hbb + w);
+        let score = scores.entry(group).or_default();
+        *score = [score[0] + off * x, score[1] + off];
+    }
+    let positives = labels.iter().filter(|&&label| label).count();
+    let n = scores.len() as f64;
+    let det = haa * hbb - hab * hab;
+    if scores.len() < 3 || positives == 0 || positives == labels.len() || det <= 1e-12 {
+        return None;
+    }
+    let (mut aa, mut ab, mut bb) = (0.0, 0.0, 0.0);
+    for [sa, sb] in scores.into_values() {
+        // I⁻¹ s: how far this group alone pulls (a, b).
+        let (pa, pb) = ((hbb * sa - hab * sb) / det, (haa * sb - hab * sa) / det);
+        (aa, ab, bb) = (aa + pa * pa, ab + pa * pb, bb + pb * pb);
+    }
+    let [aa, ab, bb] = [aa, ab, bb].map(|sum| sum * n / (n - 1.0));
+    [aa, ab, bb].iter().all(|x| x.is_finite()).then_some([[aa, ab], [ab, bb]])
+}
+
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
 
     #[test]
@@ -127,5 +140,60 @@ mod tests {
     fn intervals_match_the_published_arithmetic() {
         // `reference/clinical.md` 0.3: 1,483 stays with 219 deaths at .80.
         assert!((auroc_half_width(0.80, 219, 1_264) - 0.036).abs() < 0.002);
+    }
+
+    /// Logits drawn evenly, labels from σ(2x − 1); each of `groups` is repeated `copies` times.
+    fn drawn(seed: u64, groups: usize, copies: usize) -> (Vec<f32>, Vec<bool>, Vec<u64>) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let (mut logits, mut labels, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+        for id in 0..groups as u64 {
+            let x: f32 = rng.random_range(-1.5..2.5);
+            let p = 1.0 / (1.0 + (-(2.0 * f64::from(x) - 1.0)).exp());
+            let label = rng.random::<f64>() < p;
+            for _ in 0..copies {
+                (logits.push(x), labels.push(label), ids.push(id));
+            }
+        }
+        (logits, labels, ids)
+    }
+
+    #[test]
+    fn the_covariance_is_the_scatter_of_repeated_fits() {
+        let fits: Vec<_> = (0..300)
+            .map(|seed| {
+                let (x, y, groups) = drawn(seed, 400, 1);
+                let at = platt(&x, &y);
+                (at, clustered_covariance(&x, &y, &groups, at).unwrap())
+            })
+            .collect();
+        let over = |f: &dyn Fn(&((f64, f64), [[f64; 2]; 2])) -> f64| mean(fits.iter().map(f));
+        let (a, b) = (over(&|fit| fit.0.0), over(&|fit| fit.0.1));
+        let scatter = [
+            over(&|fit| (fit.0.0 - a).powi(2)),
+            over(&|fit| (fit.0.0 - a) * (fit.0.1 - b)),
+            over(&|fit| (fit.0.1 - b).powi(2)),
+        ];
+        let said = [over(&|fit| fit.1[0][0]), over(&|fit| fit.1[0][1]), over(&|fit| fit.1[1][1])];
+        for (scatter, said) in scatter.into_iter().zip(said) {
+            assert!((said / scatter - 1.0).abs() < 0.25, "{scatter} scattered, {said} said");
+        }
+    }
+
+    #[test]
+    fn copies_of_a_stay_tell_nothing_new() {
+        let (x, y, groups) = drawn(5, 300, 1);
+        let (xs, ys, copied) = drawn(5, 300, 4);
+        let at = platt(&x, &y);
+        let once = clustered_covariance(&x, &y, &groups, at).unwrap();
+        let grouped = clustered_covariance(&xs, &ys, &copied, at).unwrap();
+        let alone: Vec<u64> = (0..xs.len() as u64).collect();
+        let naive = clustered_covariance(&xs, &ys, &alone, at).unwrap();
+        for (i, j) in [(0, 0), (0, 1), (1, 1)] {
+            assert!((grouped[i][j] / once[i][j] - 1.0).abs() < 1e-9);
+            assert!((naive[i][j] * 4.0 / once[i][j] - 1.0).abs() < 0.01);
+        }
+        assert_eq!(clustered_covariance(&x[..2], &y[..2], &groups[..2], at), None);
+        let one_sided = vec![true; x.len()];
+        assert_eq!(clustered_covariance(&x, &one_sided, &groups, at), None);
     }
 }

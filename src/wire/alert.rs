@@ -14,7 +14,7 @@ use crate::event::alert::{
     Act, AlertEvent, By, Change, Claim, Deed, Fault, Priority, Resolution, Response, Snooze, State,
     Subject, Suppression, Word,
 };
-use crate::event::risk::{Doubt, FilmAge, Mode, Probability};
+use crate::event::risk::{Doubt, FilmAge, Interval, Mode, Probability};
 use crate::ids::{AlertId, Digest, EventId, StayId};
 use crate::time::EventTime;
 
@@ -263,9 +263,9 @@ impl AlertRecord {
             }
             Claim::Risk(risk) => risk,
         };
-        let interval = |(low, high): (Probability, Probability)| AlertInterval {
-            low: low.get(),
-            high: high.get(),
+        let interval = |interval: Interval| AlertInterval {
+            low: interval.low().get(),
+            high: interval.high().get(),
         };
         self.mortality = Some(risk.mortality.get());
         self.interval = risk.interval.map(interval);

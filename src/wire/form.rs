@@ -49,6 +49,25 @@ pub mod option {
     }
 }
 
+/// The same for an array.
+pub mod list {
+    use super::{Deserialize, Deserializer, Form, Formed, Serializer, Written};
+
+    pub fn serialize<T: Form, S: Serializer>(
+        values: &[T],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(Written))
+    }
+
+    pub fn deserialize<'de, T: Form, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<T>, D::Error> {
+        let formed = Vec::<Formed<T>>::deserialize(deserializer)?;
+        Ok(formed.into_iter().map(|formed| formed.0).collect())
+    }
+}
+
 struct Written<'a, T>(&'a T);
 
 impl<T: Form> Serialize for Written<'_, T> {

@@ -291,7 +291,7 @@ mod tests {
     use super::*;
     use crate::config::EngineConfig;
     use crate::event::dictionary::{Dictionary, Profile};
-    use crate::event::risk::{Generation, N_PHENOTYPES, Probability};
+    use crate::event::risk::{Contribution, Generation, Interval, N_PHENOTYPES, Probability};
     use crate::ids::FeedId;
 
     fn codec() -> Codec {
@@ -307,10 +307,13 @@ mod tests {
         let p = |p| Probability::new(p).expect("probability");
         let scores = Scores {
             mortality: p(0.25),
+            mortality_raw: p(0.75),
+            mortality_interval: Interval::new(p(0.125), p(0.5)),
             phenotypes: [p(0.5); N_PHENOTYPES],
             carry_forward: None,
             ehr_only: Some(p(0.125)),
             generation: Some(Generation { evaluations: 20, seed: u64::MAX - 1, latent_rms: 0.9 }),
+            attribution: vec![Contribution { variable: "spo2".into(), change: -0.25 }],
         };
         let ticket = Ticket { stay: StayId(3), t: at(4_000_000_000_000), revision: 2 };
         let answer = |outcome| JournalInput::Answer(Answer { ticket, epoch: 7, outcome });

@@ -13,6 +13,7 @@ mod outputs;
 pub mod records;
 mod risk;
 mod schemas;
+mod view;
 
 pub use alert::{
     AcknowledgementRecord, AlertFilmAge, AlertInterval, AlertRecord, AlertResponse, AlertState,
@@ -26,11 +27,10 @@ pub use journal::{
     FilmVerdictRecord, InputRecord, JournalEntry, JournalInput, OutcomeKind, PositionRecord,
     TicketRecord,
 };
-pub use outputs::{
-    DEAD_LETTER_BYTES, DeadLetter, Header, LabelEvent, ModelInputs, Point, StayView,
-};
+pub use outputs::{DEAD_LETTER_BYTES, DeadLetter, Header, LabelEvent};
 pub use risk::{
-    FilmRecord, GenerationRecord, ModelRecord, RiskRecord, RiskStatus, ScoresRecord, SeriesRecord,
-    risk_to_json,
+    FilmRecord, GenerationRecord, IntervalRecord, LastObservedRecord, ModelRecord, RiskRecord,
+    RiskStatus, ScoresRecord, SeriesRecord, risk_to_json,
 };
 pub use schemas::{HEADER_BYTES, MAX_RECORD_BYTES, OlderSchema, RecordKind, WireError};
+pub use view::{GivenRecord, StayView, VariableSeries};

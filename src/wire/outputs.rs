@@ -1,59 +1,16 @@
-//! The other records that leave: views for the dashboard, dead letters, labels.
+//! The other records that leave: dead letters and labels.
 
 use serde::{Deserialize, Serialize};
 
 use super::codec::Record;
 use super::form;
-use super::risk::{FilmRecord, ModelRecord};
 use super::schemas::RecordKind;
 use crate::event::Rejection;
-use crate::ids::{Digest, EventId, Origin, StayId};
+use crate::ids::{Origin, StayId};
 use crate::time::EventTime;
 
 /// Bytes of a rejected record that its dead letter carries; the rest stands at the position.
 pub const DEAD_LETTER_BYTES: usize = 512 << 10;
-
-/// What the dashboard shows of one revision of one window (`schemas/view.avsc`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StayView {
-    #[serde(with = "form")]
-    pub stay_id: StayId,
-    #[serde(with = "form")]
-    pub t: EventTime,
-    pub revision: u32,
-    #[serde(with = "form")]
-    pub risk_event_id: EventId,
-    pub series: Vec<Point>,
-    pub model_inputs: ModelInputs,
-    #[serde(default)]
-    pub film: Option<FilmRecord>,
-    pub model: ModelRecord,
-    #[serde(with = "form")]
-    pub config_digest: Digest,
-    /// Whether a generated film exists and must be marked as synthetic.
-    #[serde(default)]
-    pub generated: bool,
-}
-
-/// One observation of a series.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Point {
-    /// Code of the variable in the dictionary.
-    pub variable: String,
-    #[serde(with = "form")]
-    pub observed_at: EventTime,
-    /// Canonical unit, or category index.
-    pub value: f64,
-}
-
-/// The grid that the model was given: hours × columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelInputs {
-    pub hours: i32,
-    pub columns: i32,
-    #[serde(with = "form")]
-    pub digest: Digest,
-}
 
 /// A record that was not used (`schemas/dead_letter.avsc`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,10 +71,6 @@ pub struct LabelEvent {
     pub mortality: Option<bool>,
     #[serde(default)]
     pub phenotypes: Option<Vec<bool>>,
-}
-
-impl Record for StayView {
-    const KIND: RecordKind = RecordKind::View;
 }
 
 impl Record for DeadLetter {

@@ -7,8 +7,8 @@ use super::codec::{Codec, Record, does_not_hold};
 use super::form;
 use super::schemas::{RecordKind, WireError};
 use crate::event::risk::{
-    Doubt, FilmUsed, Generation, Mode, ModelName, N_PHENOTYPES, Probability, RiskEvent, Scores,
-    SeriesUsed, Status, StayEnd, Triggers,
+    Contribution, Doubt, FilmUsed, Generation, Interval, LastObserved, Mode, ModelName,
+    N_PHENOTYPES, Probability, RiskEvent, Scores, SeriesUsed, Status, StayEnd, Triggers,
 };
 use crate::event::{Rejection, ViewPosition};
 use crate::ids::{Digest, EventId, StayId};
@@ -66,6 +66,9 @@ pub enum RiskStatus {
 #[serde(rename = "Scores")]
 pub struct ScoresRecord {
     pub mortality: f32,
+    pub mortality_raw: f32,
+    #[serde(default)]
+    pub mortality_interval: Option<IntervalRecord>,
     pub phenotypes: Vec<f32>,
     #[serde(default)]
     pub carry_forward: Option<f32>,
@@ -73,6 +76,15 @@ pub struct ScoresRecord {
     pub ehr_only: Option<f32>,
     #[serde(default)]
     pub generation: Option<GenerationRecord>,
+    #[serde(default)]
+    pub attribution: Vec<Contribution>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Interval")]
+pub struct IntervalRecord {
+    pub low: f32,
+    pub high: f32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,15 +96,27 @@ pub struct GenerationRecord {
     pub latent_rms: f32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "SeriesUsed")]
 pub struct SeriesRecord {
+    #[serde(with = "form")]
+    pub from: EventTime,
     #[serde(with = "form")]
     pub start: EventTime,
     pub n_facts: u32,
     #[serde(default, with = "form::option")]
     pub last_observed_at: Option<EventTime>,
+    #[serde(default)]
+    pub last_observed: Vec<LastObservedRecord>,
     pub imputed: f32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "LastObserved")]
+pub struct LastObservedRecord {
+    pub variable: String,
+    #[serde(with = "form")]
+    pub at: EventTime,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,12 +183,7 @@ impl From<&RiskEvent> for RiskRecord {
             status,
             status_reason,
             scores: event.scores.as_ref().map(ScoresRecord::from),
-            series: SeriesRecord {
-                start: event.series.start,
-                n_facts: event.series.n_facts,
-                last_observed_at: event.series.last_observed_at,
-                imputed: event.series.imputed,
-            },
+            series: SeriesRecord::new(event.series, &event.last_observed),
             input_digest: event.input_digest,
             film: event.film.map(FilmRecord::from),
             validity: event.validity.clone(),
@@ -190,11 +209,17 @@ impl TryFrom<RiskRecord> for RiskEvent {
         };
         let scores = record.scores.map(Scores::try_from).transpose()?;
         let series = SeriesUsed {
+            from: record.series.from,
             start: record.series.start,
             n_facts: record.series.n_facts,
             last_observed_at: record.series.last_observed_at,
             imputed: record.series.imputed,
         };
+        let last_observed = record
+            .series
+            .last_observed
+            .into_iter()
+            .map(|last| LastObserved { variable: last.variable, at: last.at });
         let ModelRecord { name, version, digest } = record.model;
         Ok(RiskEvent {
             id: record.event_id,
@@ -207,6 +232,7 @@ impl TryFrom<RiskRecord> for RiskEvent {
             status,
             scores,
             series,
+            last_observed: last_observed.collect(),
             film: record.film.map(FilmUsed::from),
             validity: record.validity,
             feed_missing: record.feed_missing,
@@ -219,10 +245,32 @@ impl TryFrom<RiskRecord> for RiskEvent {
     }
 }
 
+impl SeriesRecord {
+    fn new(series: SeriesUsed, last_observed: &[LastObserved]) -> Self {
+        let record = |last: &LastObserved| LastObservedRecord {
+            variable: last.variable.clone(),
+            at: last.at,
+        };
+        SeriesRecord {
+            from: series.from,
+            start: series.start,
+            n_facts: series.n_facts,
+            last_observed_at: series.last_observed_at,
+            last_observed: last_observed.iter().map(record).collect(),
+            imputed: series.imputed,
+        }
+    }
+}
+
 impl From<&Scores> for ScoresRecord {
     fn from(scores: &Scores) -> Self {
         ScoresRecord {
             mortality: scores.mortality.get(),
+            mortality_raw: scores.mortality_raw.get(),
+            mortality_interval: scores.mortality_interval.map(|interval| IntervalRecord {
+                low: interval.low().get(),
+                high: interval.high().get(),
+            }),
             phenotypes: scores.phenotypes.iter().map(|p| p.get()).collect(),
             carry_forward: scores.carry_forward.map(Probability::get),
             ehr_only: scores.ehr_only.map(Probability::get),
@@ -231,6 +279,7 @@ impl From<&Scores> for ScoresRecord {
                 seed: g.seed.cast_signed(),
                 latent_rms: g.latent_rms,
             }),
+            attribution: scores.attribution.clone(),
         }
     }
 }
@@ -246,6 +295,8 @@ impl TryFrom<ScoresRecord> for Scores {
             .map_err(|_| does_not_hold(format!("phenotypes are not {N_PHENOTYPES}")))?;
         Ok(Scores {
             mortality: probability(record.mortality)?,
+            mortality_raw: probability(record.mortality_raw)?,
+            mortality_interval: record.mortality_interval.map(interval).transpose()?,
             phenotypes,
             carry_forward: record.carry_forward.map(probability).transpose()?,
             ehr_only: record.ehr_only.map(probability).transpose()?,
@@ -254,12 +305,18 @@ impl TryFrom<ScoresRecord> for Scores {
                 seed: g.seed.cast_unsigned(),
                 latent_rms: g.latent_rms,
             }),
+            attribution: record.attribution,
         })
     }
 }
 
 fn probability(p: f32) -> Result<Probability, Rejection> {
     Probability::new(p).ok_or_else(|| does_not_hold("a probability is outside 0..=1".into()))
+}
+
+fn interval(record: IntervalRecord) -> Result<Interval, Rejection> {
+    let interval = Interval::new(probability(record.low)?, probability(record.high)?);
+    interval.ok_or_else(|| does_not_hold("an interval ends before it begins".into()))
 }
 
 impl From<FilmUsed> for FilmRecord {

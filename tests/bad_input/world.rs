@@ -46,10 +46,13 @@ impl Predictor for Oracle {
         let p = Probability::new(((rows.abs() + f64::from(film)) % 97.0 / 97.0) as f32).unwrap();
         let scores = Scores {
             mortality: p,
+            mortality_raw: p,
+            mortality_interval: None,
             phenotypes: [p; N_PHENOTYPES],
             carry_forward: None,
             ehr_only: None,
             generation: None,
+            attribution: Vec::new(),
         };
         let outcome = Outcome::Scored(scores);
         Some(Answer { ticket: request.ticket, epoch: request.epoch, outcome })
@@ -171,7 +174,7 @@ fn identity() -> Identity {
         config_digest: Digest::of(b"the test's config"),
         mode: Mode::Silent,
         doubts: vec![Doubt::NotValidated],
-        n_variables: 17,
+        variables: (0..17).map(|n| format!("variable-{n}")).collect(),
         epoch: 1,
     }
 }

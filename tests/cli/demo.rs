@@ -1,15 +1,17 @@
 //! `demo` and `inspect`: the summary has every part, the files read back, the digest repeats.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nowcxr::event::alert::Subject;
 use nowcxr::event::risk::{Mode, RiskEvent};
 use nowcxr::wire::{AlertRecord, RiskRecord, risk_to_json};
 use serde_json::Value;
 
-use super::support::{model, run};
+use super::support::{model, nowcxr, run, start, wait};
 
 const QUICK: &str = "engine.every=2h";
 /// So low that even a ward of two has alerts.
@@ -141,4 +143,33 @@ fn the_demo_clears_only_what_a_demo_made() {
     std::fs::write(dir.path().join("file"), "").unwrap();
     let said = run(dir.path(), &["demo", "--patients", "1", "--out", "file"]).expect(1).err;
     assert!(said.contains("file") && said.contains("cannot make"), "{said}");
+}
+
+/// The body of a page, once the server answers.
+fn page(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.starts_with("HTTP/1.0 200").then_some(answer)
+}
+
+#[test]
+fn metrics_and_health_are_served_while_it_runs() {
+    let Some(model) = model() else { return };
+    let parent = tempfile::tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut demo = nowcxr(parent.path(), &["demo", "--patients", "1", "--out", "served"]);
+    demo.args(["--set", &format!("http.listen={free}"), "--set", &model]);
+    let mut child = start(&mut demo, parent.path());
+    let until = Instant::now() + Duration::from_secs(60);
+    let (mut ready, mut metrics) = (None, None);
+    while Instant::now() < until && child.try_wait().unwrap().is_none() && metrics.is_none() {
+        ready = ready.or_else(|| page(free, "/readyz"));
+        metrics = ready.as_ref().and_then(|_| page(free, "/metrics"));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let ended = wait(child, parent.path());
+    ended.expect(0);
+    assert!(ready.is_some() && metrics.is_some_and(|metrics| metrics.contains("nowcxr_")));
 }

@@ -48,7 +48,8 @@ pub fn tame(command: &mut Command) {
             command.env_remove(name);
         }
     }
-    command.env("RAYON_NUM_THREADS", "1").stdin(Stdio::null());
+    // Tests run side by side, so none may take the default address.
+    command.env("RAYON_NUM_THREADS", "1").env("NOWCXR_HTTP__LISTEN", "off").stdin(Stdio::null());
 }
 
 pub fn run(dir: &Path, args: &[&str]) -> Ran {

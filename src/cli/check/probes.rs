@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Row;
+use crate::config::PredictConfig;
 use crate::event::dictionary::Profile;
 use crate::predict::Pipeline;
 
@@ -28,8 +29,9 @@ const LITTLE_MEMORY: u64 = 1024 * MIB;
 const BROKER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The model loads whole: each file is the one that the manifest names, and the weights fit.
-pub fn model(dir: &Path, profile: Profile) -> Row {
-    let pipeline = match Pipeline::open(dir, FEATURE_CACHE_BYTES) {
+pub fn model(predict: &PredictConfig, profile: Profile) -> Row {
+    let dir = &predict.model;
+    let pipeline = match Pipeline::open(dir, predict.device, FEATURE_CACHE_BYTES) {
         Ok(pipeline) => pipeline,
         Err(error) => {
             let advice = "make one with nowcxr train, or set predict.model to its directory";

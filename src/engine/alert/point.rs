@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::AlertPolicy;
 use crate::event::alert::Fault;
-use crate::event::risk::{Doubt, Probability, RiskEvent, Status, StayEnd};
+use crate::event::risk::{Doubt, Interval, Probability, RiskEvent, Status, StayEnd};
 use crate::time::{EventTime, Span};
 
 /// One revision of one window, as far as the policy cares.
@@ -37,7 +37,7 @@ pub enum Said {
 pub struct Risk {
     /// Calibrated.
     pub mortality: Probability,
-    pub interval: Option<(Probability, Probability)>,
+    pub interval: Option<Interval>,
     pub ehr_only: Option<Probability>,
     pub film_acquired_at: Option<EventTime>,
     pub validity: Vec<Doubt>,
@@ -71,11 +71,11 @@ fn said(event: &RiskEvent, policy: &AlertPolicy) -> Said {
     let Some(scores) = &event.scores else { return Said::Faulty(Fault::Unscored) };
     Said::Risk(Risk {
         mortality: scores.mortality,
-        interval: None,
+        interval: scores.mortality_interval,
         ehr_only: scores.ehr_only,
         film_acquired_at: event.film.map(|film| film.acquired_at),
         validity: event.validity.clone(),
-        contributors: Vec::new(),
+        contributors: scores.attribution.iter().map(|c| c.variable.clone()).collect(),
     })
 }
 

@@ -1,12 +1,14 @@
 //! From answers to risk events. A stay's answers take effect in the order of sealing.
 
+use std::collections::BTreeMap;
+
 use super::seal::Kind;
 use super::{Context, Stay, Window, WindowState};
 use crate::engine::alert::Point;
-use crate::engine::effect::Effect;
-use crate::engine::request::{Answer, Outcome};
-use crate::event::risk::{Doubt, FilmAge, RiskEvent, Scores, Status};
-use crate::ids::Ticket;
+use crate::engine::effect::{Effect, View};
+use crate::engine::request::{Answer, Outcome, PredictionRequest};
+use crate::event::risk::{Doubt, FilmAge, LastObserved, RiskEvent, Scores, Status};
+use crate::ids::{Ticket, VariableId};
 use crate::time::{EventTime, Span};
 
 /// Fewer variables than this in the series, and the prediction says so.
@@ -154,9 +156,27 @@ impl Stay {
         if let Kind::Closing(how) = window.kind {
             event.stay_end = Some(how);
         }
+        let given = self.given(window, context);
+        event.last_observed = last_observed(given.as_ref(), &context.identity.variables);
         let point = Point::of(&event, window.admitted.at, &context.config.alerts);
+        let view = View { event: event.clone(), given };
         effects.push(Effect::Risk(Box::new(event)));
+        if self.is_newest_said(window) {
+            effects.push(Effect::View(Box::new(view)));
+        }
         point
+    }
+
+    /// What a window was cut from, if all of it still counts.
+    fn given(&self, window: &Window, context: Context<'_>) -> Option<PredictionRequest> {
+        let whole = window.series.from.hour() >= self.horizon(context.config.keep);
+        (whole && window.kind != Kind::Retraction).then(|| self.request_of(window, context))
+    }
+
+    /// Whether nothing was said yet of a later window.
+    fn is_newest_said(&self, window: &Window) -> bool {
+        let said = |w: &Window| matches!(w.state, WindowState::Answered | WindowState::Overdue);
+        !self.windows.iter().rev().any(|w| w.t > window.t && said(w))
     }
 
     /// The event of a window, but for what the model said.
@@ -180,6 +200,7 @@ impl Stay {
             status: Status::Unscored { reason: String::new() },
             scores: None,
             series: window.series,
+            last_observed: Vec::new(),
             film: window.film,
             validity: Vec::new(),
             feed_missing: window.feed_missing.iter().map(name_of).collect(),
@@ -190,6 +211,19 @@ impl Stay {
             mode: identity.mode,
         }
     }
+}
+
+/// The newest row of each variable, in the order of their ids.
+fn last_observed(given: Option<&PredictionRequest>, codes: &[String]) -> Vec<LastObserved> {
+    let rows = given.map_or(&[][..], |given| &given.rows);
+    // Rows are in order of observation, so the last of a variable is its newest.
+    let newest: BTreeMap<VariableId, EventTime> =
+        rows.iter().map(|row| (row.variable, row.at)).collect();
+    let named = |(id, at): (VariableId, EventTime)| {
+        let variable = codes.get(usize::from(id.0))?.clone();
+        Some(LastObserved { variable, at })
+    };
+    newest.into_iter().filter_map(named).collect()
 }
 
 /// The reason of an event that left at its deadline.

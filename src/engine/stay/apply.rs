@@ -94,7 +94,7 @@ impl Stay {
         self.windows.iter().any(|window| {
             fact.available_at <= window.t
                 && window.t <= mark
-                && window.from <= fact.observed_at
+                && window.series.from <= fact.observed_at
                 && fact.observed_at <= window.t
         })
     }

@@ -103,7 +103,7 @@ impl Window {
     fn used(&self, touched: Touched, seq: u32) -> bool {
         self.seq_below <= seq
             && match touched {
-                Touched::Row(at) => self.from <= at && at <= self.t,
+                Touched::Row(at) => self.series.from <= at && at <= self.t,
                 Touched::Film(digest) => self.film.is_some_and(|film| film.digest == digest),
             }
     }

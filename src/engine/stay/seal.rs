@@ -33,8 +33,6 @@ pub struct Window {
     pub triggers: Triggers,
     /// Facts applied before this sequence number are in the cut.
     pub seq_below: u32,
-    /// Start of the span of observation: the earlier of what generation and fusion need.
-    pub from: EventTime,
     pub generation_start: EventTime,
     pub admitted: Admitted,
     pub film: Option<FilmUsed>,
@@ -142,11 +140,10 @@ impl Stay {
             known_at: cut.known_at,
             triggers: cut.triggers,
             seq_below,
-            from,
             generation_start,
             admitted: cut.admitted,
             film,
-            series: series_used(&rows, cut, context.identity.n_variables),
+            series: series_used(&rows, from, cut, context.identity.variables.len()),
             n_variables_seen: n_variables(&rows),
             input_digest: input_digest(cut, generation_start, &rows, film.as_ref()),
             feed_missing: context.watermark.missing().collect(),
@@ -158,8 +155,15 @@ impl Stay {
     /// The question for a sealed window, without the film's pixels; `None` if there is none.
     pub fn request(&self, ticket: Ticket, context: Context<'_>) -> Option<PredictionRequest> {
         let window = self.window_of(ticket).filter(|w| w.kind == Kind::Prediction)?;
-        let rows = self.history.cut(window.from, window.t, window.seq_below, &self.retractions);
-        Some(PredictionRequest {
+        Some(self.request_of(window, context))
+    }
+
+    /// What the model is given for this cut, or would be.
+    pub(super) fn request_of(&self, window: &Window, context: Context<'_>) -> PredictionRequest {
+        let ticket = self.ticket_of(window);
+        let from = window.series.from;
+        let rows = self.history.cut(from, window.t, window.seq_below, &self.retractions);
+        PredictionRequest {
             ticket,
             epoch: context.identity.epoch,
             seed: context.identity.seed(ticket),
@@ -168,7 +172,7 @@ impl Stay {
             rows: rows.into(),
             static_facts: window.admitted.statics,
             film: None,
-        })
+        }
     }
 
     pub fn window_of(&self, ticket: Ticket) -> Option<&Window> {
@@ -216,7 +220,7 @@ fn generation_start(t: EventTime, film_at: Option<EventTime>) -> EventTime {
     film_at.map_or(floor, |at| at.min(floor).max(cap))
 }
 
-fn series_used(rows: &[Row], cut: &Cut, n_variables: usize) -> SeriesUsed {
+fn series_used(rows: &[Row], from: EventTime, cut: &Cut, n_variables: usize) -> SeriesUsed {
     let start = cut.admitted.at.max(cut.t - Span::hours(PREDICTION_BINS));
     let seen: BTreeSet<(i64, u8)> = rows
         .iter()
@@ -226,6 +230,7 @@ fn series_used(rows: &[Row], cut: &Cut, n_variables: usize) -> SeriesUsed {
     let n_bins = cut.t.since(start).as_hours().ceil().max(1.0);
     let share = seen.len() as f64 / (n_bins * n_variables.max(1) as f64);
     SeriesUsed {
+        from,
         start: rows.first().map_or(cut.t, |row| row.at),
         n_facts: u32::try_from(rows.len()).unwrap_or(u32::MAX),
         last_observed_at: rows.last().map(|row| row.at),

@@ -5,12 +5,15 @@ use burn::tensor::Tensor;
 
 use super::super::config::VaeConfig;
 use super::super::layers::{Conv2d, GroupNorm, Init, silu};
-use super::blocks::{Middle, ResnetBlock, Upsample, VAE_EPSILON, depth_to_space};
+use super::blocks::{AttnBlock, Middle, ResnetBlock, Upsample, VAE_EPSILON, depth_to_space};
 
-/// One level: one block more than in the encoder, then an up-sampler on all levels but the finest.
+/// One level: one block more than in the encoder, each with its attention where the config asks
+/// for it, then an up-sampler on all levels but the finest.
 #[derive(Module, Debug)]
 pub struct UpLevel {
     pub block: Vec<ResnetBlock>,
+    /// As many as blocks, or none.
+    pub attn: Vec<AttnBlock>,
     pub upsample: Option<Upsample>,
 }
 
@@ -36,12 +39,16 @@ impl Decoder {
         for (level, mult) in config.ch_mult.iter().enumerate().rev() {
             let output = config.ch * mult;
             let mut block = Vec::with_capacity(config.num_res_blocks + 1);
+            let mut attn = Vec::new();
             for _ in 0..=config.num_res_blocks {
                 block.push(ResnetBlock::new(width, output, config, init));
                 width = output;
+                if config.attends(level) {
+                    attn.push(AttnBlock::new(width, config, init));
+                }
             }
             let upsample = (level != 0).then(|| Upsample::new(width, init));
-            up.push(UpLevel { block, upsample });
+            up.push(UpLevel { block, attn, upsample });
         }
         up.reverse();
         let pixels = config.out_ch * config.stem * config.stem;
@@ -59,8 +66,11 @@ impl Decoder {
     pub fn forward(&self, z: Tensor<4>) -> Tensor<4> {
         let mut h = self.mid.forward(self.conv_in.forward(z));
         for level in self.up.iter().rev() {
-            for block in &level.block {
+            for (n, block) in level.block.iter().enumerate() {
                 h = block.forward(h);
+                if let Some(attn) = level.attn.get(n) {
+                    h = attn.forward(h);
+                }
             }
             if let Some(upsample) = &level.upsample {
                 h = upsample.forward(h);

@@ -5,12 +5,15 @@ use burn::tensor::Tensor;
 
 use super::super::config::VaeConfig;
 use super::super::layers::{Conv2d, GroupNorm, Init, silu};
-use super::blocks::{Downsample, Middle, ResnetBlock, VAE_EPSILON, space_to_depth};
+use super::blocks::{AttnBlock, Downsample, Middle, ResnetBlock, VAE_EPSILON, space_to_depth};
 
-/// One level: blocks, then a down-sampler on all levels but the last.
+/// One level: blocks, each with its attention where the config asks for it, then a down-sampler
+/// on all levels but the last.
 #[derive(Module, Debug)]
 pub struct DownLevel {
     pub block: Vec<ResnetBlock>,
+    /// As many as blocks, or none.
+    pub attn: Vec<AttnBlock>,
     pub downsample: Option<Downsample>,
 }
 
@@ -34,13 +37,17 @@ impl Encoder {
         for (level, mult) in config.ch_mult.iter().enumerate() {
             let output = config.ch * mult;
             let mut block = Vec::with_capacity(config.num_res_blocks);
+            let mut attn = Vec::new();
             for _ in 0..config.num_res_blocks {
                 block.push(ResnetBlock::new(width, output, config, init));
                 width = output;
+                if config.attends(level) {
+                    attn.push(AttnBlock::new(width, config, init));
+                }
             }
             let last = level + 1 == config.ch_mult.len();
             let downsample = (!last).then(|| Downsample::new(width, init));
-            down.push(DownLevel { block, downsample });
+            down.push(DownLevel { block, attn, downsample });
         }
         Encoder {
             conv_in,
@@ -56,8 +63,11 @@ impl Encoder {
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let mut h = self.conv_in.forward(space_to_depth(images, self.stem));
         for level in &self.down {
-            for block in &level.block {
+            for (n, block) in level.block.iter().enumerate() {
                 h = block.forward(h);
+                if let Some(attn) = level.attn.get(n) {
+                    h = attn.forward(h);
+                }
             }
             if let Some(downsample) = &level.downsample {
                 h = downsample.conv.forward(h);

@@ -4,22 +4,25 @@
 //! Three variants are scored side by side, so that what the generated latent adds can be seen:
 //! with the generated latent, with the film's own latent carried forward, and without any film.
 
+mod attribution;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use thiserror::Error;
 
 use crate::event::PreparedFilm;
 use crate::event::dictionary::{Dictionary, DictionaryError};
-use crate::event::risk::{Generation, N_PHENOTYPES, Probability, Scores};
+use crate::event::risk::{Generation, Interval, N_PHENOTYPES, Probability, Scores};
 use crate::ids::Digest;
 use crate::model::config::{EHR_COLUMNS, FusionConfig, ImageFeatures};
 use crate::model::film_input::{GreyImage, for_resnet, for_vae};
 use crate::model::fusion::{Fusion, FusionInput};
-use crate::model::{Artifact, Sampler};
+use crate::model::{Artifact, Recalibration, Sampler};
 use crate::ports::{Outcome, PredictionRequest};
 use crate::predict::cache::{FilmCache, FilmFeatures};
 use crate::predict::worker::Score;
 use crate::series::grid::PREDICTION_BINS;
 use crate::series::{Grid, GridSpan, Normaliser, hourly};
+use attribution::Shown;
 
 /// Why no pipeline can be made of a model.
 #[derive(Debug, Error)]
@@ -49,6 +52,10 @@ pub struct Generated {
     /// Z_t, generated as of the window's end.
     pub now: Tensor<4>,
 }
+
+/// Latent and film count, or neither does (see [`FusionInput::present`]).
+const PRESENT: [f32; 2] = [1.0, 1.0];
+const ABSENT: [f32; 2] = [0.0, 0.0];
 
 /// Logits of one variant.
 struct Logits {
@@ -163,7 +170,7 @@ impl Pipeline {
         Tensor::from_data(TensorData::new(values, [1, padded, EHR_COLUMNS]), &self.device)
     }
 
-    fn fusion_ehr(&self, request: &PredictionRequest) -> FusionEhr {
+    fn fusion_grid(&self, request: &PredictionRequest) -> FusionEhr {
         let span = GridSpan::prediction(request.admitted_at, request.ticket.t);
         let grid = self.grid(request, span, &self.model.normalisers.prediction);
         let n = grid.n_bins.min(PREDICTION_BINS);
@@ -179,17 +186,28 @@ impl Pipeline {
     fn with_film(&self, ehr: &FusionEhr, film: &FilmFeatures, latents: &Generated) -> Vec<Logits> {
         let none = latents.reference.zeros_like();
         let latent = Tensor::cat(vec![latents.now.clone(), latents.reference.clone(), none], 0);
-        let present = [[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]];
-        let present = Tensor::from_data(present, &self.device);
+        let present = Tensor::from_data([PRESENT, PRESENT, ABSENT], &self.device);
         self.logits(ehr, latent, film.mortality.clone(), film.phenotype.clone(), present)
     }
 
-    fn without_film(&self, ehr: &FusionEhr) -> Vec<Logits> {
+    fn without_film(&self, ehr: &FusionEhr) -> (Shown, Vec<Logits>) {
         let zeros = |config: &FusionConfig| Tensor::zeros([1, config.image_width()], &self.device);
-        let mortality = zeros(&self.model.config.fusion_mortality);
+        let image_features = zeros(&self.model.config.fusion_mortality);
         let phenotype = zeros(&self.model.config.fusion_phenotype);
-        let present = Tensor::zeros([1, 2], &self.device);
-        self.logits(ehr, self.x_t.zeros_like(), mortality, phenotype, present)
+        let latent = self.x_t.zeros_like();
+        let absent = Tensor::zeros([1, 2], &self.device);
+        let logits = self.logits(ehr, latent.clone(), image_features.clone(), phenotype, absent);
+        (Shown { latent, image_features, present: ABSENT }, logits)
+    }
+
+    /// What variant `n` of [`Pipeline::with_film`] showed the fusion for mortality.
+    fn shown(&self, n: usize, film: &FilmFeatures, latents: &Generated) -> Shown {
+        let (latent, present) = match n {
+            0 => (latents.now.clone(), PRESENT),
+            1 => (latents.reference.clone(), PRESENT),
+            _ => (latents.reference.zeros_like(), ABSENT),
+        };
+        Shown { latent, image_features: film.mortality.clone(), present }
     }
 
     fn logits(
@@ -220,6 +238,24 @@ impl Pipeline {
             .collect()
     }
 
+    /// What the calibration makes of one variant's logits; `None` unless all are numbers.
+    fn scores(&self, logits: &Logits) -> Option<Scores> {
+        let raw = Recalibration::IDENTITY.probability(logits.mortality);
+        let interval = self.model.calibration.mortality.interval(logits.mortality);
+        Some(Scores {
+            mortality: self.mortality(Some(logits))?,
+            mortality_raw: Probability::new(raw)?,
+            mortality_interval: interval.and_then(|[low, high]| {
+                Interval::new(Probability::new(low)?, Probability::new(high)?)
+            }),
+            phenotypes: self.phenotypes(logits)?,
+            carry_forward: None,
+            ehr_only: None,
+            generation: None,
+            attribution: Vec::new(),
+        })
+    }
+
     fn mortality(&self, logits: Option<&Logits>) -> Option<Probability> {
         Probability::new(self.model.calibration.mortality.probability(logits?.mortality))
     }
@@ -238,17 +274,17 @@ impl Pipeline {
         let generated = self.generate_from(film, request);
         let rms = generated.now.clone().square().mean().sqrt();
         let latent_rms: f32 = rms.try_into_scalar().unwrap_or(f32::NAN);
-        let logits = self.with_film(&self.fusion_ehr(request), film, &generated);
-        let carry_forward = self.mortality(logits.get(1));
-        let ehr_only = self.mortality(logits.get(2));
+        let ehr = self.fusion_grid(request);
+        let logits = self.with_film(&ehr, film, &generated);
         let scores = |variant: usize, generation| {
-            let logits = logits.get(variant)?;
+            let scores = self.scores(logits.get(variant)?)?;
+            let shown = self.shown(variant, film, &generated);
             Some(Scores {
-                mortality: self.mortality(Some(logits))?,
-                phenotypes: self.phenotypes(logits)?,
-                carry_forward,
-                ehr_only,
+                carry_forward: self.mortality(logits.get(1)),
+                ehr_only: self.mortality(logits.get(2)),
                 generation,
+                attribution: self.attribution(request, &ehr, &shown, scores.mortality),
+                ..scores
             })
         };
         let generation = Generation {
@@ -274,16 +310,12 @@ impl Pipeline {
     }
 
     fn score_without_film(&self, request: &PredictionRequest) -> Outcome {
-        let logits = self.without_film(&self.fusion_ehr(request));
-        let scores = logits.first().and_then(|logits| {
-            let mortality = self.mortality(Some(logits))?;
-            Some(Scores {
-                mortality,
-                phenotypes: self.phenotypes(logits)?,
-                carry_forward: None,
-                ehr_only: Some(mortality),
-                generation: None,
-            })
+        let ehr = self.fusion_grid(request);
+        let (shown, logits) = self.without_film(&ehr);
+        let scores = logits.first().and_then(|logits| self.scores(logits)).map(|scores| Scores {
+            ehr_only: Some(scores.mortality),
+            attribution: self.attribution(request, &ehr, &shown, scores.mortality),
+            ..scores
         });
         match scores {
             Some(scores) => {

@@ -183,9 +183,9 @@ fn stages() {
     });
     let latents = pipeline.generate_from(&features, &window);
     best("grid", &mut || {
-        pipeline.fusion_ehr(&window);
+        pipeline.fusion_grid(&window);
     });
-    let ehr = pipeline.fusion_ehr(&window);
+    let ehr = pipeline.fusion_grid(&window);
     best("two fusions, three variants", &mut || {
         pipeline.with_film(&ehr, &features, &latents);
     });
@@ -204,4 +204,67 @@ fn stages() {
             .sum();
         println!("{name}* {count} numbers");
     }
+}
+
+/// A second variable beside the heart rate, so that something remains when one is left out.
+fn two_variables(film: Option<u8>) -> PredictionRequest {
+    let mut request = window(30, film);
+    let mut rows = request.rows.to_vec();
+    rows.extend((0..20).map(|i| Row {
+        at: request.admitted_at + Span::minutes(61 * i),
+        variable: VariableId(12),
+        value: 22.0 + i as f64,
+    }));
+    rows.sort_by_key(|row| row.at);
+    request.rows = rows.into();
+    request
+}
+
+#[test]
+fn a_contribution_is_what_leaving_the_variable_out_changes() {
+    let mut pipeline = pipeline(random(3));
+    let request = two_variables(None);
+    let scores = |outcome| match outcome {
+        Outcome::Scored(scores) | Outcome::Degraded(scores, _) => scores,
+        Outcome::Unscored(reason) => panic!("{reason}"),
+    };
+    let whole = scores(pipeline.score(&request));
+    assert_eq!(whole.attribution.len(), 2);
+    let strengths: Vec<f32> = whole.attribution.iter().map(|c| c.change.abs()).collect();
+    assert!(strengths[0] >= strengths[1] && strengths[1] > 0.0, "{strengths:?}");
+    for contribution in &whole.attribution {
+        let left_out = pipeline.dictionary.by_code(&contribution.variable).expect("code");
+        let rows = request.rows.iter().filter(|row| row.variable != left_out).copied().collect();
+        let without = scores(pipeline.score(&PredictionRequest { rows, ..request.clone() }));
+        let change = whole.mortality.get() - without.mortality.get();
+        assert!((contribution.change - change).abs() < 1e-6, "{contribution:?} {change}");
+    }
+}
+
+#[test]
+fn attribution_with_a_film_keeps_the_film() {
+    let mut pipeline = pipeline(random(3));
+    let Outcome::Scored(with) = pipeline.score(&two_variables(Some(2))) else { panic!("film") };
+    let Outcome::Degraded(without, _) = pipeline.score(&two_variables(None)) else { panic!("no") };
+    assert_eq!(with.attribution.len(), 2);
+    assert_ne!(with.attribution, without.attribution);
+}
+
+#[test]
+fn the_interval_holds_the_probability_and_widens_with_the_covariance() {
+    let mut model = random(3);
+    let mut widths = Vec::new();
+    for scale in [0.1, 1.0] {
+        model.calibration.mortality.covariance = Some([[scale, 0.0], [0.0, scale]]);
+        let outcome = pipeline(model.clone()).score(&window(30, None));
+        let Outcome::Degraded(scores, _) = outcome else { panic!("{outcome:?}") };
+        let interval = scores.mortality_interval.expect("interval");
+        assert!(interval.low() < scores.mortality && scores.mortality < interval.high());
+        widths.push(interval.high().get() - interval.low().get());
+    }
+    assert!(widths[0] < widths[1]);
+    model.calibration.mortality.covariance = None;
+    let outcome = pipeline(model).score(&window(30, None));
+    let Outcome::Degraded(scores, _) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(scores.mortality_interval, None);
 }

@@ -29,7 +29,7 @@ pub fn identity() -> Identity {
         config_digest: Digest::of(b"the test's config"),
         mode: Mode::Silent,
         doubts: vec![Doubt::NotValidated],
-        n_variables: 17,
+        variables: (0..17).map(|n| format!("variable-{n}")).collect(),
         epoch: EPOCH,
     }
 }
@@ -146,6 +146,9 @@ pub fn scores(mortality: Probability) -> Scores {
         carry_forward: None,
         ehr_only: None,
         generation: None,
+        mortality_raw: mortality,
+        mortality_interval: None,
+        attribution: Vec::new(),
     }
 }
 

@@ -23,7 +23,7 @@
 use std::fmt::Write as _;
 
 use nowcxr::config::EngineConfig;
-use nowcxr::engine::{Answer, Effect, Fate, Input, Task};
+use nowcxr::engine::{Answer, Effect, Fate, Input, Task, View};
 use nowcxr::event::alert::AlertEvent;
 use nowcxr::event::risk::{RiskEvent, Status, Triggers};
 use nowcxr::event::{Disposition, Mark};
@@ -179,6 +179,7 @@ fn show(effect: &Effect) -> String {
             format!("sealed {} {}", show_ticket(ticket), show_triggers(triggers))
         }
         Effect::Risk(event) => show_risk(event),
+        Effect::View(view) => show_view(view),
         Effect::Alert(event) => show_alert(event),
         Effect::Unasked(ticket) => format!("unasked {}", show_ticket(ticket)),
         Effect::Ended { stay, at, how } => format!("ended {stay} {} {how:?}", show_time(*at)),
@@ -213,6 +214,16 @@ fn show_triggers(triggers: &Triggers) -> String {
     ];
     let names: Vec<&str> = words.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
     names.join("+")
+}
+
+fn show_view(view: &View) -> String {
+    let event = &view.event;
+    let ticket = Ticket { stay: event.stay, t: event.t, revision: event.revision };
+    let rows = view
+        .given
+        .as_ref()
+        .map_or("nothing given".to_owned(), |given| format!("{} rows given", given.rows.len()));
+    format!("view {} {rows}", show_ticket(&ticket))
 }
 
 fn show_risk(event: &RiskEvent) -> String {

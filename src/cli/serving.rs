@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::oneshot;
 
+use super::told;
 use crate::http::{Health, HttpError, Server, routes};
 use crate::telemetry::Metrics;
 
@@ -41,6 +42,18 @@ impl Http {
             })
             .context("no thread for http")?;
         Ok(Http { stop, thread })
+    }
+
+    /// As [`Http::start`], but work that has a beginning and an end goes on without its metrics
+    /// where another process holds the address.
+    pub fn start_if_free(address: Option<SocketAddr>, health: &Arc<Health>) -> Option<Self> {
+        match Http::start(address?, health) {
+            Ok(http) => Some(http),
+            Err(error) => {
+                tracing::warn!("no metrics and health for this run: {}", told(&error));
+                None
+            }
+        }
     }
 
     /// Lets open requests end.

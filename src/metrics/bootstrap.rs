@@ -1,0 +1,117 @@
+//! Intervals by resampling patients, not samples: the windows of one patient tell one story.
+
+use std::collections::BTreeMap;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::Undefined;
+
+/// Replicates in which the figure does not exist may be at most this share; else the interval
+/// would describe only the resamples that came out well.
+const MOST_UNDEFINED: f64 = 0.1;
+
+/// A figure with its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Estimate {
+    pub value: f64,
+    /// 2.5th and 97.5th percentile of the replicates; `None` with a single patient, or where too
+    /// many replicates lack one outcome.
+    pub interval: Option<(f64, f64)>,
+}
+
+impl Estimate {
+    /// True if the whole interval lies above 0.
+    pub fn is_above_zero(&self) -> bool {
+        self.interval.is_some_and(|(low, _)| low > 0.0)
+    }
+}
+
+/// Samples by patient, and how to draw them.
+#[derive(Clone, Debug)]
+pub struct Patients {
+    /// Samples of each patient, patients in order of their id.
+    samples: Vec<Vec<usize>>,
+    /// What each sample weighs before resampling.
+    base: Vec<f64>,
+    replicates: usize,
+    seed: u64,
+}
+
+impl Patients {
+    /// `ids[i]` is the patient of sample i, `base[i]` its weight. The draw is a function of `seed`
+    /// and the number of patients only, so figures over the same samples are paired.
+    ///
+    /// # Errors
+    /// [`Undefined::Empty`] or [`Undefined::Lengths`].
+    pub fn new(
+        ids: &[u64],
+        base: Vec<f64>,
+        replicates: usize,
+        seed: u64,
+    ) -> Result<Self, Undefined> {
+        if ids.is_empty() {
+            return Err(Undefined::Empty);
+        }
+        if ids.len() != base.len() {
+            return Err(Undefined::Lengths);
+        }
+        let mut by_id: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        for (sample, &id) in ids.iter().enumerate() {
+            by_id.entry(id).or_default().push(sample);
+        }
+        Ok(Patients { samples: by_id.into_values().collect(), base, replicates, seed })
+    }
+
+    /// The number of patients.
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Never true: no patients make no `Patients`.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// What each sample weighs before resampling.
+    pub fn weights(&self) -> &[f64] {
+        &self.base
+    }
+
+    /// `figure` of the samples, and its interval. It gets a weight for each sample: how often its
+    /// patient was drawn times its base weight.
+    ///
+    /// # Errors
+    /// What `figure` answers to the samples themselves.
+    pub fn estimate(
+        &self,
+        mut figure: impl FnMut(&[f64]) -> Result<f64, Undefined>,
+    ) -> Result<Estimate, Undefined> {
+        let value = figure(&self.base)?;
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut found = Vec::with_capacity(self.replicates);
+        let mut weights = vec![0.0; self.base.len()];
+        for _ in 0..self.replicates {
+            weights.fill(0.0);
+            for _ in 0..self.samples.len() {
+                for &sample in &self.samples[rng.random_range(0..self.samples.len())] {
+                    weights[sample] += self.base[sample];
+                }
+            }
+            found.extend(figure(&weights).ok());
+        }
+        let enough = found.len() as f64 >= (1.0 - MOST_UNDEFINED) * self.replicates as f64;
+        found.sort_by(f64::total_cmp);
+        let interval = (self.samples.len() > 1 && enough && !found.is_empty())
+            .then(|| (percentile(&found, 0.025), percentile(&found, 0.975)));
+        Ok(Estimate { value, interval })
+    }
+}
+
+/// Linear between the order statistics, as NumPy's default.
+fn percentile(sorted: &[f64], share: f64) -> f64 {
+    let place = share * (sorted.len() - 1) as f64;
+    let (low, high) = (place.floor() as usize, place.ceil() as usize);
+    sorted[low] + (sorted[high] - sorted[low]) * (place - low as f64)
+}
