@@ -10,6 +10,7 @@ mod held;
 mod inspect;
 mod keepsake;
 mod pictures;
+mod policy;
 mod progress;
 mod replay;
 mod run;
@@ -66,6 +67,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Shows a stay's state, the positions and the health of a store.
     Inspect(inspect::InspectArgs),
+    /// Sweeps the alert policy over a run's stored scores: burden against recall.
+    Policy(policy::PolicyArgs),
     /// Measures speed on recorded events; prints JSON.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -112,6 +115,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Synth(args) => synth::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Policy(args) => policy::run(&args, &settings),
         Command::Bench(command) => bench::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args, &settings, &mut io::stdout()),
         Command::Completions { shell } => {

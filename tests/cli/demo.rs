@@ -34,6 +34,27 @@ fn the_demo_says_the_same_twice_and_its_files_read_back() {
     assert!(digest.len() == 64 && page.contains(digest), "{digest} in\n{page}");
     has_every_part(&page, &summary, dir.path());
     files_read_back(&summary, &dir.path().join("out"));
+    the_policy_sweep_agrees_with_the_run(&summary, dir.path(), &set);
+}
+
+/// The run's own policy, judged over its stored scores, gives the run's own count of alerts.
+fn the_policy_sweep_agrees_with_the_run(summary: &Value, dir: &Path, set: &[&str]) {
+    let args = ["policy", "--run", "out", "--out", "swept", "--tau-on", "0.01,0.99"];
+    let own = ["--persist", "2", "--refractory", "8", "--burden", "24"];
+    let page = run(dir, &[&args[..], &own[..], set].concat()).expect(0).out;
+    let text = |name: &str| std::fs::read_to_string(dir.join("swept").join(name)).unwrap();
+    let whole: Value = serde_json::from_str(&text("policy.json")).unwrap();
+    assert_eq!(whole["policies"][0]["alerts"], summary["alerts"]["risk"], "{whole}");
+    assert_eq!(whole["policies"][1]["alerts"], 0, "{whole}");
+    for said in [page, text("policy.csv"), text("policy.svg"), text("policy.toml")] {
+        assert!(said.contains("SYNTHETIC"), "does not say what the scores are:\n{said}");
+    }
+    let chosen = dir.join("swept/policy.toml");
+    let check = ["check", "--json", "--config", chosen.to_str().unwrap()];
+    let report = run(dir, &[&check[..], &set[..2]].concat());
+    assert!(report.out.contains("verdict"), "the chosen policy is no configuration: {report:?}");
+    let said = run(dir, &["policy", "--run", "nowhere"]).expect(1).err;
+    assert!(said.contains("--run"), "{said}");
 }
 
 /// The parts that the README promises, on the page and in the JSON.
