@@ -63,6 +63,11 @@ pub fn run(args: &DemoArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     replay_into(&args.out, recording, config, args.json)
 }
 
+/// Whether a demo made this directory, so that its stays are synthetic.
+pub fn made(out: &Path) -> bool {
+    out.join(MARKER).exists()
+}
+
 /// Makes an empty directory, taking away what an earlier demo left and nothing else.
 fn clear(out: &Path) -> Result<()> {
     let occupied = out.read_dir().is_ok_and(|mut entries| entries.next().is_some());

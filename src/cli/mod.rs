@@ -12,6 +12,7 @@ mod inspect;
 mod keepsake;
 mod model;
 mod pictures;
+mod policy;
 mod progress;
 mod replay;
 mod run;
@@ -73,6 +74,8 @@ enum Command {
     Model(model::ModelCommand),
     /// Shows a stay's state, the positions and the health of a store.
     Inspect(inspect::InspectArgs),
+    /// Sweeps the alert policy over a run's stored scores: burden against recall.
+    Policy(policy::PolicyArgs),
     /// Measures speed on recorded events; prints JSON.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -121,6 +124,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Train(args) => train::run(&args),
         Command::Model(command) => model::run(&command),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Policy(args) => policy::run(&args, &settings),
         Command::Bench(command) => bench::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args, &settings, &mut io::stdout()),
         Command::Completions { shell } => {

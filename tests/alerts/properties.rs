@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nowcxr::config::{AlertPolicy, EngineConfig};
-use nowcxr::engine::alert::{Alerting, Point, Said, Taken, Voice};
+use nowcxr::engine::alert::{Alerting, Point, Said, Taken, Voice, settled};
 use nowcxr::event::alert::{
     Act, AlertEvent, By, Change, Claim, Deed, Fault, Response, Snooze, State, Subject, Suppression,
     Word,
@@ -238,9 +238,16 @@ fn every_alert_rests_on_enough_high_windows_in_a_row() {
 }
 
 /// An alert without what tells how it came to be known.
-fn plain(event: &AlertEvent) -> (EventTime, Claim, State, bool, Option<EventTime>) {
+fn plain(event: &AlertEvent) -> Plain {
     let AlertEvent { raised_at, claim, state, within_budget, snoozed_until, .. } = event.clone();
     (raised_at, claim, state, within_budget, snoozed_until)
+}
+
+type Plain = (EventTime, Claim, State, bool, Option<EventTime>);
+
+fn by_time(mut alerts: Vec<Plain>) -> Vec<Plain> {
+    alerts.sort_by_key(|alert| (alert.0, alert.1.subject()));
+    alerts
 }
 
 #[test]
@@ -259,8 +266,16 @@ fn corrections_end_in_the_alerts_of_a_course_without_the_mistakes() {
         let held = newest.values().filter(|event| event.state != State::EnteredInError);
         let expected: Vec<_> = without.newest().values().map(plain).collect();
         assert_eq!(held.map(plain).collect::<Vec<_>>(), expected, "seed {seed}");
+        let n_expected = expected.len();
+        let voice = Voice::new(STAY, &with.identity, &with.config);
+        let points = events.iter().filter_map(|event| match event {
+            Event::Predict(point) => Some(point.clone()),
+            _ => None,
+        });
+        let settled = by_time(settled(points, voice).iter().map(plain).collect());
+        assert_eq!(settled, by_time(expected), "seed {seed}: told once");
         assert!(without.told.iter().all(|event| event.state != State::EnteredInError));
-        n_in_error += newest.len() - expected.len();
+        n_in_error += newest.len() - n_expected;
     }
     assert!(n_in_error > 50, "only {n_in_error} alerts were ever in error: nothing was tested");
 }

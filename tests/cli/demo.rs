@@ -6,27 +6,55 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nowcxr::event::risk::RiskEvent;
-use nowcxr::wire::{RiskRecord, risk_to_json};
+use nowcxr::event::alert::Subject;
+use nowcxr::event::risk::{Mode, RiskEvent};
+use nowcxr::wire::{AlertRecord, RiskRecord, risk_to_json};
 use serde_json::Value;
 
 use super::support::{model, nowcxr, run, start, wait};
 
 const QUICK: &str = "engine.every=2h";
+/// So low that even a ward of two has alerts.
+const ALERTING: &str = "alerts.tau_on=0.01";
 
 #[test]
 fn the_demo_says_the_same_twice_and_its_files_read_back() {
     let Some(model) = model() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let args = ["demo", "--patients", "2", "--out", "out", "--set", &model, "--set", QUICK];
+    let two = ["demo", "--patients", "2", "--out", "out"];
+    let set = ["--set", &model, "--set", QUICK, "--set", ALERTING];
+    let args = [&two[..], &set[..]].concat();
     let page = run(dir.path(), &args).expect(0).out;
     let first = std::fs::read(dir.path().join("out/risk.jsonl")).unwrap();
+    let alerts = std::fs::read(dir.path().join("out/alerts.jsonl")).unwrap();
     let summary = run(dir.path(), &[&args[..], &["--json"]].concat()).expect(0).json();
     assert_eq!(std::fs::read(dir.path().join("out/risk.jsonl")).unwrap(), first);
+    assert_eq!(std::fs::read(dir.path().join("out/alerts.jsonl")).unwrap(), alerts);
     let digest = summary["digest"].as_str().unwrap();
     assert!(digest.len() == 64 && page.contains(digest), "{digest} in\n{page}");
     has_every_part(&page, &summary, dir.path());
     files_read_back(&summary, &dir.path().join("out"));
+    the_policy_sweep_agrees_with_the_run(&summary, dir.path(), &set);
+}
+
+/// The run's own policy, judged over its stored scores, gives the run's own count of alerts.
+fn the_policy_sweep_agrees_with_the_run(summary: &Value, dir: &Path, set: &[&str]) {
+    let args = ["policy", "--run", "out", "--out", "swept", "--tau-on", "0.01,0.99"];
+    let own = ["--persist", "2", "--refractory", "8", "--burden", "24"];
+    let page = run(dir, &[&args[..], &own[..], set].concat()).expect(0).out;
+    let text = |name: &str| std::fs::read_to_string(dir.join("swept").join(name)).unwrap();
+    let whole: Value = serde_json::from_str(&text("policy.json")).unwrap();
+    assert_eq!(whole["policies"][0]["alerts"], summary["alerts"]["risk"], "{whole}");
+    assert_eq!(whole["policies"][1]["alerts"], 0, "{whole}");
+    for said in [page, text("policy.csv"), text("policy.svg"), text("policy.toml")] {
+        assert!(said.contains("SYNTHETIC"), "does not say what the scores are:\n{said}");
+    }
+    let chosen = dir.join("swept/policy.toml");
+    let check = ["check", "--json", "--config", chosen.to_str().unwrap()];
+    let report = run(dir, &[&check[..], &set[..2]].concat());
+    assert!(report.out.contains("verdict"), "the chosen policy is no configuration: {report:?}");
+    let said = run(dir, &["policy", "--run", "nowhere"]).expect(1).err;
+    assert!(said.contains("--run"), "{said}");
 }
 
 /// The parts that the README promises, on the page and in the JSON.
@@ -40,6 +68,7 @@ fn has_every_part(page: &str, summary: &Value, dir: &Path) {
         "late",
         "duplicate",
         "rejected",
+        "alerts       silent mode: ",
         "highest risk",
         "events/s",
         "p50",
@@ -48,6 +77,7 @@ fn has_every_part(page: &str, summary: &Value, dir: &Path) {
         "digest of risk events",
         "out/risk.jsonl",
         "out/risk.avro",
+        "out/alerts.jsonl",
         "out/films",
         "Synthetic",
     ] {
@@ -88,6 +118,7 @@ fn files_read_back(summary: &Value, out: &Path) {
         let letter: Value = serde_json::from_str(letter).unwrap();
         assert!(letter["reason"].is_string() && letter["offset"].is_u64(), "{letter}");
     }
+    alerts_read_back(summary, out);
     let pictures: Vec<_> = super::support::files(&out.join("films"));
     let named = |what: &str| pictures.iter().filter(|p| p.to_string_lossy().contains(what)).count();
     assert!(named("last-film.png") > 0, "no film was drawn: {pictures:?}");
@@ -95,6 +126,31 @@ fn files_read_back(summary: &Value, out: &Path) {
     for path in pictures {
         assert!(std::fs::read(path).unwrap().starts_with(b"\x89PNG\r\n"));
     }
+}
+
+/// Alerts are written in silent mode too, marked so, and rest on events that left.
+fn alerts_read_back(summary: &Value, out: &Path) {
+    let risk = std::fs::read_to_string(out.join("risk.jsonl")).unwrap();
+    let text = std::fs::read_to_string(out.join("alerts.jsonl")).unwrap();
+    let records: Vec<AlertRecord> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let raised = |subject: Subject| {
+        records.iter().filter(|r| r.revision == 0 && r.subject == subject).count() as u64
+    };
+    let counted = |key: &str| summary["alerts"][key].as_u64().unwrap();
+    let risks = raised(Subject::InHospitalDeath);
+    assert!(risks > 0, "no alert was raised");
+    assert_eq!(counted("risk") + counted("technical") + counted("entered_in_error"), {
+        risks + raised(Subject::DataQuality)
+    });
+    for record in &records {
+        assert_eq!((record.mode, record.delivery), (Mode::Silent, Mode::Silent));
+        assert!(!record.basis.is_empty() && record.summary.chars().count() <= 140);
+        for basis in &record.basis {
+            assert!(risk.contains(&basis.0.to_string()), "{basis:?} never left");
+        }
+    }
+    assert!(records.iter().all(|record| record.t <= record.known_at));
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nowcxr::config::EngineConfig;
-use nowcxr::engine::{Answer, Effect, Fate, Input, Outcome};
+use nowcxr::engine::{Answer, Effect, Fate, Input, Outcome, Task};
 use nowcxr::event::risk::{Probability, RiskEvent, Status};
 use nowcxr::ids::{Ticket, VariableId};
 use nowcxr::time::{EventTime, Span};
 
-use crate::support::{payloads, run, score_of, scores, sealed, step_and_answer, task};
+use crate::support::{alerts, payloads, run, score_of, scores, sealed, step_and_answer, task};
 use crate::workload::{Faults, Ward, ward};
 
 const SEEDS: u64 = 300;
@@ -50,6 +50,50 @@ fn no_interleaving_of_feeds_can_be_seen_in_the_output() {
         n_events += payloads(&effects_of(ward(seed, &Faults::ALL).in_order())).len();
     }
     assert!(n_events > 1_000, "only {n_events} events were compared");
+}
+
+#[test]
+fn no_interleaving_of_feeds_can_be_seen_in_the_alerts() {
+    let mut n_alerts = 0;
+    for seed in 0..SEEDS / 3 {
+        let ward = ward(seed, &Faults::ALL);
+        let expected = alerts(&effects_of(ward.in_order()));
+        n_alerts += expected.len();
+        for other in 0..3 {
+            let got = alerts(&effects_of(ward.interleaved(seed * 31 + other)));
+            assert_eq!(got, expected, "seed {seed}, interleaving {other}");
+        }
+    }
+    assert!(n_alerts > 300, "only {n_alerts} records of alerts were compared");
+}
+
+#[test]
+fn alerts_do_not_depend_on_how_fast_the_model_answers() {
+    for seed in 0..SEEDS / 3 {
+        let ward = ward(seed, &Faults::ALL);
+        let expected = alerts(&effects_of(ward.in_order()));
+        let mut slow = task(EngineConfig::default());
+        let mut effects = Vec::new();
+        let mut held = Vec::new();
+        for (n, input) in ward.in_order().into_iter().enumerate() {
+            let already = effects.len();
+            slow.step(input, &mut effects);
+            held.extend(effects[already..].iter().filter_map(sealed));
+            // Answers come in bunches, and out of order.
+            if n % 17 == 0 {
+                answer_all(&mut slow, &mut held, &mut effects);
+            }
+        }
+        answer_all(&mut slow, &mut held, &mut effects);
+        assert_eq!(alerts(&effects), expected, "seed {seed}");
+    }
+}
+
+fn answer_all(task: &mut Task, held: &mut Vec<Ticket>, effects: &mut Vec<Effect>) {
+    while let Some(ticket) = held.pop() {
+        let answer = score_of(task, ticket).unwrap();
+        task.step(Input::Answer(answer), effects);
+    }
 }
 
 #[test]

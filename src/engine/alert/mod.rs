@@ -237,6 +237,23 @@ impl Alerting {
     }
 }
 
+/// The alerts of a whole recorded course as they stand in the end, for judging a policy: what
+/// [`Alerting::risk`] leads to event by event, told once.
+pub fn settled(points: impl IntoIterator<Item = Point>, voice: Voice<'_>) -> Vec<AlertEvent> {
+    let mut alerting = Alerting::default();
+    for point in points {
+        alerting.clock = alerting.clock.max(point.known_at);
+        alerting.course.take_point(point);
+    }
+    let mut effects = Vec::new();
+    alerting.tell(voice, &mut effects);
+    let alert = |effect| match effect {
+        Effect::Alert(event) => Some(*event),
+        _ => None,
+    };
+    effects.into_iter().filter_map(alert).collect()
+}
+
 /// Whether an act was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {

@@ -8,6 +8,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::event::Reason;
+use crate::event::alert::{Claim, Fault, Priority, Response, State};
+use crate::event::risk::{Mode, ModelName};
 use crate::ids::Topic;
 
 /// Log lines, kept for the test.
@@ -72,6 +74,39 @@ fn a_rejection_is_logged_and_counted_by_reason_and_topic() {
     assert_eq!(lines[0]["origin"], "lab/3@70");
     assert_eq!(lines[0]["detail"], "glucose 5.1 mg/dL");
     assert_eq!(metric(series), before + 1.0);
+}
+
+#[test]
+fn an_alert_is_counted_by_subject_state_and_delivery() {
+    let labels = r#"delivery="silent",state="open",subject="data_quality""#;
+    let series = format!("nowcxr_alerts_told_total{{{labels}}}");
+    let before = metric(&series);
+    let at = EventTime::from_millis(0);
+    let digest = crate::ids::Digest::of(b"");
+    let event = AlertEvent {
+        id: crate::ids::EventId(uuid::Uuid::nil()),
+        alert: crate::ids::AlertId(uuid::Uuid::nil()),
+        stay: StayId(37),
+        revision: 0,
+        supersedes: None,
+        claim: Claim::Fault(Fault::StaleEhr),
+        state: State::Standing(Response::Open),
+        priority: Priority::Low,
+        raised_at: at,
+        known_at: at,
+        basis: Vec::new(),
+        validity: Vec::new(),
+        delivery: Mode::Silent,
+        within_budget: true,
+        escalation: 0,
+        snoozed_until: None,
+        model: ModelName { name: "m".into(), version: "0".into(), digest },
+        config_digest: digest,
+        mode: Mode::Silent,
+    };
+    let lines = logged(|| AlertTold { event: &event }.emit());
+    assert_eq!((lines[0]["stay"].as_u64(), lines[0]["state"].as_str()), (Some(37), Some("open")));
+    assert_eq!(metric(&series), before + 1.0);
 }
 
 #[test]
@@ -172,11 +207,12 @@ fn no_label_can_name_a_patient() {
     let text = Metrics::global().expect("metrics").render().expect("text");
     let allowed =
         ["reason", "topic", "triggers", "status", "task", "feed", "cause", "how", "version", "le"];
+    let of_alerts = ["subject", "state", "delivery"];
     for series in text.lines().filter(|line| !line.starts_with('#')) {
         assert!(series.starts_with("nowcxr_"), "{series}");
         let labels = series.split_once('{').map_or("", |(_, rest)| rest);
         for label in labels.split("\",").filter_map(|pair| pair.split_once('=')) {
-            assert!(allowed.contains(&label.0), "{series}");
+            assert!(allowed.contains(&label.0) || of_alerts.contains(&label.0), "{series}");
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod script;
 
 use nowcxr::config::EngineConfig;
 use nowcxr::engine::{Answer, Effect, Identity, Input, Outcome, Task};
+use nowcxr::event::alert::AlertEvent;
 use nowcxr::event::risk::{Doubt, Mode, ModelName, N_PHENOTYPES, Probability, RiskEvent, Scores};
 use nowcxr::event::{
     Admission, Disposition, Fact, FactBody, Film, Mark, Observation, Sex, StayEvent, ViewPosition,
@@ -176,6 +177,17 @@ pub fn sealed(effect: &Effect) -> Option<Ticket> {
         Effect::Sealed { ticket, .. } => Some(*ticket),
         _ => None,
     }
+}
+
+/// The records of alerts that leave, stay by stay in the order of leaving.
+pub fn alerts(effects: &[Effect]) -> Vec<AlertEvent> {
+    let alert = |effect: &Effect| match effect {
+        Effect::Alert(event) => Some((**event).clone()),
+        _ => None,
+    };
+    let mut events: Vec<AlertEvent> = effects.iter().filter_map(alert).collect();
+    events.sort_by_key(|event| event.stay);
+    events
 }
 
 /// The payloads that leave, in the order in which they are compared.
