@@ -1,9 +1,9 @@
 //! `nowcxr run`: the service over Kafka.
 //!
 //! One member of the consumer group a process, one task an owned partition, each on a thread of
-//! its own with a state of its own below `store.dir`; all share one model. First form: at least
-//! once, with event ids that make a repeat harmless. A task whose state is lost, or was another
-//! node's, is rebuilt from the inputs and its journal.
+//! its own with a state of its own below `store.dir`; all share one model. Each commit of a task is
+//! one transaction, so its effects are there exactly once. A task whose state is lost, lags, or was
+//! another node's, is restored from the changelog before it reads.
 
 mod serve;
 mod task;
@@ -33,8 +33,8 @@ use task::{Node, Totals, run_task};
 /// How often the group, the tasks and the end are looked at.
 const LOOK: Duration = Duration::from_millis(200);
 /// Before a task that failed is opened again, at first and at most.
-const BACK_OFF: Duration = Duration::from_millis(500);
-const BACK_OFF_MAX: Duration = Duration::from_secs(15);
+const BACK_OFF: Duration = Duration::from_millis(100);
+const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 /// A task that ran for so long has recovered: its next failure is a first one.
 const RECOVERED: Duration = Duration::from_secs(60);
 

@@ -38,7 +38,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 40] = [
+pub const KEYS: [Key; 42] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -131,7 +131,12 @@ pub const KEYS: [Key; 40] = [
         r#""8MiB""#,
         "Cache of sled. The process grows by 5 to 11 times this.",
     ),
-    key("store.flush_every", r#""2s""#, "No effect yet: every commit is flushed."),
+    key(
+        "store.flush_every",
+        r#""2s""#,
+        "In `run`, the state on disk may lag so far behind what is committed; a restart reads the \
+         rest from the changelog. Elsewhere every commit is flushed.",
+    ),
     key("local.dir", r#""nowcxr-data/log""#, "Directory of the log."),
     key("local.segment_bytes", r#""64MiB""#, "A segment is closed at this size."),
     key(
@@ -143,7 +148,8 @@ pub const KEYS: [Key; 40] = [
     key(
         "kafka.group",
         r#""nowcxr""#,
-        "Names the consumer group and the journal `<group>-journal`.",
+        "Names the consumer group, the producers `<group>-<partition>`, and the topics \
+         `<group>-changelog` and `<group>-journal`.",
     ),
     key(
         "kafka.prefix",
@@ -172,7 +178,22 @@ pub const KEYS: [Key; 40] = [
         r#""""#,
         "A name for this process that survives its restart, so that a restart moves no partition.",
     ),
-    key("kafka.delivery_timeout", r#""30s""#, "How long an output may take to be acknowledged."),
+    key(
+        "kafka.delivery_timeout",
+        r#""30s""#,
+        "How long a record or a transaction may take. After that its outcome counts as unknown, \
+         and the task is opened anew.",
+    ),
+    key(
+        "kafka.commit_interval",
+        r#""100ms""#,
+        "Time between two transactions of a task that has something to commit.",
+    ),
+    key(
+        "kafka.session_timeout",
+        r#""10s""#,
+        "A process that is not heard of for so long is dead, and others take its partitions.",
+    ),
     key(
         "kafka.properties",
         "{}",

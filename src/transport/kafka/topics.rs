@@ -78,8 +78,7 @@ pub fn check_topics(settings: &KafkaSettings) -> Result<u32, PortError> {
 }
 
 fn plans(settings: &KafkaSettings) -> Vec<Plan> {
-    // Nothing may expire: until there is a changelog, inputs and journal are the only way to
-    // rebuild a lost state.
+    // Nothing may expire: inputs and journal are what everything can be computed anew from.
     let kept = || {
         vec![
             ("cleanup.policy", "delete".to_owned()),
@@ -95,6 +94,7 @@ fn plans(settings: &KafkaSettings) -> Vec<Plan> {
         })
         .collect();
     plans.push(Plan { name: settings.journal(), is_co_partitioned: true, config: kept() });
+    plans.push(Plan { name: settings.changelog(), is_co_partitioned: true, config: compacted() });
     plans.push(Plan { name: settings.labels(), is_co_partitioned: false, config: kept() });
     for kind in [OutputKind::Risk, OutputKind::Alert, OutputKind::DeadLetter, OutputKind::View] {
         let mut config = kept();
@@ -106,6 +106,21 @@ fn plans(settings: &KafkaSettings) -> Vec<Plan> {
         plans.push(Plan { name: settings.output(kind), is_co_partitioned: false, config });
     }
     plans
+}
+
+/// Only what is the newest of its key stays. The part that is still written to is never compacted,
+/// so its segments are small; a state that was away for longer than tombstones are kept is of no
+/// use, so they are kept long.
+fn compacted() -> Vec<(&'static str, String)> {
+    let mebibytes = |n: u64| (n << 20).to_string();
+    vec![
+        ("cleanup.policy", "compact".to_owned()),
+        ("segment.bytes", mebibytes(64)),
+        ("min.cleanable.dirty.ratio", "0.3".to_owned()),
+        ("max.compaction.lag.ms", (6 * 3_600_000).to_string()),
+        ("delete.retention.ms", (7 * 86_400_000u64).to_string()),
+        ("max.message.bytes", MAX_RECORD_BYTES.to_string()),
+    ]
 }
 
 /// A replay's records lie decades from the broker's clock; by default it refuses those from the
