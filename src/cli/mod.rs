@@ -2,6 +2,7 @@
 
 pub mod bench;
 mod check;
+mod dead_letters;
 mod demo;
 mod embedded;
 mod exports;
@@ -16,6 +17,7 @@ mod run;
 mod settings;
 mod summary;
 mod synth;
+mod topics;
 mod train;
 mod usage;
 
@@ -58,6 +60,10 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Runs the service: reads the Kafka topics and writes risk events, until it is stopped.
     Run(run::RunArgs),
+    /// Creates or checks the Kafka topics.
+    Topics(topics::TopicsArgs),
+    /// Lists, shows and re-drives what was not used.
+    DeadLetters(dead_letters::DeadLettersArgs),
     /// Writes a synthetic ward as MIMIC files.
     Synth(synth::SynthArgs),
     /// Trains a model on the synthetic ward.
@@ -104,6 +110,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(&args, &settings),
         Command::Replay(args) => replay::run(&args, &settings),
         Command::Run(args) => run::run(&args, &settings),
+        Command::Topics(args) => topics::run(&args, &settings),
+        Command::DeadLetters(args) => dead_letters::run(&args, &settings),
         Command::Synth(args) => synth::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Inspect(args) => inspect::run(&args),

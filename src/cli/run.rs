@@ -184,7 +184,7 @@ impl Service {
 
     fn start_if_due(&mut self, group: &mut KafkaGroup, partition: u32) -> Result<()> {
         let waits = self.retries.get(&partition).is_some_and(|retry| Instant::now() < retry.at);
-        if waits || self.tasks.contains_key(&partition) {
+        if waits || self.tasks.contains_key(&partition) || self.node.is_stopping() {
             return Ok(());
         }
         let source = match group.source(partition) {

@@ -68,7 +68,8 @@ impl KafkaCommitter {
         options: CommitterOptions,
     ) -> Result<Self, PortError> {
         let unwanted = || is_unwanted(&ownership, &options);
-        let transactions = Transactions::open(settings, options.partition, &unwanted)?;
+        let transactions =
+            Transactions::open(settings, options.partition, ownership.clone(), &unwanted)?;
         Ok(KafkaCommitter {
             transactions,
             outputs: KINDS.map(|kind| settings.output(kind)),

@@ -15,6 +15,7 @@
 //!
 //! Facts about librdkafka on which this rests are in `reference/kafka.md`.
 
+mod audit;
 mod changelog;
 mod client;
 mod committer;
@@ -23,6 +24,7 @@ mod error;
 mod group;
 pub mod journal;
 mod lane;
+mod letters;
 mod outlet;
 mod ownership;
 mod reader;
@@ -36,8 +38,10 @@ mod transaction;
 #[cfg(test)]
 mod mock_tests;
 
+pub use audit::{Finding, TopicReport, audit_topics};
 pub use committer::{CommitterOptions, KafkaCommitter};
 pub use group::KafkaGroup;
+pub use letters::{Place, StoredRecord, read_place, visit_dead_letters};
 pub use ownership::{Hold, Ownership};
 pub use settings::{AppendClock, KafkaSettings};
 pub use sink::KafkaSink;

@@ -3,7 +3,7 @@
 use super::delivery::{Delivery, Outgoing};
 use super::settings::KafkaSettings;
 use super::topics::ensure_topics;
-use crate::ids::Topic;
+use crate::ids::{Origin, Topic};
 use crate::ports::{OutputKind, PortError};
 use crate::time::WallTime;
 
@@ -59,6 +59,19 @@ impl KafkaSink {
             at,
             headers: None,
         })
+    }
+
+    /// Appends a record once more, to the partition of `origin`, where it stood.
+    pub fn again(
+        &mut self,
+        origin: Origin,
+        key: Option<&[u8]>,
+        value: &[u8],
+        at: Option<WallTime>,
+    ) -> Result<(), PortError> {
+        let topic = &self.topics[origin.topic as usize];
+        let (partition, value) = (Some(origin.partition), Some(value));
+        self.delivery.enqueue(Outgoing { topic, partition, key, value, at, headers: None })
     }
 
     /// Appends a mark to every partition of a topic, behind all records appended before.

@@ -99,8 +99,8 @@ impl KafkaSource {
 
 impl Source for KafkaSource {
     /// # Errors
-    /// `Reopen` when the partition was lost; one that is revoked gives no more records. Errors of the broker come only when
-    /// there is nothing to hand out, and each once.
+    /// `Reopen` when the partition was lost; one that is revoked gives no more records. Errors of
+    /// the broker come only when there is nothing to hand out, and each once.
     fn fetch(
         &mut self,
         max: usize,

@@ -44,6 +44,21 @@ impl<'a> Stretch<'a> {
         &self.consumer
     }
 
+    /// How many partitions the topic has.
+    pub fn partitions(&self) -> Result<u32, PortError> {
+        let metadata = self.consumer.fetch_metadata(Some(&self.topic), ASK_TIMEOUT);
+        let metadata = metadata.map_err(|e| self.failure(&e))?;
+        let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+        Ok(u32::try_from(count).unwrap_or(0))
+    }
+
+    /// The position of the first record that there still is.
+    pub fn start(&self) -> Result<u64, PortError> {
+        let ends = self.consumer.fetch_watermarks(&self.topic, self.partition, ASK_TIMEOUT);
+        let (start, _) = ends.map_err(|e| self.failure(&e))?;
+        Ok(u64::try_from(start).unwrap_or(0))
+    }
+
     /// The position behind the last record that is certain.
     pub fn stable_end(&self) -> Result<u64, PortError> {
         let ends = self.consumer.fetch_watermarks(&self.topic, self.partition, ASK_TIMEOUT);

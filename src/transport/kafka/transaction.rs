@@ -18,6 +18,7 @@ use rdkafka::{ClientContext, TopicPartitionList};
 use super::client::{log_error, log_line, producer};
 use super::delivery::Outgoing;
 use super::error::port_error;
+use super::ownership::{Hold, Ownership};
 use super::settings::KafkaSettings;
 use crate::ports::PortError;
 
@@ -55,6 +56,7 @@ pub(super) struct Transactions {
     producer: BaseProducer<Reports>,
     bootstrap: String,
     limit: Duration,
+    ownership: Ownership,
 }
 
 impl ClientContext for Reports {
@@ -93,6 +95,7 @@ impl Transactions {
     pub fn open(
         settings: &KafkaSettings,
         partition: u32,
+        ownership: Ownership,
         unwanted: &dyn Fn() -> bool,
     ) -> Result<Self, PortError> {
         let doing = "becoming the only writer of a task";
@@ -121,7 +124,7 @@ impl Transactions {
                 Err(_) => drop(producer.poll(POLL)),
             }
         }
-        Ok(Transactions { producer, bootstrap: settings.bootstrap.clone(), limit })
+        Ok(Transactions { producer, bootstrap: settings.bootstrap.clone(), limit, ownership })
     }
 
     /// Writes all records and offsets in one transaction. Returns the position behind the last
@@ -184,7 +187,8 @@ impl Transactions {
         }
     }
 
-    /// Calls until the call has come to its end, of which librdkafka keeps track.
+    /// Calls until the call has come to its end, of which librdkafka keeps track. Whoever has lost
+    /// the partition waits no longer: what he has under way is ended by the new owner.
     fn complete(
         &self,
         doing: &str,
@@ -199,7 +203,8 @@ impl Transactions {
             if requires_abort(&error) {
                 return Err(self.undone(&format!("{doing} a transaction"), &error));
             }
-            if !is_retriable(&error) || Instant::now() >= deadline {
+            let is_lost = self.ownership.hold() == Hold::Lost;
+            if !is_retriable(&error) || is_lost || Instant::now() >= deadline {
                 return Err(self.unusable(doing, &error));
             }
             self.producer.poll(POLL);
@@ -224,7 +229,7 @@ impl Transactions {
             None => error.to_string(),
         };
         Failed::Unusable(PortError::Reopen(format!(
-            "{doing} a transaction in kafka failed: {why}; its outcome is looked up in the changelog"
+            "{doing} a transaction in kafka failed: {why}; the changelog will tell its outcome"
         )))
     }
 }
