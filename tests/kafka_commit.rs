@@ -18,11 +18,11 @@ use nowcxr::ids::{Digest, Position, StayId, Topic};
 use nowcxr::ports::{
     Commit, Committer, JournalRecord, Output, OutputKind, PortError, Source, StateStore,
 };
-use nowcxr::store::codec::{NEWEST_VERSION, frame};
+use nowcxr::store::codec::{NEWEST_VERSION, frame, unframe};
 use nowcxr::store::keys::Key;
 use nowcxr::store::memory::MemoryStore;
 use nowcxr::transport::kafka::{
-    AppendClock, CommitterOptions, KafkaCommitter, KafkaGroup, KafkaSettings, KafkaSource,
+    AppendClock, CommitterOptions, Hold, KafkaCommitter, KafkaGroup, KafkaSettings, KafkaSource,
     ensure_topics, journal,
 };
 use rand::{RngExt as _, SeedableRng as _};
@@ -80,6 +80,13 @@ fn values(store: &impl StateStore) -> Values {
     values
 }
 
+/// The number of the last commit in the store.
+fn last(store: &MemoryStore) -> u64 {
+    let key = put(99_999, b"").0;
+    let value = store.get(&key).unwrap();
+    value.map_or(0, |value| u64::from_be_bytes(unframe(&value).unwrap().1.try_into().unwrap()))
+}
+
 fn put(n: u64, payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (Key::Head { stay: StayId(n) }.encode(), frame(NEWEST_VERSION, payload))
 }
@@ -95,7 +102,11 @@ fn commit(number: u64) -> Commit {
     let position = Position { topic: Topic::Lab, partition: 0, next: 10 * number };
     Commit {
         number,
-        puts: vec![put(number % 5, &number.to_be_bytes()), put(100 + number, b"once")],
+        puts: vec![
+            put(number % 5, &number.to_be_bytes()),
+            put(99_999, &number.to_be_bytes()),
+            put(100 + number, b"once"),
+        ],
         deletes: vec![put(100 + number / 2, b"").0],
         positions: vec![position],
         outputs: vec![output(1, OutputKind::Risk), output(2, OutputKind::View)],
@@ -226,6 +237,89 @@ fn positions_are_committed_for_those_who_watch() {
     asked.add_partition(&settings.input(Topic::Lab), 0);
     let noted = watcher.committed_offsets(asked, LONG).unwrap();
     assert_eq!(noted.elements()[0].offset(), Offset::Offset(30));
+}
+
+#[test]
+fn a_task_that_is_taken_back_commits_at_once_and_one_that_stays_goes_on() {
+    let Some(settings) = settings("back") else { return };
+    ensure_topics(&settings).unwrap();
+    let mut a = Node::join(&settings);
+    a.until(&settings, 2);
+    let b = std::thread::spawn({
+        let settings = settings.clone();
+        move || {
+            let mut b = Node::join(&settings);
+            let longest = b.until(&settings, 1);
+            (b, longest)
+        }
+    });
+    let longest = a.until(&settings, 1);
+    let (mut b, other) = b.join().unwrap();
+    println!("commits during the rebalance took up to {longest:?} and {other:?}");
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
+    drop(a);
+    b.until(&settings, 2);
+    let risks = dump(&settings, &settings.output(OutputKind::Risk));
+    let mut keys: Vec<_> = risks.iter().map(|r| r.payload().unwrap().to_vec()).collect();
+    // Every number once a partition: both tasks count on where the other member stopped.
+    let total: u64 = b.tasks.values().map(|(_, _, store)| last(store)).sum();
+    assert_eq!(keys.len() as u64, total);
+    keys.sort();
+    assert!(keys.chunk_by(|a, b| a == b).all(|same| same.len() <= 2));
+}
+
+/// A member of the group with a task on each partition that it is given.
+struct Node {
+    /// Declared first: the group waits for its tasks to let go.
+    tasks: BTreeMap<u32, (KafkaSource, KafkaCommitter, MemoryStore)>,
+    group: KafkaGroup,
+}
+
+impl Node {
+    fn join(settings: &KafkaSettings) -> Self {
+        Node { group: KafkaGroup::join(settings).unwrap(), tasks: BTreeMap::new() }
+    }
+
+    /// Opens what it is given, and commits and lets go of what is taken back, until it has `n`.
+    /// Returns the longest that a commit took.
+    fn until(&mut self, settings: &KafkaSettings, n: usize) -> Duration {
+        let (start, mut longest) = (Instant::now(), Duration::ZERO);
+        loop {
+            let owned = match self.group.owned(&Default::default(), Duration::from_millis(20)) {
+                Ok(owned) => owned,
+                Err(PortError::Retry(_)) => continue,
+                Err(error) => panic!("{error}"),
+            };
+            for partition in &owned {
+                if self.tasks.contains_key(partition) {
+                    continue;
+                }
+                let Ok(source) = self.group.source(*partition) else { continue };
+                let mut store = MemoryStore::new();
+                let mut committer =
+                    KafkaCommitter::open(settings, source.ownership(), options(*partition))
+                        .unwrap();
+                committer.open(&mut store).unwrap();
+                self.tasks.insert(*partition, (source, committer, store));
+            }
+            for (partition, (source, committer, store)) in &mut self.tasks {
+                if source.ownership().hold() != Hold::Lost {
+                    let begun = Instant::now();
+                    let number = last(store) + 1;
+                    let position =
+                        Position { topic: Topic::Lab, partition: *partition, next: number };
+                    let mut commit = Commit { positions: vec![position], ..commit(number) };
+                    committer.commit(&mut commit, store).unwrap();
+                    longest = longest.max(begun.elapsed());
+                }
+            }
+            self.tasks.retain(|_, (source, _, _)| source.ownership().hold() == Hold::Ours);
+            if self.tasks.len() == n {
+                return longest;
+            }
+            assert!(start.elapsed() < LONG, "{owned:?}");
+        }
+    }
 }
 
 /// Runs one of Kafka's own tools.

@@ -191,7 +191,7 @@ pub const KEYS: [Key; 42] = [
     ),
     key(
         "kafka.session_timeout",
-        r#""10s""#,
+        r#""6s""#,
         "A process that is not heard of for so long is dead, and others take its partitions.",
     ),
     key(

@@ -233,7 +233,7 @@ fn members_that_come_leave_die_and_stall_change_nothing() {
         thread::sleep(Duration::from_secs(3));
     }
     slots.iter_mut().for_each(|slot| slot.end("-TERM"));
-    println!("members: {acts:?}, session 10 s");
+    println!("members: {acts:?}, session 6 s");
     figures("members: between two committed outputs of a partition", gaps(&watch.all()));
     drop(watch);
     settle("members", &place, expected);

@@ -110,10 +110,13 @@ impl Members {
         let (gone, started) = (partitions(list), Instant::now());
         let hold = if consumer.assignment_lost() { Hold::Lost } else { Hold::Revoked };
         tracing::info!(partitions = ?gone, ?hold, "kafka partitions taken back");
-        self.release(&gone, hold);
-        if hold == Hold::Lost {
-            self.state().metadata = None;
+        match hold {
+            // The new generation has begun already, and commits as a member of the old one, which
+            // the tasks are about to make, would be refused until their time is up.
+            Hold::Revoked => self.take_metadata(consumer),
+            _ => self.state().metadata = None,
         }
+        self.release(&gone, hold);
         tracing::info!(partitions = ?gone, took = ?started.elapsed(), "kafka partitions let go");
         let done = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
@@ -152,13 +155,16 @@ impl Members {
         }
     }
 
-    /// Takes note of who we are, on the polling thread, after the poll in which an assignment came.
-    /// Its generation is the one under which everything from now on is read; asked at another time
-    /// it might be of a membership that is ending, or none.
+    /// Takes note of who we are, after the poll in which an assignment came.
     fn note_metadata(&self, consumer: &BaseConsumer<Self>) {
-        if !self.is_stale.swap(false, Ordering::AcqRel) {
-            return;
+        if self.is_stale.swap(false, Ordering::AcqRel) {
+            self.take_metadata(consumer);
         }
+    }
+
+    /// Only on the polling thread, while the membership is certain: asked at another time the
+    /// generation might be that of a membership that is ending, or none.
+    fn take_metadata(&self, consumer: &BaseConsumer<Self>) {
         let metadata = consumer.group_metadata();
         if consumer.assignment_lost() {
             return;

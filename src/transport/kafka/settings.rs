@@ -102,7 +102,7 @@ fn default_delivery() -> u64 {
 }
 
 fn default_session() -> u64 {
-    10_000
+    6_000
 }
 
 impl From<&KafkaConfig> for KafkaSettings {
