@@ -383,3 +383,54 @@ fn a_compacted_changelog_restores_the_same_bytes_and_stays_small() {
     assert!(values(&new) == live, "the restored state differs");
     assert_eq!(new.opened().commit, number);
 }
+
+/// A number of `/proc/self/status`.
+fn of_process(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// By hand: `NOWCXR_MEASURE=1 cargo test --release --test kafka_commit producers -- --nocapture`.
+#[test]
+fn what_the_producers_of_many_tasks_take() {
+    if std::env::var_os("NOWCXR_MEASURE").is_none() {
+        println!("skipped: a measurement; set NOWCXR_MEASURE=1");
+        return;
+    }
+    for n in [1, 16, 64] {
+        let Some(settings) = settings("many") else { return };
+        let settings = KafkaSettings { partitions: n, ..settings };
+        ensure_topics(&settings).unwrap();
+        let source = KafkaSource::open(&settings, [0]).unwrap();
+        let before = (of_process("Threads"), of_process("VmRSS"), Instant::now());
+        let mut committers: Vec<_> = (0..n)
+            .map(|partition| {
+                let mut store = MemoryStore::new();
+                let options = options(partition);
+                let mut committer =
+                    KafkaCommitter::open(&settings, source.ownership(), options).unwrap();
+                committer.open(&mut store).unwrap();
+                (committer, store)
+            })
+            .collect();
+        let opened = before.2.elapsed();
+        let mut times = Vec::new();
+        for number in 1..=10 {
+            for (committer, store) in &mut committers {
+                let begun = Instant::now();
+                committer.commit(&mut commit(number), store).unwrap();
+                times.push(begun.elapsed());
+            }
+        }
+        times.sort();
+        println!(
+            "{n} tasks: {} threads and {} KiB more, opened in {opened:.2?}, a commit takes {:.2?} \
+             (median), {:.2?} (p99)",
+            of_process("Threads") - before.0,
+            of_process("VmRSS").saturating_sub(before.1),
+            times[times.len() / 2],
+            times[times.len() * 99 / 100],
+        );
+    }
+}

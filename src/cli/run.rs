@@ -26,9 +26,9 @@ use crate::event::dictionary::Dictionary;
 use crate::http::Health;
 use crate::ports::PortError;
 use crate::predict::{Pipeline, Worker, WorkerConfig};
-use crate::transport::kafka::{KafkaGroup, KafkaSettings, ensure_topics};
+use crate::transport::kafka::{KafkaGroup, KafkaSettings, ensure_topics, tombstones_kept};
 use serve::Http;
-use task::{Node, Totals, run_task};
+use task::{Node, Topics, Totals, run_task};
 
 /// How often the group, the tasks and the end are looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -97,7 +97,7 @@ fn serve(
 ) -> Result<Totals> {
     let dictionary = Dictionary::builtin(config.profile)?;
     let settings = KafkaSettings::from(&config.kafka);
-    let Some(partitions) = await_topics(&settings, &stop)? else { return Ok(Totals::default()) };
+    let Some(topics) = await_topics(&settings, &stop)? else { return Ok(Totals::default()) };
     let pipeline =
         Pipeline::open(&config.predict.model, FEATURE_CACHE_BYTES).with_context(|| {
             format!("the model in {} cannot be used", config.predict.model.display())
@@ -107,7 +107,7 @@ fn serve(
     // The loop has the deadline, so that a late answer can still become a revision.
     let limits = WorkerConfig { max_pending: config.predict.queue, deadline: None };
     let worker = Worker::start(pipeline, limits)?;
-    let node = Node::new(config, dictionary, settings, identity, partitions, health, stop);
+    let node = Node::new(config, dictionary, settings, identity, topics, health, stop);
     let mut service = Service {
         node: Arc::new(node),
         worker,
@@ -120,11 +120,14 @@ fn serve(
 }
 
 /// Creates or checks the topics, waiting for the cluster; `None` when told to stop meanwhile.
-fn await_topics(settings: &KafkaSettings, stop: &AtomicBool) -> Result<Option<u32>> {
+fn await_topics(settings: &KafkaSettings, stop: &AtomicBool) -> Result<Option<Topics>> {
     let mut wait = BACK_OFF;
     while !stop.load(Ordering::Acquire) {
-        match ensure_topics(settings) {
-            Ok(partitions) => return Ok(Some(partitions)),
+        let topics = ensure_topics(settings).and_then(|partitions| {
+            Ok(Topics { partitions, tombstones_kept: tombstones_kept(settings)? })
+        });
+        match topics {
+            Ok(topics) => return Ok(Some(topics)),
             Err(PortError::Retry(why)) => tracing::warn!("{why}; trying again"),
             Err(error) => return Err(error.into()),
         }

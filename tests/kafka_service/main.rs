@@ -59,6 +59,15 @@ fn kafka_and_the_local_log_give_the_same_risk_events() {
     println!("restored and idle in {:?}: {}", begun.elapsed(), again.trim());
     assert_eq!(place.kafka_risks().len(), expected.len());
     assert_eq!(counted(&again), counted(&summary));
+
+    // A copy that has lain for longer than the changelog is sure to show deletions is not trusted.
+    let reached = place.path("b").join("task-0/reached");
+    let aged = Command::new("touch").args(["-d", "8 days ago"]).arg(reached).status().unwrap();
+    assert!(aged.success());
+    let output = place.nowcxr("run", "b").args(["--until-idle", "3"]).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("too old; it is restored anew"), "{log}");
+    assert_eq!(counted(&String::from_utf8_lossy(&output.stdout)), counted(&summary));
 }
 
 #[test]

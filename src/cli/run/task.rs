@@ -1,6 +1,7 @@
 //! One task of the service: a partition's loop on a thread of its own.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -18,6 +19,7 @@ use crate::ports::PortError;
 use crate::predict::Worker;
 use crate::store::sled::{Recovery, SledStore, StoreError, StoreOptions};
 use crate::telemetry::{PauseCause, StoreRecovered, TaskPaused, TaskResumed};
+use crate::time::WallTime;
 use crate::transport::kafka::{
     AppendClock, CommitterOptions, Hold, KafkaCommitter, KafkaSettings, KafkaSource, Ownership,
 };
@@ -33,6 +35,13 @@ const LEAST_CACHE_BYTES: u64 = 1 << 20;
 
 type KafkaDrive = Drive<KafkaSource, SledStore, KafkaCommitter, Worker>;
 
+/// What the topics say of themselves.
+#[derive(Clone, Copy)]
+pub struct Topics {
+    pub partitions: u32,
+    pub tombstones_kept: Duration,
+}
+
 /// What the tasks of this process have in common.
 pub struct Node {
     pub settings: KafkaSettings,
@@ -41,7 +50,7 @@ pub struct Node {
     config: Config,
     dictionary: Dictionary,
     identity: Identity,
-    partitions: u32,
+    topics: Topics,
     started: Instant,
     /// Milliseconds after the start at which a task last had something to do.
     active_ms: AtomicU64,
@@ -86,7 +95,7 @@ impl Node {
         dictionary: Dictionary,
         settings: KafkaSettings,
         identity: Identity,
-        partitions: u32,
+        topics: Topics,
         health: Arc<Health>,
         stop: Arc<AtomicBool>,
     ) -> Self {
@@ -97,7 +106,7 @@ impl Node {
             config,
             dictionary,
             identity,
-            partitions: partitions.max(1),
+            topics: Topics { partitions: topics.partitions.max(1), ..topics },
             started: Instant::now(),
             active_ms: AtomicU64::new(0),
             counts: Mutex::default(),
@@ -137,7 +146,7 @@ impl Node {
             deadline: Some(self.config.predict.deadline),
             feed_timeout: Some(self.config.feed_timeout),
             event_time_is_wall_time: self.settings.clock == AppendClock::Broker,
-            film_cache_bytes: FILM_CACHE_BYTES / self.partitions as usize,
+            film_cache_bytes: FILM_CACHE_BYTES / self.topics.partitions as usize,
             ..DriveOptions::default()
         }
     }
@@ -145,14 +154,24 @@ impl Node {
     fn open_store(&self, partition: u32) -> Result<SledStore, PortError> {
         let started = Instant::now();
         let dir = self.config.store.dir.join(format!("task-{partition}"));
-        let share = self.config.store.cache_bytes / u64::from(self.partitions);
+        let share = self.config.store.cache_bytes / u64::from(self.topics.partitions);
         let options =
             StoreOptions { cache_bytes: share.max(LEAST_CACHE_BYTES), ..StoreOptions::default() };
-        let (store, recovery) = SledStore::open(&dir, &options).map_err(|error| match error {
-            // Another process may be about to give the partition up.
-            StoreError::Locked(_) => PortError::Reopen(error.to_string()),
-            error => error.into(),
-        })?;
+        let open = || {
+            SledStore::open(&dir, &options).map_err(|error| match error {
+                // Another process may be about to give the partition up.
+                StoreError::Locked(_) => PortError::Reopen(error.to_string()),
+                error => error.into(),
+            })
+        };
+        let (mut store, mut recovery) = open()?;
+        if store.left_at().is_some_and(|left_at| self.is_stale(left_at)) {
+            // The changelog may have forgotten deletions that this copy has not seen.
+            tracing::warn!(task = partition, "the state is too old; it is restored anew");
+            drop(store);
+            discard(&dir)?;
+            (store, recovery) = open()?;
+        }
         let health = store.health()?;
         let rebuilt = matches!(recovery, Recovery::MovedAside { .. });
         if let Recovery::MovedAside { to, why } = &recovery {
@@ -167,6 +186,14 @@ impl Node {
         }
         .emit();
         Ok(store)
+    }
+
+    /// Whether half of the time has passed for which tombstones are kept: the rest is for clocks
+    /// that differ and for the restore itself.
+    fn is_stale(&self, left_at: WallTime) -> bool {
+        let age = now().as_millis().saturating_sub(left_at.as_millis());
+        u64::try_from(age)
+            .is_ok_and(|ms| Duration::from_millis(ms) > self.topics.tombstones_kept / 2)
     }
 
     fn open(
@@ -188,6 +215,12 @@ impl Node {
         let codec = Codec::new(&self.config.engine.feeds, self.dictionary.clone())?;
         Drive::open(ports, task, codec, self.options(partition), now)
     }
+}
+
+fn discard(dir: &Path) -> Result<(), PortError> {
+    std::fs::remove_dir_all(dir).map_err(|error| {
+        PortError::Stop(format!("cannot remove {}: {error}; remove it by hand", dir.display()))
+    })
 }
 
 /// Runs the task of `partition` until the node stops, or something that it cannot mend happens.

@@ -21,6 +21,7 @@ use super::keys::OWN_TAG;
 use super::ledger::{Ledger, Plan};
 use crate::ids::Digest;
 use crate::ports::{Commit, Opened, PortError, StateStore};
+use crate::time::WallTime;
 use files::Directory;
 
 /// How to open a store.
@@ -107,6 +108,11 @@ impl SledStore {
         options: &StoreOptions,
     ) -> Result<(Self, Recovery), StoreError> {
         open::open(dir.as_ref(), options)
+    }
+
+    /// When the store was flushed last before it was opened; `None` for a new one.
+    pub fn left_at(&self) -> Option<WallTime> {
+        self.directory.left_at()
     }
 
     /// The state's config from the next commit on.

@@ -1,6 +1,7 @@
 //! Whether the topics are as the service needs them: what `nowcxr topics` shows.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -78,6 +79,19 @@ pub fn audit_topics(
         TopicReport { name: plan.name.clone(), partitions, copies, findings }
     });
     Ok(reports.collect())
+}
+
+/// How long the changelog shows that a key was deleted (`delete.retention.ms`).
+pub fn tombstones_kept(settings: &KafkaSettings) -> Result<Duration, PortError> {
+    let admin = super::topics::admin(settings)?;
+    let plans = plans(settings);
+    let changelog: Vec<&Plan> =
+        plans.iter().filter(|plan| plan.name == settings.changelog()).collect();
+    let configs = describe(&admin, settings, &changelog)?;
+    let kept = configs.get(&settings.changelog()).and_then(|c| c.get("delete.retention.ms"));
+    kept.and_then(|ms| ms.parse().ok()).map(Duration::from_millis).ok_or_else(|| {
+        PortError::Retry(format!("kafka does not say how {} is kept", settings.changelog()))
+    })
 }
 
 type Values = BTreeMap<String, String>;

@@ -38,7 +38,7 @@ mod transaction;
 #[cfg(test)]
 mod mock_tests;
 
-pub use audit::{Finding, TopicReport, audit_topics};
+pub use audit::{Finding, TopicReport, audit_topics, tombstones_kept};
 pub use committer::{CommitterOptions, KafkaCommitter};
 pub use group::KafkaGroup;
 pub use letters::{Place, StoredRecord, read_place, visit_dead_letters};
