@@ -410,7 +410,10 @@ fn what_the_producers_of_many_tasks_take() {
                 let options = options(partition);
                 let mut committer =
                     KafkaCommitter::open(&settings, source.ownership(), options).unwrap();
-                committer.open(&mut store).unwrap();
+                // New topics may still be finding their leaders.
+                while let Err(error) = committer.open(&mut store) {
+                    assert!(matches!(error, PortError::Retry(_)), "{error}");
+                }
                 (committer, store)
             })
             .collect();

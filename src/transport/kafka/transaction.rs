@@ -149,7 +149,10 @@ impl Transactions {
                 self.producer.send_offsets_to_transaction(positions, member, slice)
             })?;
         }
-        self.complete("committing", |slice| self.producer.commit_transaction(slice))?;
+        self.complete("committing", |slice| {
+            self.drain(slice);
+            self.producer.commit_transaction(slice)
+        })?;
         let end = self.producer.context().end.load(Ordering::Acquire);
         Ok(u64::try_from(end).ok().filter(|end| *end > 0))
     }
@@ -159,13 +162,22 @@ impl Transactions {
         // What has not left need not be waited for; its reports must be taken all the same.
         self.producer.purge(PurgeConfig::default().queue().inflight());
         self.complete("aborting", |slice| {
-            self.producer.flush(slice)?;
+            self.drain(slice);
             self.producer.abort_transaction(slice)
         })
         .map_err(|failed| match failed {
             Failed::Undone(why) => PortError::Reopen(why),
             Failed::Unusable(error) => error,
         })
+    }
+
+    /// Waits up to `slice` until no record is under way. The crate's own `flush`, which a commit
+    /// begins with, looks only every 100 ms.
+    fn drain(&self, slice: Duration) {
+        let deadline = Instant::now() + slice;
+        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
+            self.producer.poll(POLL);
+        }
     }
 
     fn enqueue(&self, outgoing: Outgoing<'_>) -> Result<(), Failed> {
