@@ -135,7 +135,7 @@ fn a_dead_letter_is_listed_shown_and_redriven_to_where_it_stood() {
 
     assert!(!place.nowcxr(&["dead-letters", "redrive"]).status.success());
     place.lines(&["dead-letters", "redrive", id, "--dry-run"]);
-    let done = place.lines(&["dead-letters", "redrive", "--reason", &why.reason.code()]);
+    let done = place.lines(&["dead-letters", "redrive", "--reason", why.reason.code()]);
     assert_eq!(done.iter().filter(|one| one["redriven"] == true).count(), 1, "{done:?}");
     let again = fetch(&mut source, 1).remove(0);
     assert_eq!(again.origin.partition, bad.origin.partition);

@@ -27,7 +27,7 @@ use crate::wire::Codec;
 
 /// Between two attempts while a broker does not answer, at first and at most.
 const BACK_OFF: Duration = Duration::from_millis(200);
-const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 /// Prepared films in memory, shared out among the tasks; some 650.
 const FILM_CACHE_BYTES: usize = 32 << 20;
 /// Less than this makes no sense for one task.

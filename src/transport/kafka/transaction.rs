@@ -121,7 +121,9 @@ impl Transactions {
                 Err(_) if unwanted() => {
                     return Err(PortError::Reopen("the task is not wanted any more".to_owned()));
                 }
-                Err(_) => drop(producer.poll(POLL)),
+                Err(_) => {
+                    producer.poll(POLL);
+                }
             }
         }
         Ok(Transactions { producer, bootstrap: settings.bootstrap.clone(), limit, ownership })
