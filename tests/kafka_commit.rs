@@ -21,6 +21,7 @@ use nowcxr::ports::{
 use nowcxr::store::codec::{NEWEST_VERSION, frame, unframe};
 use nowcxr::store::keys::Key;
 use nowcxr::store::memory::MemoryStore;
+use nowcxr::store::sled::{SledStore, StoreOptions};
 use nowcxr::transport::kafka::{
     AppendClock, CommitterOptions, Hold, KafkaCommitter, KafkaGroup, KafkaSettings, KafkaSource,
     ensure_topics, journal,
@@ -436,4 +437,43 @@ fn what_the_producers_of_many_tasks_take() {
             times[times.len() * 99 / 100],
         );
     }
+}
+
+/// By hand: `NOWCXR_MEASURE=1 cargo test --release --test kafka_commit restore_takes -- --nocapture`.
+#[test]
+fn what_a_restore_takes() {
+    if std::env::var_os("NOWCXR_MEASURE").is_none() {
+        println!("skipped: a measurement; set NOWCXR_MEASURE=1");
+        return;
+    }
+    /// Values a commit: as many hour chunks of about 600 bytes.
+    const VALUES: u64 = 2_000;
+    let Some(settings) = settings("restore") else { return };
+    ensure_topics(&settings).unwrap();
+    let mut store = MemoryStore::new();
+    let mut committer = alone(&settings, &mut store);
+    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+    let (begun, mut bytes) = (Instant::now(), 0);
+    for number in 1..=100 {
+        let mut commit = Commit { number, ..Commit::default() };
+        for n in 0..VALUES {
+            let payload: Vec<u8> = (0..600).map(|_| rng.random()).collect();
+            commit.puts.push(put(number * VALUES + n, &payload));
+        }
+        bytes += commit.puts.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        committer.commit(&mut commit, &mut store).unwrap();
+    }
+    println!("{} values, {bytes} bytes, written in {:.2?}", 100 * VALUES, begun.elapsed());
+    drop(committer);
+    let begun = Instant::now();
+    drop(alone(&settings, &mut MemoryStore::new()));
+    println!("restored to memory in {:.2?}", begun.elapsed());
+    let dir = tempfile::tempdir().unwrap();
+    let (mut disk, _) = SledStore::open(dir.path(), &StoreOptions::default()).unwrap();
+    let begun = Instant::now();
+    let source = KafkaSource::open(&settings, [0]).unwrap();
+    let mut committer = KafkaCommitter::open(&settings, source.ownership(), options(0)).unwrap();
+    committer.open(&mut disk).unwrap();
+    println!("restored to sled in {:.2?}", begun.elapsed());
+    assert!(values(&disk) == values(&store));
 }

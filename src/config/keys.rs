@@ -159,7 +159,7 @@ pub const KEYS: [Key; 42] = [
     key("kafka.create_topics", "true", "Whether topics that do not exist are created."),
     key(
         "kafka.partitions",
-        "8",
+        "16",
         "Partitions of topics that are created here: the most tasks there can ever be.",
     ),
     key(

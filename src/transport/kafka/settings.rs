@@ -90,7 +90,7 @@ fn default_create() -> bool {
 }
 
 fn default_partitions() -> u32 {
-    8
+    16
 }
 
 fn default_replication() -> u32 {
