@@ -64,6 +64,21 @@ pub struct Commit {
     pub outputs: Vec<Output>,
     /// What entered `step` and came from no input topic.
     pub journal: Vec<JournalRecord>,
+    /// What a transport with a changelog knows of this commit.
+    pub reached: Option<Reached>,
+}
+
+/// Where a changelog and what was written beside it stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// The changelog position to read next.
+    pub changelog: u64,
+    /// The highest output number that has left.
+    pub last_output: u64,
+    /// Records in the journal.
+    pub journal: u64,
+    /// The configuration and model under which the state is made.
+    pub config: Option<Digest>,
 }
 
 /// One record that leaves the engine.
@@ -110,10 +125,13 @@ pub struct Opened {
     /// Journal records that the commits so far have carried. Those that the journal holds beyond
     /// this number were appended before a crash and are stepped again.
     pub journal: u64,
+    /// The changelog position that the state has reached; 0 where there is no changelog.
+    pub changelog: u64,
 }
 
 /// Durable keyed values, one directory a task.
 pub trait StateStore {
+    /// As the store was found; after [`StateStore::restore`], as it is then.
     fn opened(&self) -> &Opened;
 
     /// Calls `visit(key, value)` for every value, in key order.
@@ -123,6 +141,10 @@ pub trait StateStore {
 
     /// Applies `commit` whole or not at all. Durable only after [`StateStore::flush`].
     fn commit(&mut self, commit: &Commit) -> Result<(), PortError>;
+
+    /// Applies a piece of the state's changelog: numbers may leap, and a piece without a number
+    /// leaves it. Until the whole changelog is in, the state is of no use.
+    fn restore(&mut self, piece: &Commit) -> Result<(), PortError>;
 
     fn flush(&mut self) -> Result<(), PortError>;
 
@@ -150,6 +172,33 @@ pub trait Journal {
 
     /// Reads the whole journal from its start.
     fn read(&mut self, visit: &mut dyn FnMut(JournalRecord)) -> Result<(), PortError>;
+}
+
+/// How a commit becomes durable, and how what is in it leaves: the one thing that the transports
+/// do each in their own way. State, positions, outputs and journal come to be together or not at
+/// all, whatever happens meanwhile.
+pub trait Committer {
+    /// Brings `store` to the last commit that has come to be, lets out what may not have left
+    /// yet, and returns the highest output number that has left.
+    fn open(&mut self, store: &mut impl StateStore) -> Result<u64, PortError>;
+
+    /// As [`Outlet::held`].
+    fn held(&self) -> Result<BTreeSet<Digest>, PortError>;
+
+    /// Reads what the journal may hold beyond the state in `store`.
+    fn read_journal(
+        &mut self,
+        store: &impl StateStore,
+        visit: &mut dyn FnMut(JournalRecord),
+    ) -> Result<(), PortError>;
+
+    /// # Errors
+    /// After any of them memory is ahead of the store, and the task must be opened anew.
+    fn commit(&mut self, commit: &mut Commit, store: &mut impl StateStore)
+    -> Result<(), PortError>;
+
+    /// Does what can wait, such as a flush. Called once a turn.
+    fn settle(&mut self, store: &mut impl StateStore) -> Result<(), PortError>;
 }
 
 /// Answers requests, off the engine's thread, batched across stays.

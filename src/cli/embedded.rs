@@ -18,7 +18,7 @@ use super::now;
 use super::progress::Progress;
 use super::serving::Http;
 use crate::config::Config;
-use crate::drive::{Counts, Drive, DriveError, DriveOptions, Ports};
+use crate::drive::{Counts, Drive, DriveError, DriveOptions, Outbox, Ports};
 use crate::engine::{Identity, Task};
 use crate::event::dictionary::Dictionary;
 use crate::http::Health;
@@ -62,7 +62,8 @@ pub struct Ran {
     pub stopped: bool,
 }
 
-type EmbeddedDrive = Drive<LocalSource, SledStore, LocalOutlet, LocalJournal, Listening<Worker>>;
+type EmbeddedDrive =
+    Drive<LocalSource, SledStore, Outbox<LocalOutlet, LocalJournal>, Listening<Worker>>;
 
 impl Home {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
@@ -203,8 +204,10 @@ fn open(
     let ports = Ports {
         source: LocalSource::open(log, &Topic::ALL, 0)?,
         store,
-        outlet: LocalOutlet::open(log, 0, Box::new(now))?,
-        journal: LocalJournal::open(log, 0, Box::new(now))?,
+        committer: Outbox {
+            outlet: LocalOutlet::open(log, 0, Box::new(now))?,
+            journal: LocalJournal::open(log, 0, Box::new(now))?,
+        },
         predictor: Listening::new(worker, keepsakes),
     };
     let task = Task::new(config.engine.clone(), identity);

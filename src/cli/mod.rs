@@ -2,6 +2,7 @@
 
 pub mod bench;
 mod check;
+mod dead_letters;
 mod demo;
 mod embedded;
 mod evaluate;
@@ -20,6 +21,7 @@ mod serving;
 mod settings;
 mod summary;
 mod synth;
+mod topics;
 mod train;
 mod usage;
 
@@ -63,6 +65,10 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Runs the service: reads the Kafka topics and writes risk events, until it is stopped.
     Run(run::RunArgs),
+    /// Creates or checks the Kafka topics.
+    Topics(topics::TopicsArgs),
+    /// Lists, shows and re-drives what was not used.
+    DeadLetters(dead_letters::DeadLettersArgs),
     /// Writes a synthetic ward as MIMIC files, or says what it is like.
     Synth(synth::SynthArgs),
     /// Scores a replay's risk events against what became of the stays; writes a report.
@@ -119,6 +125,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(&args, &settings),
         Command::Replay(args) => replay::run(&args, &settings),
         Command::Run(args) => run::run(&args, &settings),
+        Command::Topics(args) => topics::run(&args, &settings),
+        Command::DeadLetters(args) => dead_letters::run(&args, &settings),
         Command::Synth(args) => synth::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Train(args) => train::run(&args),

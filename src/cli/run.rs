@@ -1,9 +1,9 @@
 //! `nowcxr run`: the service over Kafka.
 //!
 //! One member of the consumer group a process, one task an owned partition, each on a thread of
-//! its own with a state of its own below `store.dir`; all share one model. First form: at least
-//! once, with event ids that make a repeat harmless. A task whose state is lost, or was another
-//! node's, is rebuilt from the inputs and its journal.
+//! its own with a state of its own below `store.dir`; all share one model. Each commit of a task is
+//! one transaction, so its effects are there exactly once. A task whose state is lost, lags, or was
+//! another node's, is restored from the changelog before it reads.
 
 mod task;
 
@@ -26,14 +26,14 @@ use crate::event::dictionary::Dictionary;
 use crate::http::Health;
 use crate::ports::PortError;
 use crate::predict::{Worker, WorkerConfig};
-use crate::transport::kafka::{KafkaGroup, KafkaSettings, ensure_topics};
-use task::{Node, Totals, run_task};
+use crate::transport::kafka::{KafkaGroup, KafkaSettings, ensure_topics, tombstones_kept};
+use task::{Node, Topics, Totals, run_task};
 
 /// How often the group, the tasks and the end are looked at.
 const LOOK: Duration = Duration::from_millis(200);
 /// Before a task that failed is opened again, at first and at most.
-const BACK_OFF: Duration = Duration::from_millis(500);
-const BACK_OFF_MAX: Duration = Duration::from_secs(15);
+const BACK_OFF: Duration = Duration::from_millis(100);
+const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 /// A task that ran for so long has recovered: its next failure is a first one.
 const RECOVERED: Duration = Duration::from_secs(60);
 
@@ -96,14 +96,14 @@ fn serve(
 ) -> Result<Totals> {
     let dictionary = Dictionary::builtin(config.profile)?;
     let settings = KafkaSettings::from(&config.kafka);
-    let Some(partitions) = await_topics(&settings, &stop)? else { return Ok(Totals::default()) };
+    let Some(topics) = await_topics(&settings, &stop)? else { return Ok(Totals::default()) };
     let pipeline = embedded::pipeline(&config)?;
     let identity = embedded::identity(&config, &dictionary, pipeline.model());
     health.model_loaded();
     // The loop has the deadline, so that a late answer can still become a revision.
     let limits = WorkerConfig { max_pending: config.predict.queue, deadline: None };
     let worker = Worker::start(pipeline, limits)?;
-    let node = Node::new(config, dictionary, settings, identity, partitions, health, stop);
+    let node = Node::new(config, dictionary, settings, identity, topics, health, stop);
     let mut service = Service {
         node: Arc::new(node),
         worker,
@@ -116,11 +116,14 @@ fn serve(
 }
 
 /// Creates or checks the topics, waiting for the cluster; `None` when told to stop meanwhile.
-fn await_topics(settings: &KafkaSettings, stop: &AtomicBool) -> Result<Option<u32>> {
+fn await_topics(settings: &KafkaSettings, stop: &AtomicBool) -> Result<Option<Topics>> {
     let mut wait = BACK_OFF;
     while !stop.load(Ordering::Acquire) {
-        match ensure_topics(settings) {
-            Ok(partitions) => return Ok(Some(partitions)),
+        let topics = ensure_topics(settings).and_then(|partitions| {
+            Ok(Topics { partitions, tombstones_kept: tombstones_kept(settings)? })
+        });
+        match topics {
+            Ok(topics) => return Ok(Some(topics)),
             Err(PortError::Retry(why)) => tracing::warn!("{why}; trying again"),
             Err(error) => return Err(error.into()),
         }
@@ -180,7 +183,7 @@ impl Service {
 
     fn start_if_due(&mut self, group: &mut KafkaGroup, partition: u32) -> Result<()> {
         let waits = self.retries.get(&partition).is_some_and(|retry| Instant::now() < retry.at);
-        if waits || self.tasks.contains_key(&partition) {
+        if waits || self.tasks.contains_key(&partition) || self.node.is_stopping() {
             return Ok(());
         }
         let source = match group.source(partition) {

@@ -71,6 +71,8 @@ pub struct KafkaConfig {
     pub clock: AppendTime,
     pub instance: Option<String>,
     pub delivery_timeout: Duration,
+    pub commit_interval: Duration,
+    pub session_timeout: Duration,
     pub properties: Properties,
 }
 
@@ -232,6 +234,8 @@ pub fn kafka(reader: &mut Reader) -> KafkaConfig {
         clock: reader.choice("kafka.clock", AppendTime::Broker),
         instance: (!instance.is_empty()).then_some(instance),
         delivery_timeout: reader.duration("kafka.delivery_timeout", Duration::from_secs(1)),
+        commit_interval: reader.duration("kafka.commit_interval", Duration::from_millis(1)),
+        session_timeout: reader.duration("kafka.session_timeout", Duration::from_secs(6)),
         properties: reader.read("kafka.properties", Properties::default(), properties),
     }
 }

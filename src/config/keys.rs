@@ -38,7 +38,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 49] = [
+pub const KEYS: [Key; 51] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -140,13 +140,19 @@ pub const KEYS: [Key; 49] = [
         r#""8MiB""#,
         "Cache of sled. The process grows by 5 to 11 times this.",
     ),
-    key("store.flush_every", r#""2s""#, "No effect yet: every commit is flushed."),
+    key(
+        "store.flush_every",
+        r#""2s""#,
+        "In `run`, the state on disk may lag so far behind what is committed; a restart reads the \
+         rest from the changelog. Elsewhere every commit is flushed.",
+    ),
     key("local.segment_bytes", r#""64MiB""#, "A segment is closed at this size."),
     key("kafka.brokers", r#""localhost:9092""#, "`host:port`, several separated by commas."),
     key(
         "kafka.group",
         r#""nowcxr""#,
-        "Names the consumer group and the journal `<group>-journal`.",
+        "Names the consumer group, the producers `<group>-<partition>`, and the topics \
+         `<group>-changelog` and `<group>-journal`.",
     ),
     key(
         "kafka.prefix",
@@ -156,7 +162,7 @@ pub const KEYS: [Key; 49] = [
     key("kafka.create_topics", "true", "Whether topics that do not exist are created."),
     key(
         "kafka.partitions",
-        "8",
+        "16",
         "Partitions of topics that are created here: the most tasks there can ever be.",
     ),
     key(
@@ -175,7 +181,22 @@ pub const KEYS: [Key; 49] = [
         r#""""#,
         "A name for this process that survives its restart, so that a restart moves no partition.",
     ),
-    key("kafka.delivery_timeout", r#""30s""#, "How long an output may take to be acknowledged."),
+    key(
+        "kafka.delivery_timeout",
+        r#""30s""#,
+        "How long a record or a transaction may take. After that its outcome counts as unknown, \
+         and the task is opened anew.",
+    ),
+    key(
+        "kafka.commit_interval",
+        r#""100ms""#,
+        "Time between two transactions of a task that has something to commit.",
+    ),
+    key(
+        "kafka.session_timeout",
+        r#""6s""#,
+        "A process that is not heard of for so long is dead, and others take its partitions.",
+    ),
     key(
         "kafka.properties",
         "{}",

@@ -8,18 +8,17 @@ use crate::engine::Input;
 use crate::event::{Fact, FactBody, Film, Reason, Rejection, ViewPosition};
 use crate::film;
 use crate::ids::Origin;
-use crate::ports::{Journal, Outlet, Predictor, Source, SourceRecord, StateStore};
+use crate::ports::{Committer, Predictor, Source, SourceRecord, StateStore};
 use crate::store::values;
 use crate::telemetry::{PauseCause, TaskPaused, TaskResumed};
 use crate::time::EventTime;
 use crate::wire::{Decoded, FilmMeta, Picture};
 
-impl<S, T, O, J, P> Drive<S, T, O, J, P>
+impl<S, T, C, P> Drive<S, T, C, P>
 where
     S: Source,
     T: StateStore,
-    O: Outlet,
-    J: Journal,
+    C: Committer,
     P: Predictor,
 {
     /// Reads and steps one batch of records. Reading stops while too many questions wait.
@@ -28,8 +27,7 @@ where
         if self.must_pause() && !rehearses {
             return Ok(0);
         }
-        let busy = self.ports.predictor.pending() > 0 || self.has_pending();
-        let wait = if busy { Duration::ZERO } else { self.options.idle_wait };
+        let wait = self.patience();
         let mut records = std::mem::take(&mut self.records);
         records.clear();
         let fetched = self.ports.source.fetch(FETCH_MAX, wait, &mut records);
@@ -49,6 +47,20 @@ where
         }
         fetched?;
         Ok(n_records)
+    }
+
+    /// How long to wait for input: not at all while answers may come, and no longer than until
+    /// what was done must be committed.
+    fn patience(&self) -> Duration {
+        match self.has_pending() {
+            true if self.options.commit_when_idle => Duration::ZERO,
+            true => {
+                let until = self.options.commit_every.saturating_sub(self.last_commit.elapsed());
+                until.min(self.options.idle_wait)
+            }
+            false if self.ports.predictor.pending() > 0 => Duration::ZERO,
+            false => self.options.idle_wait,
+        }
     }
 
     /// Whether too many questions wait for the predictor, so that reading must.

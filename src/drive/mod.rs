@@ -1,13 +1,15 @@
 //! The one loop: fetch → step → commit → ask. The Kafka service, the embedded service, the replay,
 //! training and the tests all use it; whoever needs a loop of his own has found a design fault.
 //!
-//! What leaves is part of the commit: state, positions and outbox in one batch of the store, then
-//! the outbox to the outlet, and with the next commit it is forgotten. Only questions to the model
-//! go out after the commit, and they are derived from state (sealed, no answer), so a crash at any
-//! point loses nothing.
+//! What leaves is part of the commit: state, positions, outputs and journal come to be together,
+//! and how is the transport's matter ([`Committer`]): [`Outbox`] for an outlet and a journal that
+//! are durable each by itself, one transaction in Kafka. Only questions to the model go out after
+//! the commit, and they are derived from state (sealed, no answer), so a crash at any point loses
+//! nothing.
 
 mod films;
 mod intake;
+mod outbox;
 mod outputs;
 mod rehearsal;
 mod silence;
@@ -18,12 +20,13 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 pub use films::FilmCache;
+pub use outbox::Outbox;
 pub use outputs::Counts;
 
 use crate::engine::{Effect, Input, Task};
 use crate::ids::{Digest, Position, Ticket, Topic};
 use crate::ports::{
-    Answer, Commit, Journal, Outlet, PortError, Predictor, Source, SourceRecord, StateStore,
+    Answer, Commit, Committer, PortError, Predictor, Source, SourceRecord, StateStore,
 };
 use crate::store::values;
 use crate::telemetry::{Committed, PredictionAnswered, PredictionRequested, PredictionStatus};
@@ -45,6 +48,9 @@ pub struct DriveOptions {
     pub partition: u32,
     /// Time between two commits while there is work.
     pub commit_every: Duration,
+    /// Whether what is done is committed at once when no more input is there. A transport whose
+    /// commits cost much waits for `commit_every` all the same.
+    pub commit_when_idle: bool,
     /// How long to wait for input when there is none.
     pub idle_wait: Duration,
     /// Bytes of prepared films kept in memory.
@@ -63,6 +69,7 @@ impl Default for DriveOptions {
         DriveOptions {
             partition: 0,
             commit_every: Duration::from_millis(100),
+            commit_when_idle: true,
             idle_wait: Duration::from_millis(50),
             film_cache_bytes: 32 << 20,
             deadline: None,
@@ -73,11 +80,10 @@ impl Default for DriveOptions {
 }
 
 /// Everything outside that a task needs.
-pub struct Ports<S, T, O, J, P> {
+pub struct Ports<S, T, C, P> {
     pub source: S,
     pub store: T,
-    pub outlet: O,
-    pub journal: J,
+    pub committer: C,
     pub predictor: P,
 }
 
@@ -97,18 +103,21 @@ pub struct Turn {
     pub committed: bool,
     /// Windows sealed and not answered, and journalled inputs not yet stepped again.
     pub n_open: usize,
+    /// Something waits for the next commit.
+    pub is_pending: bool,
 }
 
 impl Turn {
     /// Nothing was read, nothing is open and nothing waits for a commit.
     pub fn idle(&self) -> bool {
-        self.n_records == 0 && self.n_answers == 0 && !self.committed && self.n_open == 0
+        let nothing_done = self.n_records == 0 && self.n_answers == 0 && !self.committed;
+        nothing_done && self.n_open == 0 && !self.is_pending
     }
 }
 
 /// One task and its ports.
-pub struct Drive<S, T, O, J, P> {
-    ports: Ports<S, T, O, J, P>,
+pub struct Drive<S, T, C, P> {
+    ports: Ports<S, T, C, P>,
     task: Task,
     codec: Codec,
     options: DriveOptions,
@@ -144,41 +153,37 @@ pub struct Drive<S, T, O, J, P> {
     is_torn: bool,
 }
 
-impl<S, T, O, J, P> Drive<S, T, O, J, P>
+impl<S, T, C, P> Drive<S, T, C, P>
 where
     S: Source,
     T: StateStore,
-    O: Outlet,
-    J: Journal,
+    C: Committer,
     P: Predictor,
 {
     /// Restores the task from the store, sends what may not have left, plays back what the journal
     /// has beyond the state, and asks again for every sealed window without an answer. `clock` is
     /// the wall clock of the envelopes.
     pub fn open(
-        ports: Ports<S, T, O, J, P>,
+        ports: Ports<S, T, C, P>,
         mut task: Task,
         codec: Codec,
         options: DriveOptions,
         clock: fn() -> WallTime,
     ) -> Result<Self, DriveError> {
-        let Ports { mut source, mut store, mut outlet, mut journal, predictor } = ports;
+        let Ports { mut source, mut store, mut committer, predictor } = ports;
+        let has_left = committer.open(&mut store)?;
         let opened = store.opened().clone();
         let (watermark, stays) = values::load(&store, task.config().feeds.len())?;
         task.restore(watermark, stays);
-        outlet.send(&opened.outbox)?;
-        if let Some(last) = opened.outbox.last() {
-            store.sent(last.number);
-        }
         source.seek(&opened.positions)?;
-        let rehearsal = Rehearsal::open(&mut journal, &opened.positions)?;
+        let rehearsal = Rehearsal::open(&mut committer, &store, &opened.positions)?;
         if !rehearsal.is_over() {
             let (task, inputs) = (options.partition, rehearsal.len());
             tracing::info!(task, inputs, "journalled inputs are stepped again");
         }
         // A store that was lost, or lost its last commits, makes outputs again that have left.
-        let lost = outlet.last_number() > opened.last_output;
-        let sent_before = if lost { outlet.held()? } else { BTreeSet::new() };
+        let lost = has_left > opened.last_output;
+        let sent_before = if lost { committer.held()? } else { BTreeSet::new() };
         let n_feeds = task.config().feeds.len();
         let backlog: VecDeque<Ticket> = task.unanswered().collect();
         let now = Instant::now();
@@ -189,7 +194,7 @@ where
                 .map(|position| ((position.topic, position.partition), position.next))
                 .collect(),
             commit_number: opened.commit,
-            output_number: outlet.last_number().max(opened.last_output),
+            output_number: has_left.max(opened.last_output),
             pending: Commit::default(),
             sealed: Vec::new(),
             sealed_at: backlog.iter().map(|ticket| (*ticket, now)).collect(),
@@ -207,7 +212,7 @@ where
             newest_append: None,
             paused_since: None,
             is_torn: false,
-            ports: Ports { source, store, outlet, journal, predictor },
+            ports: Ports { source, store, committer, predictor },
             task,
             codec,
             options,
@@ -225,9 +230,12 @@ where
             self.pass_silent_feeds()?;
         }
         let due = self.last_commit.elapsed() >= self.options.commit_every;
-        let committed = self.has_pending() && (due || n_records == 0) && self.commit()?;
+        let may_commit = due || (n_records == 0 && self.options.commit_when_idle);
+        let committed = self.has_pending() && may_commit && self.commit()?;
+        self.ports.committer.settle(&mut self.ports.store)?;
         let n_open = self.sealed_at.len() + self.rehearsal.len();
-        Ok(Turn { n_records, n_answers, committed, n_open })
+        let is_pending = self.has_pending();
+        Ok(Turn { n_records, n_answers, committed, n_open, is_pending })
     }
 
     /// Commits what is pending, whatever the time. Call before stopping.
@@ -347,22 +355,17 @@ where
         let partition = self.options.partition;
         values::put_changes(&mut self.task, partition, &self.ports.store, &mut commit)?;
         self.counts.put(partition, &mut commit)?;
-        self.ports.journal.append(&commit.journal)?;
-        self.ports.store.commit(&commit)?;
-        self.ports.store.flush()?;
+        let (puts, outputs) = (commit.puts.len(), commit.outputs.len());
+        self.ports.committer.commit(&mut commit, &mut self.ports.store)?;
         self.commit_number = commit.number;
-        self.ports.outlet.send(&commit.outputs)?;
-        if let Some(last) = commit.outputs.last() {
-            self.ports.store.sent(last.number);
-        }
         self.is_torn = false;
         self.backlog.extend(self.sealed.drain(..));
         self.last_commit = Instant::now();
         Committed {
             task: partition,
             number: commit.number,
-            puts: commit.puts.len(),
-            outputs: commit.outputs.len(),
+            puts,
+            outputs,
             took: started.elapsed(),
         }
         .emit();

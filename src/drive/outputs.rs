@@ -13,8 +13,7 @@ use crate::event::risk::{RiskEvent, Status};
 use crate::event::{Reason, Rejection};
 use crate::ids::{Digest, Origin, StayId, Ticket, Topic, program};
 use crate::ports::{
-    Commit, Journal, Outlet, Output, OutputKind, PortError, Predictor, Source, SourceRecord,
-    StateStore,
+    Commit, Committer, Output, OutputKind, PortError, Predictor, Source, SourceRecord, StateStore,
 };
 use crate::store::values;
 use crate::telemetry::{
@@ -157,12 +156,11 @@ pub(super) struct Rejected {
     pub rejection: Rejection,
 }
 
-impl<S, T, O, J, P> Drive<S, T, O, J, P>
+impl<S, T, C, P> Drive<S, T, C, P>
 where
     S: Source,
     T: StateStore,
-    O: Outlet,
-    J: Journal,
+    C: Committer,
     P: Predictor,
 {
     pub(super) fn take_effect(&mut self, effect: Effect) -> Result<(), DriveError> {

@@ -13,7 +13,7 @@ use super::{Drive, DriveError};
 use crate::engine::Input;
 use crate::ids::{Position, Topic};
 use crate::ports::{
-    Journal, JournalRecord, Outlet, PortError, Predictor, Source, SourceRecord, StateStore,
+    Committer, JournalRecord, PortError, Predictor, Source, SourceRecord, StateStore,
 };
 use crate::wire::{Codec, JournalInput};
 
@@ -35,7 +35,8 @@ pub(super) struct Rehearsal {
 impl Rehearsal {
     /// Reads what the journal holds from `positions` on.
     pub(super) fn open(
-        journal: &mut impl Journal,
+        committer: &mut impl Committer,
+        store: &impl StateStore,
         positions: &[Position],
     ) -> Result<Self, PortError> {
         let mut entries = VecDeque::new();
@@ -45,7 +46,7 @@ impl Rehearsal {
                 record.after.iter().find(same).map_or(0, |p| p.next) < held.next
             })
         };
-        journal.read(&mut |record| {
+        committer.read_journal(store, &mut |record| {
             if !is_behind(&record) {
                 entries.push_back(record);
             }
@@ -106,12 +107,11 @@ impl Rehearsal {
     }
 }
 
-impl<S, T, O, J, P> Drive<S, T, O, J, P>
+impl<S, T, C, P> Drive<S, T, C, P>
 where
     S: Source,
     T: StateStore,
-    O: Outlet,
-    J: Journal,
+    C: Committer,
     P: Predictor,
 {
     /// Steps records and journalled inputs in the order in which they were stepped first.

@@ -8,7 +8,7 @@ use super::{Drive, DriveError};
 use crate::engine::{Input, Watermark};
 use crate::event::Mark;
 use crate::ids::FeedId;
-use crate::ports::{Journal, Outlet, Predictor, Source, StateStore};
+use crate::ports::{Committer, Predictor, Source, StateStore};
 use crate::telemetry::FeedPassed;
 use crate::time::{EventTime, Span};
 use crate::wire::JournalInput;
@@ -64,12 +64,11 @@ impl Silence {
     }
 }
 
-impl<S, T, O, J, P> Drive<S, T, O, J, P>
+impl<S, T, C, P> Drive<S, T, C, P>
 where
     S: Source,
     T: StateStore,
-    O: Outlet,
-    J: Journal,
+    C: Committer,
     P: Predictor,
 {
     /// Steps the marks that are due for feeds that have fallen silent.

@@ -28,6 +28,7 @@ pub(super) struct Ledger {
     sent: u64,
     last_output: u64,
     journal: u64,
+    changelog: u64,
     /// The outbox values that stand in the store: number of the last output, and stamp.
     outbox: VecDeque<(u64, Stamp)>,
 }
@@ -42,6 +43,7 @@ struct Record {
     sent: u64,
     last_output: u64,
     journal: u64,
+    changelog: u64,
 }
 
 /// What to write for one commit: each key once, with its value or `None` to delete it.
@@ -81,6 +83,15 @@ impl Ledger {
         old: &mut OldStamp<'_>,
     ) -> Result<Plan<'a>, PortError> {
         self.check(commit)?;
+        self.plan_piece(commit, old)
+    }
+
+    /// As [`Ledger::plan`], for a piece of a changelog, whose numbers may leap.
+    pub(super) fn plan_piece<'a>(
+        &self,
+        commit: &'a Commit,
+        old: &mut OldStamp<'_>,
+    ) -> Result<Plan<'a>, PortError> {
         let mut next = self.clone();
         let mut values: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
         for (key, value) in &commit.puts {
@@ -141,8 +152,14 @@ impl Ledger {
             self.last_output = last;
             own.push((key, Some(value)));
         }
-        self.number = commit.number;
+        self.number = self.number.max(commit.number);
         self.journal += commit.journal.len() as u64;
+        if let Some(reached) = commit.reached {
+            self.changelog = reached.changelog;
+            self.last_output = reached.last_output;
+            self.journal = reached.journal;
+            self.config = reached.config;
+        }
         self.positions.extend(commit.positions.iter().map(|p| ((p.topic, p.partition), p.next)));
         let record = postcard::to_stdvec(&self.record())
             .map_err(|error| PortError::Stop(format!("commit record: {error}; report this")))?;
@@ -182,6 +199,7 @@ impl Ledger {
             sent: self.sent,
             last_output: self.last_output,
             journal: self.journal,
+            changelog: self.changelog,
         }
     }
 
@@ -192,7 +210,8 @@ impl Ledger {
             .collect()
     }
 
-    fn opened(&self, outbox: Vec<Output>) -> Opened {
+    /// What to tell the driver of a state with `outbox`.
+    pub(super) fn opened(&self, outbox: Vec<Output>) -> Opened {
         Opened {
             commit: self.number,
             positions: self.positions(),
@@ -200,6 +219,7 @@ impl Ledger {
             last_output: self.last_output,
             config_digest: self.config,
             journal: self.journal,
+            changelog: self.changelog,
         }
     }
 }
@@ -256,6 +276,7 @@ impl Audit {
         ledger.sent = record.sent;
         ledger.last_output = record.last_output;
         ledger.journal = record.journal;
+        ledger.changelog = record.changelog;
         ledger.positions =
             record.positions.iter().map(|p| ((p.topic, p.partition), p.next)).collect();
         let waiting = self.outbox.into_values().flatten().filter(|o| o.number > record.sent);

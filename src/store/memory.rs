@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::codec;
 use super::keys::OWN_TAG;
-use super::ledger::{Audit, Fault, Ledger};
+use super::ledger::{Audit, Fault, Ledger, Plan};
 use crate::ids::Digest;
 use crate::ports::{Commit, Opened, PortError, StateStore};
 
@@ -22,7 +22,16 @@ pub struct MemoryStore {
 
 /// The entries that one commit changed, as they were before.
 #[derive(Debug)]
-struct Undo(Vec<(Vec<u8>, Option<Vec<u8>>)>);
+struct Undo(Writes);
+
+/// Keys and their new values; none to delete.
+type Writes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+fn changes(plan: Plan<'_>) -> (Writes, Ledger) {
+    let state =
+        plan.values.into_iter().map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)));
+    (state.chain(plan.own).collect(), plan.next)
+}
 
 impl MemoryStore {
     /// A store that never looks back.
@@ -62,6 +71,20 @@ impl MemoryStore {
         self.restart()
     }
 
+    /// Carries out a plan; what it overwrites is kept while a crash may bring it back.
+    fn apply(&mut self, writes: Writes, next: Ledger) {
+        self.ledger = next;
+        let mut before = Vec::new();
+        for (key, value) in writes {
+            let kept = self.undo.is_some().then(|| key.clone());
+            let old = self.write(key, value);
+            before.extend(kept.map(|key| (key, old)));
+        }
+        if let Some(undo) = &mut self.undo {
+            undo.push(Undo(before));
+        }
+    }
+
     /// Puts or deletes; returns what stood there.
     fn write(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
         match value {
@@ -98,19 +121,19 @@ impl StateStore for MemoryStore {
         let plan = self
             .ledger
             .plan(commit, &mut |key| Ok(values.get(key).map(|value| codec::stamp(value))))?;
-        let state =
-            plan.values.into_iter().map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)));
-        let writes: Vec<_> = state.chain(plan.own).collect();
-        self.ledger = plan.next;
-        let mut before = Vec::new();
-        for (key, value) in writes {
-            let kept = self.undo.is_some().then(|| key.clone());
-            let old = self.write(key, value);
-            before.extend(kept.map(|key| (key, old)));
-        }
-        if let Some(undo) = &mut self.undo {
-            undo.push(Undo(before));
-        }
+        let (writes, next) = changes(plan);
+        self.apply(writes, next);
+        Ok(())
+    }
+
+    fn restore(&mut self, piece: &Commit) -> Result<(), PortError> {
+        let values = &self.values;
+        let plan = self
+            .ledger
+            .plan_piece(piece, &mut |key| Ok(values.get(key).map(|value| codec::stamp(value))))?;
+        let (writes, next) = changes(plan);
+        self.apply(writes, next);
+        self.opened = self.ledger.opened(Vec::new());
         Ok(())
     }
 

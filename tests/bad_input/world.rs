@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nowcxr::config::EngineConfig;
-use nowcxr::drive::{Counts, Drive, DriveOptions, Ports};
+use nowcxr::drive::{Counts, Drive, DriveOptions, Outbox, Ports};
 use nowcxr::engine::{Identity, Task};
 use nowcxr::event::risk::{Doubt, Mode, ModelName, N_PHENOTYPES, Probability, Scores};
 use nowcxr::ids::{Digest, Topic};
@@ -118,8 +118,10 @@ pub fn run(dir: &Path, store: impl StateStore, config: EngineConfig) -> Outcomes
     let ports = Ports {
         source: LocalSource::open(&log, &Topic::ALL, 0).unwrap(),
         store,
-        outlet: LocalOutlet::open(&log, 0, clock()).unwrap(),
-        journal: LocalJournal::open(&log, 0, clock()).unwrap(),
+        committer: Outbox {
+            outlet: LocalOutlet::open(&log, 0, clock()).unwrap(),
+            journal: LocalJournal::open(&log, 0, clock()).unwrap(),
+        },
         predictor: Oracle { asked: Rc::clone(&asked), ..Oracle::default() },
     };
     let options = DriveOptions {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nowcxr::config::EngineConfig;
-use nowcxr::drive::{Drive, DriveError, DriveOptions, Ports};
+use nowcxr::drive::{Drive, DriveError, DriveOptions, Outbox, Ports};
 use nowcxr::engine::Task;
 use nowcxr::event::dictionary::{Dictionary, Profile};
 use nowcxr::event::risk::Probability;
@@ -129,6 +129,10 @@ impl StateStore for Store {
         self.world.fuse.burn()
     }
 
+    fn restore(&mut self, piece: &Commit) -> Result<(), PortError> {
+        self.inner().restore(piece)
+    }
+
     fn flush(&mut self) -> Result<(), PortError> {
         self.world.fuse.burn()?;
         self.inner().flush()?;
@@ -203,7 +207,7 @@ impl Predictor for Oracle {
     }
 }
 
-type TestDrive = Drive<Log, Store, Out, Diary, Oracle>;
+type TestDrive = Drive<Log, Store, Outbox<Out, Diary>, Oracle>;
 
 impl World {
     fn of(seed: u64) -> Self {
@@ -241,8 +245,7 @@ impl World {
         let ports = Ports {
             source: Log { records: Rc::clone(&self.records), next: 0 },
             store,
-            outlet: Out(self.clone()),
-            journal: Diary(self.clone()),
+            committer: Outbox { outlet: Out(self.clone()), journal: Diary(self.clone()) },
             predictor: Oracle(VecDeque::new(), Rc::clone(&self.n_asked)),
         };
         let options = DriveOptions {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nowcxr::config::EngineConfig;
-use nowcxr::drive::{Drive, DriveError, DriveOptions, Ports};
+use nowcxr::drive::{Drive, DriveError, DriveOptions, Outbox, Ports};
 use nowcxr::engine::Task;
 use nowcxr::ids::Topic;
 use nowcxr::ports::{Output, PortError};
@@ -31,7 +31,7 @@ const MARKS_TAG: u8 = 5;
 const COUNTS_TAG: u8 = 6;
 
 /// The loop over the simulated ports. A change of the commit port is a change here and in `ports`.
-type SimDrive = Drive<Input, Store, Exit, Diary, Model>;
+type SimDrive = Drive<Input, Store, Outbox<Exit, Diary>, Model>;
 
 /// A task at work on a node.
 struct Running {
@@ -382,8 +382,7 @@ fn open_drive(link: &Link) -> Result<SimDrive, DriveError> {
     let ports = Ports {
         source: Input::new(link.clone()),
         store: Store::open(link.clone())?,
-        outlet: Exit(link.clone()),
-        journal: Diary(link.clone()),
+        committer: Outbox { outlet: Exit(link.clone()), journal: Diary(link.clone()) },
         predictor: Model::new(link.clone()),
     };
     let rarely = Duration::from_secs(3_600);

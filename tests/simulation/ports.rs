@@ -400,6 +400,10 @@ impl StateStore for Store {
         self.commit_to_disk(&reaching(local, end))
     }
 
+    fn restore(&mut self, records: &Commit) -> Result<(), PortError> {
+        self.inner()?.restore(records)
+    }
+
     fn flush(&mut self) -> Result<(), PortError> {
         self.link.call()?;
         let lazy = self.link.world.faults.get().lazy_flush;

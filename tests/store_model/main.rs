@@ -57,6 +57,7 @@ impl Model {
             last_output: self.last_output,
             config_digest: (self.number > 0).then(config),
             journal: self.journal,
+            changelog: 0,
         }
     }
 }
@@ -115,6 +116,7 @@ fn random_commit(rng: &mut ChaCha8Rng, model: &Model) -> Commit {
             })
             .collect(),
         journal: vec![JournalRecord { after: vec![], input: vec![1] }; below(rng, 3) as usize],
+        reached: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! One task of the service: a partition's loop on a thread of its own.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -15,22 +15,32 @@ use crate::drive::{Counts, Drive, DriveError, DriveOptions, Ports};
 use crate::engine::{Identity, Task};
 use crate::event::dictionary::Dictionary;
 use crate::http::Health;
-use crate::ports::{PortError, StateStore as _};
+use crate::ports::PortError;
 use crate::predict::Worker;
 use crate::store::sled::{Recovery, SledStore, StoreError, StoreOptions};
 use crate::telemetry::{PauseCause, StoreRecovered, TaskPaused, TaskResumed};
-use crate::transport::kafka::{AppendClock, KafkaJournal, KafkaOutlet, KafkaSettings, KafkaSource};
+use crate::time::WallTime;
+use crate::transport::kafka::{
+    AppendClock, CommitterOptions, Hold, KafkaCommitter, KafkaSettings, KafkaSource, Ownership,
+};
 use crate::wire::Codec;
 
 /// Between two attempts while a broker does not answer, at first and at most.
 const BACK_OFF: Duration = Duration::from_millis(200);
-const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 /// Prepared films in memory, shared out among the tasks; some 650.
 const FILM_CACHE_BYTES: usize = 32 << 20;
 /// Less than this makes no sense for one task.
 const LEAST_CACHE_BYTES: u64 = 1 << 20;
 
-type KafkaDrive = Drive<KafkaSource, SledStore, KafkaOutlet, KafkaJournal, Worker>;
+type KafkaDrive = Drive<KafkaSource, SledStore, KafkaCommitter, Worker>;
+
+/// What the topics say of themselves.
+#[derive(Clone, Copy)]
+pub struct Topics {
+    pub partitions: u32,
+    pub tombstones_kept: Duration,
+}
 
 /// What the tasks of this process have in common.
 pub struct Node {
@@ -40,7 +50,7 @@ pub struct Node {
     config: Config,
     dictionary: Dictionary,
     identity: Identity,
-    partitions: u32,
+    topics: Topics,
     started: Instant,
     /// Milliseconds after the start at which a task last had something to do.
     active_ms: AtomicU64,
@@ -85,7 +95,7 @@ impl Node {
         dictionary: Dictionary,
         settings: KafkaSettings,
         identity: Identity,
-        partitions: u32,
+        topics: Topics,
         health: Arc<Health>,
         stop: Arc<AtomicBool>,
     ) -> Self {
@@ -96,7 +106,7 @@ impl Node {
             config,
             dictionary,
             identity,
-            partitions: partitions.max(1),
+            topics: Topics { partitions: topics.partitions.max(1), ..topics },
             started: Instant::now(),
             active_ms: AtomicU64::new(0),
             counts: Mutex::default(),
@@ -131,10 +141,12 @@ impl Node {
     fn options(&self, partition: u32) -> DriveOptions {
         DriveOptions {
             partition,
+            commit_every: self.config.kafka.commit_interval,
+            commit_when_idle: false,
             deadline: Some(self.config.predict.deadline),
             feed_timeout: Some(self.config.feed_timeout),
             event_time_is_wall_time: self.settings.clock == AppendClock::Broker,
-            film_cache_bytes: FILM_CACHE_BYTES / self.partitions as usize,
+            film_cache_bytes: FILM_CACHE_BYTES / self.topics.partitions as usize,
             ..DriveOptions::default()
         }
     }
@@ -142,17 +154,24 @@ impl Node {
     fn open_store(&self, partition: u32) -> Result<SledStore, PortError> {
         let started = Instant::now();
         let dir = self.config.store.dir.join(format!("task-{partition}"));
-        let share = self.config.store.cache_bytes / u64::from(self.partitions);
+        let share = self.config.store.cache_bytes / u64::from(self.topics.partitions);
         let options =
             StoreOptions { cache_bytes: share.max(LEAST_CACHE_BYTES), ..StoreOptions::default() };
-        let (mut store, recovery) =
+        let open = || {
             SledStore::open(&dir, &options).map_err(|error| match error {
                 // Another process may be about to give the partition up.
                 StoreError::Locked(_) => PortError::Reopen(error.to_string()),
                 error => error.into(),
-            })?;
-        self.check_config(&store, dir)?;
-        store.set_config_digest(self.identity.config_digest);
+            })
+        };
+        let (mut store, mut recovery) = open()?;
+        if store.left_at().is_some_and(|left_at| self.is_stale(left_at)) {
+            // The changelog may have forgotten deletions that this copy has not seen.
+            tracing::warn!(task = partition, "the state is too old; it is restored anew");
+            drop(store);
+            discard(&dir)?;
+            (store, recovery) = open()?;
+        }
         let health = store.health()?;
         let rebuilt = matches!(recovery, Recovery::MovedAside { .. });
         if let Recovery::MovedAside { to, why } = &recovery {
@@ -169,17 +188,12 @@ impl Node {
         Ok(store)
     }
 
-    /// State that another configuration or model made does not fit this one.
-    fn check_config(&self, store: &SledStore, dir: PathBuf) -> Result<(), PortError> {
-        let made_under = store.opened().config_digest;
-        if made_under.is_none_or(|digest| digest == self.identity.config_digest) {
-            return Ok(());
-        }
-        Err(PortError::Stop(format!(
-            "the state in {} was made under another configuration or model; go back to that, or \
-             name another store.dir and kafka.group to compute everything anew from the inputs",
-            dir.display()
-        )))
+    /// Whether half of the time has passed for which tombstones are kept: the rest is for clocks
+    /// that differ and for the restore itself.
+    fn is_stale(&self, left_at: WallTime) -> bool {
+        let age = now().as_millis().saturating_sub(left_at.as_millis());
+        u64::try_from(age)
+            .is_ok_and(|ms| Duration::from_millis(ms) > self.topics.tombstones_kept / 2)
     }
 
     fn open(
@@ -188,17 +202,25 @@ impl Node {
         source: KafkaSource,
         predictor: Worker,
     ) -> Result<KafkaDrive, DriveError> {
-        let ports = Ports {
-            source,
-            store: self.open_store(partition)?,
-            outlet: KafkaOutlet::open(&self.settings)?,
-            journal: KafkaJournal::open(&self.settings, partition)?,
-            predictor,
+        let options = CommitterOptions {
+            partition,
+            config: self.identity.config_digest,
+            flush_every: self.config.store.flush_every,
+            stop: Arc::clone(&self.stop),
         };
+        // First, so that no other writer is left when the state is looked at.
+        let committer = KafkaCommitter::open(&self.settings, source.ownership(), options)?;
+        let ports = Ports { source, store: self.open_store(partition)?, committer, predictor };
         let task = Task::new(self.config.engine.clone(), self.identity.clone());
         let codec = Codec::new(&self.config.engine.feeds, self.dictionary.clone())?;
         Drive::open(ports, task, codec, self.options(partition), now)
     }
+}
+
+fn discard(dir: &Path) -> Result<(), PortError> {
+    std::fs::remove_dir_all(dir).map_err(|error| {
+        PortError::Stop(format!("cannot remove {}: {error}; remove it by hand", dir.display()))
+    })
 }
 
 /// Runs the task of `partition` until the node stops, or something that it cannot mend happens.
@@ -213,12 +235,13 @@ pub fn run_task(
 ) -> Result<(), PortError> {
     node.health.task_assigned();
     node.active();
+    let ownership = source.ownership();
     let opened = node.open(partition, source, predictor);
     let is_open = opened.is_ok();
     let ended = opened.and_then(|mut drive| {
         node.health.task_reading();
         tracing::info!(task = partition, stays = drive.task().stays().len(), "task reads");
-        let ended = turn_to_end(node, partition, &mut drive);
+        let ended = turn_to_end(node, &ownership, partition, &mut drive);
         node.lock_counts().insert(partition, drive.counts().clone());
         ended
     });
@@ -230,10 +253,17 @@ pub fn run_task(
     })
 }
 
-fn turn_to_end(node: &Node, partition: u32, drive: &mut KafkaDrive) -> Result<(), DriveError> {
+/// Turns until the node stops, or the partition must be given up; what is done is committed then,
+/// unless it may be another's already.
+fn turn_to_end(
+    node: &Node,
+    ownership: &Ownership,
+    partition: u32,
+    drive: &mut KafkaDrive,
+) -> Result<(), DriveError> {
     let mut wait = BACK_OFF;
     let mut paused: Option<Instant> = None;
-    while !node.is_stopping() {
+    while !node.is_stopping() && ownership.hold() == Hold::Ours {
         match drive.turn() {
             Ok(turn) => {
                 if let Some(since) = paused.take() {
@@ -256,6 +286,13 @@ fn turn_to_end(node: &Node, partition: u32, drive: &mut KafkaDrive) -> Result<()
             }
             Err(error) => return Err(error),
         }
+    }
+    if ownership.hold() == Hold::Lost {
+        tracing::warn!(
+            task = partition,
+            "the partition was lost; what is not committed is dropped"
+        );
+        return Ok(());
     }
     drive.finish()
 }

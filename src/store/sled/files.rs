@@ -5,9 +5,11 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use super::StoreError;
 use crate::store::codec::{self, CodecError, NEWEST_VERSION};
+use crate::time::WallTime;
 
 /// Where sled's own files are: this and the engine's generation.
 const ENGINE: &str = "sled-";
@@ -23,6 +25,8 @@ pub(super) struct Directory {
     /// way on its old path, so an engine that replaces another never takes its name.
     generation: Cell<u32>,
     reached: File,
+    /// When `reached` was written last before this opening.
+    left_at: Option<WallTime>,
     lock: File,
 }
 
@@ -40,8 +44,13 @@ impl Directory {
         }
         refuse_future(path)?;
         let reached = open_file(&path.join("reached"))?;
+        let left_at = modified(&reached).filter(|_| path.join("format").exists());
         let generation = Cell::new(newest_generation(path)?);
-        Ok(Directory { path: path.to_path_buf(), generation, reached, lock })
+        Ok(Directory { path: path.to_path_buf(), generation, reached, left_at, lock })
+    }
+
+    pub(super) fn left_at(&self) -> Option<WallTime> {
+        self.left_at
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -145,6 +154,11 @@ fn newest_generation(dir: &Path) -> Result<u32, StoreError> {
         std::fs::remove_dir_all(&old).map_err(io("remove", &old))?;
     }
     Ok(newest)
+}
+
+fn modified(file: &File) -> Option<WallTime> {
+    let since = file.metadata().ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(WallTime::from_millis(i64::try_from(since.as_millis()).ok()?))
 }
 
 fn refuse_future(dir: &Path) -> Result<(), StoreError> {

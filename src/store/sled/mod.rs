@@ -18,9 +18,10 @@ use thiserror::Error;
 
 use super::codec;
 use super::keys::OWN_TAG;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Plan};
 use crate::ids::Digest;
 use crate::ports::{Commit, Opened, PortError, StateStore};
+use crate::time::WallTime;
 use files::Directory;
 
 /// How to open a store.
@@ -109,6 +110,11 @@ impl SledStore {
         open::open(dir.as_ref(), options)
     }
 
+    /// When the store was flushed last before it was opened; `None` for a new one.
+    pub fn left_at(&self) -> Option<WallTime> {
+        self.directory.left_at()
+    }
+
     /// The state's config from the next commit on.
     pub fn set_config_digest(&mut self, digest: Digest) {
         self.ledger.set_config(digest);
@@ -140,6 +146,11 @@ impl SledStore {
             "cannot {what} the store {path}: {error}; \
              check the disk's free space and health, then reopen it"
         )))
+    }
+
+    fn stamp_of(&self, key: &[u8]) -> Result<Option<codec::Stamp>, PortError> {
+        let old = self.guarded("read", |db| db.get(key))?;
+        Ok(old.map(|value| codec::stamp(&value)))
     }
 
     fn checked(&self, value: &[u8]) -> Result<(), PortError> {
@@ -177,25 +188,19 @@ impl StateStore for SledStore {
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), PortError> {
-        let plan = self.ledger.plan(commit, &mut |key| {
-            let old = self.guarded("read", |db| db.get(key))?;
-            Ok(old.map(|value| codec::stamp(&value)))
-        })?;
-        let mut batch = ::sled::Batch::default();
-        for (key, value) in &plan.values {
-            match value {
-                Some(value) => batch.insert(*key, *value),
-                None => batch.remove(*key),
-            }
-        }
-        for (key, value) in plan.own {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
+        let plan = self.ledger.plan(commit, &mut |key| self.stamp_of(key))?;
+        let (batch, next) = batch_of(plan);
         self.guarded("write", |db| db.apply_batch(batch))?;
-        self.ledger = plan.next;
+        self.ledger = next;
+        Ok(())
+    }
+
+    fn restore(&mut self, piece: &Commit) -> Result<(), PortError> {
+        let plan = self.ledger.plan_piece(piece, &mut |key| self.stamp_of(key))?;
+        let (batch, next) = batch_of(plan);
+        self.guarded("write", |db| db.apply_batch(batch))?;
+        self.ledger = next;
+        self.opened = self.ledger.opened(Vec::new());
         Ok(())
     }
 
@@ -212,6 +217,24 @@ impl StateStore for SledStore {
     fn sent(&mut self, number: u64) {
         self.ledger.sent(number);
     }
+}
+
+/// The writes of a plan as one batch, and the ledger behind it.
+fn batch_of(plan: Plan<'_>) -> (::sled::Batch, Ledger) {
+    let mut batch = ::sled::Batch::default();
+    for (key, value) in &plan.values {
+        match value {
+            Some(value) => batch.insert(*key, *value),
+            None => batch.remove(*key),
+        }
+    }
+    for (key, value) in plan.own {
+        match value {
+            Some(value) => batch.insert(key, value),
+            None => batch.remove(key),
+        }
+    }
+    (batch, plan.next)
 }
 
 impl Drop for SledStore {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::source::{Forgetful, Nowhere, Told};
 use crate::config::EngineConfig;
-use crate::drive::{Drive, DriveOptions, Ports};
+use crate::drive::{Drive, DriveOptions, Outbox, Ports};
 use crate::engine::{Identity, Task};
 use crate::event::dictionary::Dictionary;
 use crate::event::risk::{Mode, ModelName};
@@ -84,8 +84,7 @@ pub(super) fn drive(
     let ports = Ports {
         source: Told::new(Player::new(source, encoder, replay, Speed::Max)),
         store: MemoryStore::new(),
-        outlet: Nowhere::new(),
-        journal: Forgetful,
+        committer: Outbox { outlet: Nowhere::new(), journal: Forgetful },
         predictor: recorder.clone(),
     };
     let identity = Identity {

@@ -1,11 +1,13 @@
 //! How librdkafka's clients are set up, and where their log lines go.
 
-use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, ClientContext};
 
 use super::settings::{
-    KafkaSettings, MAX_FETCH_BYTES, MAX_RECORD_BYTES, PREFETCH_KBYTES, SEND_KBYTES,
+    HEARTBEATS, KafkaSettings, MAX_FETCH_BYTES, MAX_POLL, MAX_RECORD_BYTES, PREFETCH_KBYTES,
+    SEND_KBYTES,
 };
 
 /// What every client of this process says of itself.
@@ -33,9 +35,6 @@ pub(super) fn consumer(settings: &KafkaSettings, role: &str) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
         .set("isolation.level", "read_committed")
-        // Range gives a member the same partition of every topic, which co-partitioning needs;
-        // librdkafka's cooperative-sticky balances each topic-partition by itself and does not.
-        .set("partition.assignment.strategy", "range")
         .set("fetch.message.max.bytes", MAX_RECORD_BYTES.to_string())
         .set("fetch.max.bytes", MAX_FETCH_BYTES.to_string())
         .set("queued.max.messages.kbytes", PREFETCH_KBYTES.to_string())
@@ -43,11 +42,42 @@ pub(super) fn consumer(settings: &KafkaSettings, role: &str) -> ClientConfig {
         .set("fetch.queue.backoff.ms", "10")
         .set("fetch.wait.max.ms", "100")
         .set("fetch.error.backoff.ms", "200");
+    with_properties(config, settings)
+}
+
+/// The member of the consumer group. It fetches nothing; see [`super::group`].
+pub(super) fn member(settings: &KafkaSettings) -> ClientConfig {
+    let mut config = common(settings, "member");
+    config
+        .set("group.id", &settings.app)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", settings.session_timeout_ms.to_string())
+        .set("heartbeat.interval.ms", (settings.session_timeout_ms / HEARTBEATS).to_string())
+        .set("max.poll.interval.ms", MAX_POLL.as_millis().to_string())
+        .set("queued.min.messages", "1")
+        .set("queued.max.messages.kbytes", "1024");
     if let Some(instance) = &settings.instance {
         config.set("group.instance.id", instance);
     }
     with_properties(config, settings)
 }
+
+/// A consumer that only writes down what it has to say.
+pub(super) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log_line(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Quiet {}
 
 /// An idempotent producer: a record is there once and in order, however often it is sent again by
 /// librdkafka. `murmur2_random` is the JVM clients' partitioner, so that they agree with us.

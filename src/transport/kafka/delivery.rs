@@ -28,9 +28,22 @@ pub(super) struct Outgoing<'a> {
     /// `None` leaves it to the partitioner.
     pub partition: Option<u32>,
     pub key: Option<&'a [u8]>,
-    pub value: &'a [u8],
+    /// `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
     pub at: Option<WallTime>,
     pub headers: Option<OwnedHeaders>,
+}
+
+impl<'a> Outgoing<'a> {
+    pub fn into_record(self) -> BaseRecord<'a, [u8], [u8]> {
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(self.topic);
+        record.payload = self.value;
+        record.key = self.key;
+        record.partition = self.partition.map(|p| i32::try_from(p).unwrap_or(i32::MAX));
+        record.timestamp = self.at.map(WallTime::as_millis);
+        record.headers = self.headers;
+        record
+    }
 }
 
 /// Collects delivery reports: the first failure is the one that is told.
@@ -88,11 +101,7 @@ impl Delivery {
     /// by [`Delivery::finish`] only.
     pub fn enqueue(&mut self, outgoing: Outgoing<'_>) -> Result<(), PortError> {
         let topic = outgoing.topic;
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).payload(outgoing.value);
-        record.key = outgoing.key;
-        record.partition = outgoing.partition.map(|p| i32::try_from(p).unwrap_or(i32::MAX));
-        record.timestamp = outgoing.at.map(WallTime::as_millis);
-        record.headers = outgoing.headers;
+        let mut record = outgoing.into_record();
         self.since_poll += 1;
         if self.since_poll >= POLL_EVERY {
             self.since_poll = 0;

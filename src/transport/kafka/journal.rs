@@ -1,131 +1,54 @@
 //! The task's journal as a topic: partition n holds what entered the task of partition n and came
-//! from no input topic.
+//! from no input topic. It is written in the transaction of the state that it led to.
 
-use std::time::{Duration, Instant};
-
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
-use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::consumer;
-use super::delivery::{Delivery, Outgoing};
-use super::error::port_error;
-use super::group::Members;
-use super::settings::{ASK_TIMEOUT, KafkaSettings};
+use super::delivery::Outgoing;
+use super::settings::KafkaSettings;
+use super::stretch::Stretch;
 use crate::ids::{Position, Topic};
-use crate::ports::{Journal, JournalRecord, PortError};
+use crate::ports::{JournalRecord, PortError};
 
 /// The header with the positions after which the input was stepped.
 const AFTER: &str = "after";
-/// One poll while the journal is read.
-const POLL: Duration = Duration::from_millis(100);
-/// A journal from which nothing comes for so long is given up.
-const STALLED: Duration = Duration::from_secs(30);
 
-/// One partition of topic `<app>-journal`.
-pub struct KafkaJournal {
-    settings: KafkaSettings,
-    delivery: Delivery,
-    topic: String,
+/// The journal's records of a commit.
+pub(super) fn records<'a>(
+    topic: &'a str,
     partition: u32,
+    records: &'a [JournalRecord],
+) -> impl Iterator<Item = Outgoing<'a>> {
+    records.iter().map(move |record| {
+        let after = write_positions(&record.after);
+        let header = Header { key: AFTER, value: Some(&after) };
+        Outgoing {
+            topic,
+            partition: Some(partition),
+            key: None,
+            value: Some(&record.input),
+            at: None,
+            headers: Some(OwnedHeaders::new().insert(header)),
+        }
+    })
 }
 
-impl KafkaJournal {
-    /// The topic must exist: see [`super::ensure_topics`].
-    pub fn open(settings: &KafkaSettings, partition: u32) -> Result<Self, PortError> {
-        Ok(KafkaJournal {
-            settings: settings.clone(),
-            delivery: Delivery::open(settings, "journal")?,
-            topic: settings.journal(),
-            partition,
-        })
-    }
-
-    fn failure(&self, error: &KafkaError) -> PortError {
-        let doing = format!("reading kafka topic {}", self.topic);
-        port_error(&doing, &self.settings.bootstrap, error)
-    }
-
-    /// A consumer at the journal's first record, and the offset at which it ends now.
-    fn open_reader(&self) -> Result<(BaseConsumer<Members>, i64), PortError> {
-        let consumer: BaseConsumer<Members> = consumer(&self.settings, "journal-reader")
-            .set("enable.partition.eof", "true")
-            .create_with_context(Members::new(&self.settings))
-            .map_err(|e| self.failure(&e))?;
-        let partition = i32::try_from(self.partition).unwrap_or(i32::MAX);
-        let (_, end) = consumer
-            .fetch_watermarks(&self.topic, partition, ASK_TIMEOUT)
-            .map_err(|e| self.failure(&e))?;
-        let mut start = TopicPartitionList::new();
-        start
-            .add_partition_offset(&self.topic, partition, Offset::Beginning)
-            .and_then(|()| consumer.assign(&start))
-            .map_err(|e| self.failure(&e))?;
-        Ok((consumer, end))
-    }
-}
-
-impl Journal for KafkaJournal {
-    fn append(&mut self, records: &[JournalRecord]) -> Result<(), PortError> {
-        for record in records {
-            let after = write_positions(&record.after);
-            let header = Header { key: AFTER, value: Some(&after) };
-            self.delivery.enqueue(Outgoing {
-                topic: &self.topic,
-                partition: Some(self.partition),
-                key: None,
-                value: &record.input,
-                at: None,
-                headers: Some(OwnedHeaders::new().insert(header)),
-            })?;
-        }
-        self.delivery.finish()
-    }
-
-    /// Reads up to where the journal ended when the call began.
-    ///
-    /// # Errors
-    /// `visit` may have had some records when this fails: begin anew with an empty state. `Stop`
-    /// for a record that is none of ours.
-    fn read(&mut self, visit: &mut dyn FnMut(JournalRecord)) -> Result<(), PortError> {
-        let (consumer, end) = self.open_reader()?;
-        if end == 0 {
-            return Ok(());
-        }
-        let mut last_progress = Instant::now();
-        loop {
-            match consumer.poll(POLL) {
-                Some(Ok(message)) => {
-                    if message.offset() >= end {
-                        break;
-                    }
-                    visit(to_journal(&message, &self.topic)?);
-                    last_progress = Instant::now();
-                    if message.offset() + 1 == end {
-                        break;
-                    }
-                }
-                // The end may be a transaction's marker, which is no message.
-                Some(Err(KafkaError::PartitionEOF(_))) => break,
-                Some(Err(error)) => match self.failure(&error) {
-                    PortError::Retry(why) if last_progress.elapsed() < STALLED => {
-                        tracing::warn!("{why}; still reading the journal");
-                    }
-                    other => return Err(other),
-                },
-                None if last_progress.elapsed() < STALLED => {}
-                None => {
-                    return Err(PortError::Retry(format!(
-                        "kafka topic {} gave nothing for {} s",
-                        self.topic,
-                        STALLED.as_secs()
-                    )));
-                }
-            }
-        }
+/// Reads one task's journal up to where it ended when the call began.
+///
+/// # Errors
+/// `visit` may have had some records when this fails: begin anew with an empty state. `Stop`
+/// for a record that is none of ours.
+pub fn read(
+    settings: &KafkaSettings,
+    partition: u32,
+    visit: &mut dyn FnMut(JournalRecord),
+) -> Result<(), PortError> {
+    let topic = settings.journal();
+    let stretch = Stretch::open(settings, topic.clone(), partition)?;
+    let end = stretch.stable_end()?;
+    stretch.read(0, end, &mut |message| {
+        visit(to_journal(message, &topic)?);
         Ok(())
-    }
+    })
 }
 
 fn to_journal(message: &BorrowedMessage<'_>, topic: &str) -> Result<JournalRecord, PortError> {

@@ -1,7 +1,7 @@
 //! The bounded way of one task's records from the reader's thread to the task's.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rdkafka::Offset;
 
+use super::ownership::Hold;
 use super::settings::{QUEUE_BYTES, QUEUE_RECORDS};
 use crate::ids::{Position, Topic};
 use crate::ports::{PortError, SourceRecord};
@@ -27,7 +28,8 @@ pub(super) struct Tagged {
 pub(super) struct Lane {
     pub id: u64,
     pub partitions: BTreeSet<u32>,
-    revoked: AtomicBool,
+    /// A [`Hold`], which only ever gets worse.
+    hold: AtomicU8,
     queued_bytes: AtomicUsize,
     /// The newest error that has not been told yet; one that needs a person stays.
     trouble: Mutex<Option<PortError>>,
@@ -53,7 +55,7 @@ pub(super) fn lane(id: u64, partitions: BTreeSet<u32>) -> (Arc<Lane>, Receiver<T
     let lane = Arc::new(Lane {
         id,
         partitions: partitions.clone(),
-        revoked: AtomicBool::new(false),
+        hold: AtomicU8::new(Hold::Ours as u8),
         queued_bytes: AtomicUsize::new(0),
         trouble: Mutex::new(None),
     });
@@ -76,12 +78,16 @@ fn weight(record: &SourceRecord) -> usize {
 }
 
 impl Lane {
-    pub fn revoke(&self) {
-        self.revoked.store(true, Ordering::Release);
+    pub fn give_up(&self, hold: Hold) {
+        self.hold.fetch_max(hold as u8, Ordering::AcqRel);
     }
 
-    pub fn is_revoked(&self) -> bool {
-        self.revoked.load(Ordering::Acquire)
+    pub fn hold(&self) -> Hold {
+        match self.hold.load(Ordering::Acquire) {
+            0 => Hold::Ours,
+            1 => Hold::Revoked,
+            _ => Hold::Lost,
+        }
     }
 
     /// Makes room for what the task has taken off.

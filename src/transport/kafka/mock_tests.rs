@@ -10,11 +10,9 @@ use rdkafka::producer::DefaultProducerContext;
 use super::delivery::Delivery;
 use super::sink::KafkaSink;
 use super::source::KafkaSource;
-use super::{KafkaJournal, KafkaOutlet, KafkaSettings, ensure_topics};
-use crate::ids::{Position, StayId, Topic};
-use crate::ports::{
-    Journal, JournalRecord, Outlet, Output, OutputKind, PortError, Source, SourceRecord,
-};
+use super::{KafkaSettings, ensure_topics};
+use crate::ids::{Position, Topic};
+use crate::ports::{PortError, Source, SourceRecord};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -24,11 +22,8 @@ fn cluster(partitions: i32) -> (Cluster, KafkaSettings) {
     let cluster = MockCluster::new(1).unwrap();
     let mut settings = KafkaSettings::new(cluster.bootstrap_servers());
     settings.delivery_timeout_ms = 2_000;
-    for topic in settings.inputs().iter().chain([&settings.journal()]) {
+    for topic in &settings.inputs() {
         cluster.create_topic(topic, partitions, 1).unwrap();
-    }
-    for kind in [OutputKind::Risk, OutputKind::Alert, OutputKind::DeadLetter, OutputKind::View] {
-        cluster.create_topic(&settings.output(kind), partitions, 1).unwrap();
     }
     (cluster, settings)
 }
@@ -136,40 +131,6 @@ fn a_task_that_does_not_fetch_holds_up_no_memory_and_loses_nothing() {
     let next = u64::from(n) - 3;
     source.seek(&[Position { topic: Topic::Vital, partition: 0, next }]).unwrap();
     assert_eq!(fetch(&mut source, 3)[0].origin.offset, next);
-}
-
-#[test]
-fn an_outlet_sends_a_number_once_in_its_life() {
-    let (_cluster, settings) = cluster(1);
-    let output = |number| Output {
-        number,
-        kind: OutputKind::Alert,
-        stay: Some(StayId(3)),
-        payload: vec![number as u8],
-        envelope: Vec::new(),
-    };
-    let mut outlet = KafkaOutlet::open(&settings).unwrap();
-    assert_eq!(outlet.last_number(), 0);
-    outlet.send(&[output(1), output(2)]).unwrap();
-    outlet.send(&[output(2), output(3)]).unwrap();
-    assert_eq!(outlet.last_number(), 3);
-}
-
-#[test]
-fn a_journal_reads_back_what_it_was_given() {
-    let (_cluster, settings) = cluster(2);
-    let mut journal = KafkaJournal::open(&settings, 1).unwrap();
-    let mut empty = Vec::new();
-    journal.read(&mut |record| empty.push(record)).unwrap();
-    assert!(empty.is_empty());
-    let after = |next| vec![Position { topic: Topic::Stay, partition: 1, next }];
-    let records: Vec<JournalRecord> =
-        (0..50).map(|i| JournalRecord { after: after(i), input: vec![i as u8; 3] }).collect();
-    journal.append(&records[..20]).unwrap();
-    journal.append(&records[20..]).unwrap();
-    let mut read = Vec::new();
-    journal.read(&mut |record| read.push(record)).unwrap();
-    assert_eq!(read, records);
 }
 
 #[test]

@@ -1,37 +1,48 @@
-//! The Kafka transport, first form: at least once, with ids that make a repeat harmless.
+//! The Kafka transport: each commit of a task is one transaction, so its effects are there exactly
+//! once for whoever reads committed records.
 //!
 //! A *task* is one partition of the four input topics, which are co-partitioned by stay. One
 //! [`KafkaGroup`] a process is a member of the consumer group and hands out a [`KafkaSource`] a
 //! partition; a process that needs no group (a rebuild, a test, the only node) opens a
 //! [`KafkaSource`] on the partitions that it names. Where a source reads on is said by the task's
-//! own state, by `seek`: nothing is read before that, and offsets committed to the broker are not
-//! looked at, because state and positions must move together.
+//! own state, by `seek`: nothing is read before that. Offsets are committed to the broker for
+//! those who watch; they decide nothing, because state and positions must move together.
 //!
-//! What leaves goes through [`KafkaOutlet`], what must be replayed through [`KafkaJournal`], and
-//! recorded data get in through [`KafkaSink`]. Nothing here waits for ever: each wait has a limit
-//! named in [`settings`], and each queue a bound.
+//! [`KafkaCommitter`] writes outputs, state, journal and input positions; recorded data get in
+//! through [`KafkaSink`]. The state's home is the changelog: the local store is a copy of it that
+//! may lag, and a task that opens reads the rest before it reads its inputs. Nothing here waits for
+//! ever: each wait has a limit named in [`settings`], and each queue a bound.
 //!
 //! Facts about librdkafka on which this rests are in `reference/kafka.md`.
 
+mod audit;
+mod changelog;
 mod client;
+mod committer;
 mod delivery;
 mod error;
 mod group;
-mod journal;
+pub mod journal;
 mod lane;
+mod letters;
 mod outlet;
+mod ownership;
 mod reader;
 pub mod settings;
 mod sink;
 mod source;
+mod stretch;
 mod topics;
+mod transaction;
 
 #[cfg(test)]
 mod mock_tests;
 
+pub use audit::{Finding, TopicReport, audit_topics, tombstones_kept};
+pub use committer::{CommitterOptions, KafkaCommitter};
 pub use group::KafkaGroup;
-pub use journal::KafkaJournal;
-pub use outlet::KafkaOutlet;
+pub use letters::{Place, StoredRecord, read_place, visit_dead_letters};
+pub use ownership::{Hold, Ownership};
 pub use settings::{AppendClock, KafkaSettings};
 pub use sink::KafkaSink;
 pub use source::KafkaSource;

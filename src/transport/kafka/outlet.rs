@@ -1,67 +1,21 @@
-//! Risk events, alerts, dead letters and views, out to their topics.
-
-use std::collections::BTreeSet;
+//! Risk events, alerts, dead letters and views as records of their topics.
 
 use rdkafka::message::{Header, OwnedHeaders};
 use serde_json::Value;
 
-use super::delivery::{Delivery, Outgoing};
-use super::settings::KafkaSettings;
-use crate::ids::Digest;
-use crate::ports::{Outlet, Output, OutputKind, PortError};
+use super::delivery::Outgoing;
+use crate::ports::Output;
 
-const KINDS: [OutputKind; 4] =
-    [OutputKind::Risk, OutputKind::Alert, OutputKind::DeadLetter, OutputKind::View];
-
-/// Writes at least once: what it cannot know to have arrived is sent again, with the same payload
-/// and so the same event id. It remembers no number across a restart ([`Outlet::last_number`] is
-/// then 0); within one life it does.
-pub struct KafkaOutlet {
-    delivery: Delivery,
-    topics: [String; 4],
-    last: u64,
-}
-
-impl KafkaOutlet {
-    /// The topics must exist: see [`super::ensure_topics`].
-    pub fn open(settings: &KafkaSettings) -> Result<Self, PortError> {
-        Ok(KafkaOutlet {
-            delivery: Delivery::open(settings, "outlet")?,
-            topics: KINDS.map(|kind| settings.output(kind)),
-            last: 0,
-        })
-    }
-}
-
-impl Outlet for KafkaOutlet {
-    /// Unknown: what was sent before is sent again, with equal ids.
-    fn held(&self) -> Result<BTreeSet<Digest>, PortError> {
-        Ok(BTreeSet::new())
-    }
-
-    fn last_number(&self) -> u64 {
-        self.last
-    }
-
-    /// The record's key is the stay in decimal, so that a stay's outputs lie in one partition in
-    /// order; its headers are the envelope, one for each of its keys, and `number`.
-    fn send(&mut self, outputs: &[Output]) -> Result<(), PortError> {
-        let mut last = self.last;
-        for output in outputs.iter().filter(|output| output.number > self.last) {
-            let key = output.stay.map(|stay| stay.to_string());
-            self.delivery.enqueue(Outgoing {
-                topic: &self.topics[output.kind as usize],
-                partition: None,
-                key: key.as_ref().map(String::as_bytes),
-                value: &output.payload,
-                at: None,
-                headers: Some(headers(output)),
-            })?;
-            last = last.max(output.number);
-        }
-        self.delivery.finish()?;
-        self.last = last;
-        Ok(())
+/// The record's key is the stay in decimal (`key`), so that a stay's outputs lie in one partition
+/// in order; its headers are the envelope, one for each of its keys, and `number`.
+pub(super) fn record<'a>(topic: &'a str, key: Option<&'a str>, output: &'a Output) -> Outgoing<'a> {
+    Outgoing {
+        topic,
+        partition: None,
+        key: key.map(str::as_bytes),
+        value: Some(&output.payload),
+        at: None,
+        headers: Some(headers(output)),
     }
 }
 
@@ -89,6 +43,7 @@ mod tests {
     use rdkafka::message::Headers;
 
     use super::*;
+    use crate::ports::OutputKind;
 
     #[test]
     fn the_envelope_becomes_headers() {
@@ -105,12 +60,5 @@ mod tests {
         let expected: [(&str, &[u8]); 3] =
             [("number", b"7"), ("latency_ms", b"12"), ("node", b"a")];
         assert_eq!(all, expected);
-    }
-
-    #[test]
-    fn kinds_index_their_topics() {
-        for (at, kind) in KINDS.into_iter().enumerate() {
-            assert_eq!(kind as usize, at);
-        }
     }
 }

@@ -17,9 +17,10 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message, Timestamp};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::client::{Quiet, consumer};
 use super::error::port_error;
-use super::group::Members;
 use super::lane::Feeder;
+use super::ownership::Hold;
 use super::settings::{ASK_TIMEOUT, AppendClock, KafkaSettings};
 use crate::ids::{Origin, Position, Topic};
 use crate::ports::{PortError, SourceRecord};
@@ -38,7 +39,7 @@ pub(super) enum Command {
     Seek { lane: u64, generation: u64, positions: Vec<Position> },
 }
 
-/// The running thread. Dropping it ends the thread and leaves the group.
+/// The running thread. Dropping it ends the thread.
 pub(super) struct Reader {
     commands: Sender<Command>,
     stop: Arc<AtomicBool>,
@@ -47,7 +48,7 @@ pub(super) struct Reader {
 
 struct Pump {
     settings: KafkaSettings,
-    consumer: BaseConsumer<Members>,
+    consumer: BaseConsumer<Quiet>,
     topics: [String; 4],
     feeders: Vec<Feeder>,
     commands: Receiver<Command>,
@@ -59,10 +60,10 @@ struct Pump {
 pub(super) struct ReaderHandle(Sender<Command>);
 
 impl Reader {
-    pub fn start(
-        settings: &KafkaSettings,
-        consumer: BaseConsumer<Members>,
-    ) -> Result<Reader, PortError> {
+    pub fn start(settings: &KafkaSettings) -> Result<Reader, PortError> {
+        let consumer: BaseConsumer<Quiet> = consumer(settings, "reader")
+            .create_with_context(Quiet)
+            .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))?;
         let (commands, taken) = bounded(COMMANDS);
         let stop = Arc::new(AtomicBool::new(false));
         let pump = Pump {
@@ -88,9 +89,7 @@ impl Reader {
 impl ReaderHandle {
     pub fn send(&self, command: Command) -> Result<(), PortError> {
         self.0.send_timeout(command, ASK_TIMEOUT).map_err(|refused| match refused {
-            SendTimeoutError::Timeout(_) => {
-                PortError::Retry("the kafka reader is busy with a rebalance".to_owned())
-            }
+            SendTimeoutError::Timeout(_) => PortError::Retry("the kafka reader is busy".to_owned()),
             SendTimeoutError::Disconnected(_) => {
                 PortError::Reopen("the kafka reader has ended; open the source anew".to_owned())
             }
@@ -209,13 +208,12 @@ impl Pump {
         for lane in self.feeders.iter().filter_map(|feeder| feeder.lane.upgrade()) {
             lane.report(port_error(doing, &self.settings.bootstrap, error));
         }
-        self.consumer.context().report(port_error(doing, &self.settings.bootstrap, error));
     }
 }
 
 /// Whether the lane's task still runs and still owns its partitions.
 fn is_ours(feeder: &Feeder) -> bool {
-    feeder.lane.upgrade().is_some_and(|lane| !lane.is_revoked())
+    feeder.lane.upgrade().is_some_and(|lane| lane.hold() == Hold::Ours)
 }
 
 fn add(

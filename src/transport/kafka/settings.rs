@@ -23,8 +23,13 @@ pub const QUEUE_BYTES: usize = 32 * 1024 * 1024;
 pub const SEND_KBYTES: usize = 64 * 1024;
 /// How long a question to the cluster (metadata, offsets, topic creation) may take.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a revoked partition's task has to let go of its source before it is taken away.
-pub const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A member that does not poll for so long is taken for dead (`max.poll.interval.ms`).
+pub const MAX_POLL: Duration = Duration::from_secs(120);
+/// How long revoked tasks have to commit and let go before their partitions are taken away: half
+/// of the time after which the whole member would be given up.
+pub const RELEASE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Heartbeats in a session.
+pub const HEARTBEATS: u64 = 5;
 
 /// One cluster, and how this application is named in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,7 +37,8 @@ pub const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct KafkaSettings {
     /// `host:port`, several separated by commas.
     pub bootstrap: String,
-    /// Names the consumer group and the journal: `<app>` and `<app>-journal`.
+    /// Names the consumer group, the producers, and the tasks' own topics: `<app>-changelog` and
+    /// `<app>-journal`.
     #[serde(default = "default_app")]
     pub app: String,
     /// Stands before the name of every input and output topic, for instance `icu.`.
@@ -56,6 +62,9 @@ pub struct KafkaSettings {
     /// How long an output may take to be acknowledged by all replicas.
     #[serde(default = "default_delivery")]
     pub delivery_timeout_ms: u64,
+    /// A member that is not heard of for so long is dead, and its partitions go to others.
+    #[serde(default = "default_session")]
+    pub session_timeout_ms: u64,
     /// Further librdkafka properties, such as `security.protocol`. They win over ours.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
@@ -81,7 +90,7 @@ fn default_create() -> bool {
 }
 
 fn default_partitions() -> u32 {
-    8
+    16
 }
 
 fn default_replication() -> u32 {
@@ -92,9 +101,13 @@ fn default_delivery() -> u64 {
     30_000
 }
 
+fn default_session() -> u64 {
+    6_000
+}
+
 impl From<&KafkaConfig> for KafkaSettings {
     fn from(config: &KafkaConfig) -> Self {
-        let millis = config.delivery_timeout.as_millis();
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         KafkaSettings {
             bootstrap: config.brokers.join(","),
             app: config.group.clone(),
@@ -107,7 +120,8 @@ impl From<&KafkaConfig> for KafkaSettings {
                 AppendTime::Replay => AppendClock::Replay,
             },
             instance: config.instance.clone(),
-            delivery_timeout_ms: u64::try_from(millis).unwrap_or(u64::MAX),
+            delivery_timeout_ms: millis(config.delivery_timeout),
+            session_timeout_ms: millis(config.session_timeout),
             properties: config.properties.0.clone(),
         }
     }
@@ -126,6 +140,7 @@ impl KafkaSettings {
             clock: AppendClock::default(),
             instance: None,
             delivery_timeout_ms: default_delivery(),
+            session_timeout_ms: default_session(),
             properties: BTreeMap::new(),
         }
     }
@@ -149,6 +164,10 @@ impl KafkaSettings {
     /// Name of the topic of labels, which a replay writes and nothing here reads.
     pub fn labels(&self) -> String {
         format!("{}label", self.prefix)
+    }
+
+    pub fn changelog(&self) -> String {
+        format!("{}-changelog", self.app)
     }
 
     pub fn journal(&self) -> String {

@@ -3,7 +3,7 @@
 use super::delivery::{Delivery, Outgoing};
 use super::settings::KafkaSettings;
 use super::topics::ensure_topics;
-use crate::ids::Topic;
+use crate::ids::{Origin, Topic};
 use crate::ports::{OutputKind, PortError};
 use crate::time::WallTime;
 
@@ -51,7 +51,27 @@ impl KafkaSink {
         at: Option<WallTime>,
     ) -> Result<(), PortError> {
         let topic = &self.topics[topic as usize];
-        self.delivery.enqueue(Outgoing { topic, partition: None, key, value, at, headers: None })
+        self.delivery.enqueue(Outgoing {
+            topic,
+            partition: None,
+            key,
+            value: Some(value),
+            at,
+            headers: None,
+        })
+    }
+
+    /// Appends a record once more, to the partition of `origin`, where it stood.
+    pub fn again(
+        &mut self,
+        origin: Origin,
+        key: Option<&[u8]>,
+        value: &[u8],
+        at: Option<WallTime>,
+    ) -> Result<(), PortError> {
+        let topic = &self.topics[origin.topic as usize];
+        let (partition, value) = (Some(origin.partition), Some(value));
+        self.delivery.enqueue(Outgoing { topic, partition, key, value, at, headers: None })
     }
 
     /// Appends a mark to every partition of a topic, behind all records appended before.
@@ -64,6 +84,7 @@ impl KafkaSink {
         let topic = &self.topics[topic as usize];
         for partition in 0..self.partitions {
             let partition = Some(partition);
+            let value = Some(value);
             let mark = Outgoing { topic, partition, key: None, value, at, headers: None };
             self.delivery.enqueue(mark)?;
         }
@@ -89,5 +110,5 @@ impl KafkaSink {
 
 /// A record of a topic that is no input: it is stamped by the machine's clock.
 fn beside<'a>(topic: &'a str, key: Option<&'a [u8]>, value: &'a [u8]) -> Outgoing<'a> {
-    Outgoing { topic, partition: None, key, value, at: None, headers: None }
+    Outgoing { topic, partition: None, key, value: Some(value), at: None, headers: None }
 }

@@ -5,12 +5,10 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use rdkafka::consumer::BaseConsumer;
 
-use super::client::consumer;
-use super::error::port_error;
 use super::group::Members;
 use super::lane::{Lane, Tagged, lane};
+use super::ownership::{Hold, Ownership};
 use super::reader::{Command, Reader, ReaderHandle};
 use super::settings::KafkaSettings;
 use super::topics::check_topics;
@@ -23,6 +21,7 @@ const NOTICE: Duration = Duration::from_millis(50);
 /// Records of one or more partitions, in log order within each topic and partition.
 pub struct KafkaSource {
     lane: Arc<Lane>,
+    members: Option<Arc<Members>>,
     records: Receiver<Tagged>,
     reader: ReaderHandle,
     /// Counts seeks; 0 until the first.
@@ -57,11 +56,8 @@ impl KafkaSource {
         settings: &KafkaSettings,
         partitions: BTreeSet<u32>,
     ) -> Result<Self, PortError> {
-        let consumer: BaseConsumer<Members> = consumer(settings, "source")
-            .create_with_context(Members::new(settings))
-            .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))?;
-        let reader = Reader::start(settings, consumer)?;
-        let source = KafkaSource::on(reader.handle(), 1, partitions)?;
+        let reader = Reader::start(settings)?;
+        let source = KafkaSource::on(reader.handle(), 1, partitions, None)?;
         Ok(KafkaSource { _own: Some(reader), ..source })
     }
 
@@ -69,10 +65,11 @@ impl KafkaSource {
         reader: ReaderHandle,
         id: u64,
         partitions: BTreeSet<u32>,
+        members: Option<Arc<Members>>,
     ) -> Result<Self, PortError> {
         let (lane, records, feeder) = lane(id, partitions);
         reader.send(Command::Add(feeder))?;
-        Ok(KafkaSource { lane, records, reader, generation: 0, _own: None })
+        Ok(KafkaSource { lane, members, records, reader, generation: 0, _own: None })
     }
 
     pub(super) fn lane(&self) -> Weak<Lane> {
@@ -84,10 +81,15 @@ impl KafkaSource {
         &self.lane.partitions
     }
 
+    /// What its task must ask before it goes on.
+    pub fn ownership(&self) -> Ownership {
+        Ownership::new(Arc::clone(&self.lane), self.members.clone())
+    }
+
     fn check_owned(&self) -> Result<(), PortError> {
-        if self.lane.is_revoked() {
+        if self.lane.hold() == Hold::Lost {
             return Err(PortError::Reopen(format!(
-                "partitions {:?} were revoked by the consumer group",
+                "partitions {:?} were lost to the consumer group",
                 self.lane.partitions
             )));
         }
@@ -97,8 +99,8 @@ impl KafkaSource {
 
 impl Source for KafkaSource {
     /// # Errors
-    /// `Reopen` when the group has taken the partition away. Errors of the broker come only when
-    /// there is nothing to hand out, and each once.
+    /// `Reopen` when the partition was lost; one that is revoked gives no more records. Errors of
+    /// the broker come only when there is nothing to hand out, and each once.
     fn fetch(
         &mut self,
         max: usize,

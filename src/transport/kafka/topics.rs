@@ -23,7 +23,7 @@ use crate::ports::{OutputKind, PortError};
 /// Between two looks at topics that are being created.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-struct AdminContext;
+pub(super) struct AdminContext;
 
 impl ClientContext for AdminContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
@@ -36,11 +36,12 @@ impl ClientContext for AdminContext {
 }
 
 /// One topic as it should be.
-struct Plan {
-    name: String,
-    /// Inputs and journal: the task with number n reads partition n of each.
-    is_co_partitioned: bool,
-    config: Vec<(&'static str, String)>,
+pub(super) struct Plan {
+    pub name: String,
+    pub is_input: bool,
+    /// Inputs, changelog and journal: the task with number n has partition n of each.
+    pub is_co_partitioned: bool,
+    pub config: Vec<(&'static str, String)>,
 }
 
 /// Creates the topics that do not exist and checks those that do. Returns the partitions of the
@@ -49,9 +50,7 @@ struct Plan {
 /// # Errors
 /// `Retry` when no broker answers; `Stop` when the partitions differ, or rights are missing.
 pub fn ensure_topics(settings: &KafkaSettings) -> Result<u32, PortError> {
-    let admin: AdminClient<AdminContext> = with_properties(common(settings, "admin"), settings)
-        .create_with_context(AdminContext)
-        .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))?;
+    let admin = admin(settings)?;
     let plans = plans(settings);
     let there = partitions_by_topic(admin.inner(), settings)?;
     let partitions = co_partitions(&plans, &there)?.unwrap_or(settings.partitions);
@@ -72,14 +71,19 @@ pub fn ensure_topics(settings: &KafkaSettings) -> Result<u32, PortError> {
     Ok(partitions)
 }
 
+pub(super) fn admin(settings: &KafkaSettings) -> Result<AdminClient<AdminContext>, PortError> {
+    with_properties(common(settings, "admin"), settings)
+        .create_with_context(AdminContext)
+        .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))
+}
+
 /// As [`ensure_topics`], but creates nothing.
 pub fn check_topics(settings: &KafkaSettings) -> Result<u32, PortError> {
     ensure_topics(&KafkaSettings { create_topics: false, ..settings.clone() })
 }
 
-fn plans(settings: &KafkaSettings) -> Vec<Plan> {
-    // Nothing may expire: until there is a changelog, inputs and journal are the only way to
-    // rebuild a lost state.
+pub(super) fn plans(settings: &KafkaSettings) -> Vec<Plan> {
+    // Nothing may expire: inputs and journal are what everything can be computed anew from.
     let kept = || {
         vec![
             ("cleanup.policy", "delete".to_owned()),
@@ -91,11 +95,15 @@ fn plans(settings: &KafkaSettings) -> Vec<Plan> {
         .iter()
         .map(|&topic| {
             let config = kept().into_iter().chain(timestamps(settings.clock)).collect();
-            Plan { name: settings.input(topic), is_co_partitioned: true, config }
+            let name = settings.input(topic);
+            Plan { name, is_input: true, is_co_partitioned: true, config }
         })
         .collect();
-    plans.push(Plan { name: settings.journal(), is_co_partitioned: true, config: kept() });
-    plans.push(Plan { name: settings.labels(), is_co_partitioned: false, config: kept() });
+    let own = |name, config| Plan { name, is_input: false, is_co_partitioned: true, config };
+    plans.push(own(settings.changelog(), compacted()));
+    plans.push(own(settings.journal(), kept()));
+    let beside = |name, config| Plan { name, is_input: false, is_co_partitioned: false, config };
+    plans.push(beside(settings.labels(), kept()));
     for kind in [OutputKind::Risk, OutputKind::Alert, OutputKind::DeadLetter, OutputKind::View] {
         let mut config = kept();
         if kind == OutputKind::View {
@@ -103,9 +111,24 @@ fn plans(settings: &KafkaSettings) -> Vec<Plan> {
             config.retain(|(key, _)| *key != "cleanup.policy");
             config.push(("cleanup.policy", "compact".to_owned()));
         }
-        plans.push(Plan { name: settings.output(kind), is_co_partitioned: false, config });
+        plans.push(beside(settings.output(kind), config));
     }
     plans
+}
+
+/// Only what is the newest of its key stays. The part that is still written to is never compacted,
+/// so its segments are small; a state that was away for longer than tombstones are kept is of no
+/// use, so they are kept long.
+fn compacted() -> Vec<(&'static str, String)> {
+    let mebibytes = |n: u64| (n << 20).to_string();
+    vec![
+        ("cleanup.policy", "compact".to_owned()),
+        ("segment.bytes", mebibytes(64)),
+        ("min.cleanable.dirty.ratio", "0.3".to_owned()),
+        ("max.compaction.lag.ms", (6 * 3_600_000).to_string()),
+        ("delete.retention.ms", (7 * 86_400_000u64).to_string()),
+        ("max.message.bytes", MAX_RECORD_BYTES.to_string()),
+    ]
 }
 
 /// A replay's records lie decades from the broker's clock; by default it refuses those from the
@@ -219,7 +242,7 @@ impl Wake for Unpark {
 
 /// The future's answer, or `None` after `limit`. The admin client is the only part of the crate
 /// that speaks in futures, and one caller at a time needs no executor.
-fn wait_for<F: Future>(future: F, limit: Duration) -> Option<F::Output> {
+pub(super) fn wait_for<F: Future>(future: F, limit: Duration) -> Option<F::Output> {
     let deadline = Instant::now() + limit;
     let waker = Arc::new(Unpark(thread::current())).into();
     let mut context = Context::from_waker(&waker);

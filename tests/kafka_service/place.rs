@@ -1,16 +1,10 @@
-//! The service over a real broker, by its binary: the same ward told through Kafka and through the
-//! local log gives the same risk events, also across a kill and on a node without its state. Runs
-//! when `NOWCXR_KAFKA` holds a broker's address:
-//!
-//! ```sh
-//! NOWCXR_KAFKA=$(.ci/kafka start) cargo test --release --test kafka_service; .ci/kafka stop
-//! ```
+//! What the tests of the service share: a ward, the names of one test in the cluster, the binary,
+//! and another program's look at the risk events.
 
-#![allow(clippy::unwrap_used)]
-
-use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nowcxr::ports::OutputKind;
@@ -22,18 +16,19 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-const LONG: Duration = Duration::from_secs(120);
+pub const LONG: Duration = Duration::from_secs(120);
 
 /// One test's names in the cluster, its directory and its ward.
-struct Place {
-    dir: tempfile::TempDir,
-    broker: String,
+#[derive(Clone)]
+pub struct Place {
+    pub dir: Arc<tempfile::TempDir>,
+    pub broker: String,
     model: PathBuf,
-    prefix: String,
+    pub prefix: String,
 }
 
 /// `None`, with the reason printed, where there is no broker or no model.
-fn place(test: &str, patients: u64) -> Option<Place> {
+pub fn place(test: &str, patients: u64) -> Option<Place> {
     let Ok(broker) = std::env::var("NOWCXR_KAFKA") else {
         println!("skipped: NOWCXR_KAFKA is not set; start a broker with .ci/kafka start");
         return None;
@@ -46,19 +41,19 @@ fn place(test: &str, patients: u64) -> Option<Place> {
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let prefix = format!("{test}-{}-{now}.", std::process::id());
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Arc::new(tempfile::tempdir().unwrap());
     let options = WardOptions { patients, seed: 5, ..WardOptions::default() };
     write_ward(&options, &dir.path().join("ward"), &mut |_, _| {}).unwrap();
     Some(Place { dir, broker, model, prefix })
 }
 
 impl Place {
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// The binary with this test's settings; `node` names a state directory.
-    fn nowcxr(&self, command: &str, node: &str) -> Command {
+    pub fn nowcxr(&self, command: &str, node: &str) -> Command {
         let mut nowcxr = Command::new(env!("CARGO_BIN_EXE_nowcxr"));
         nowcxr.current_dir(self.dir.path()).arg(command);
         let group = self.prefix.trim_end_matches('.');
@@ -80,19 +75,34 @@ impl Place {
         nowcxr
     }
 
-    fn replay(&self, to: &str) {
+    /// The same ward under other names, on the cluster at `broker`.
+    pub fn named(&self, test: &str, broker: &str) -> Place {
+        let prefix = format!("{test}-{}", self.prefix);
+        Place { broker: broker.to_owned(), prefix, ..self.clone() }
+    }
+
+    /// The service on `node`, its log lines added to those of its earlier runs.
+    pub fn service(&self, node: &str) -> Command {
+        let log = format!("{}{node}.log", self.prefix);
+        let log = File::options().create(true).append(true).open(self.path(&log)).unwrap();
+        let mut run = self.nowcxr("run", &format!("{}{node}", self.prefix));
+        run.stdout(Stdio::null()).stderr(log);
+        run
+    }
+
+    pub fn replay(&self, to: &str) {
         let mut replay = self.nowcxr("replay", "unused");
         replay.args(["--mimic-iv", "ward/mimiciv", "--mimic-cxr", "ward/mimic-cxr-jpg"]);
         succeed(replay.args(["--to", to, "--out", "local"]).output().unwrap());
     }
 
-    fn run_to_idle(&self, node: &str) -> String {
+    pub fn run_to_idle(&self, node: &str) -> String {
         let output = self.nowcxr("run", node).args(["--until-idle", "3"]).output().unwrap();
         succeed(output)
     }
 
     /// Payloads of the risk events in the local log, sorted.
-    fn local_risks(&self) -> Vec<Vec<u8>> {
+    pub fn local_risks(&self) -> Vec<Vec<u8>> {
         let log = LocalLog::open(self.path("local/log"), LogOptions::default()).unwrap();
         let stored = outputs(&log, OutputKind::Risk, 0).unwrap();
         let mut risks: Vec<Vec<u8>> =
@@ -102,11 +112,11 @@ impl Place {
     }
 
     /// Payloads of the risk events in Kafka as they came.
-    fn kafka_risks(&self) -> Vec<Vec<u8>> {
+    pub fn kafka_risks(&self) -> Vec<Vec<u8>> {
         Reader::of(&self.broker, &self.risk_topic()).to_end()
     }
 
-    fn risk_topic(&self) -> String {
+    pub fn risk_topic(&self) -> String {
         let settings = KafkaSettings {
             prefix: self.prefix.clone(),
             ..KafkaSettings::new(self.broker.as_str())
@@ -114,33 +124,32 @@ impl Place {
         settings.output(OutputKind::Risk)
     }
 
-    /// What a consumer that knows event ids is left with: each payload once, sorted.
-    fn distinct_kafka_risks(&self) -> Vec<Vec<u8>> {
+    pub fn sorted_kafka_risks(&self) -> Vec<Vec<u8>> {
         let mut risks = self.kafka_risks();
         risks.sort();
-        risks.dedup();
         risks
     }
 }
 
-fn succeed(output: Output) -> String {
+pub fn succeed(output: Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{errors}", output.status);
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// Another program that reads a topic from its start.
-struct Reader {
+pub struct Reader {
     consumer: BaseConsumer,
     partitions: usize,
 }
 
 impl Reader {
-    fn of(broker: &str, topic: &str) -> Self {
+    pub fn of(broker: &str, topic: &str) -> Self {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", broker)
             .set("group.id", "reader")
             .set("enable.partition.eof", "true")
+            .set("reconnect.backoff.max.ms", "500")
             .create()
             .unwrap();
         let metadata = consumer.fetch_metadata(Some(topic), LONG).unwrap();
@@ -154,18 +163,26 @@ impl Reader {
     }
 
     /// The next payload; `None` when nothing came for a while or a partition's end was reached.
-    fn next(&self, ended: &mut usize) -> Option<Vec<u8>> {
+    pub fn next(&self, ended: &mut usize) -> Option<Vec<u8>> {
+        self.next_of(ended).map(|(_, payload)| payload)
+    }
+
+    /// The next payload and its partition. A broker that is away is waited for.
+    pub fn next_of(&self, ended: &mut usize) -> Option<(i32, Vec<u8>)> {
         match self.consumer.poll(Duration::from_millis(100))? {
-            Ok(message) => Some(message.payload().unwrap().to_vec()),
+            Ok(message) => Some((message.partition(), message.payload().unwrap().to_vec())),
             Err(KafkaError::PartitionEOF(_)) => {
                 *ended += 1;
                 None
             }
-            Err(error) => panic!("{error}"),
+            Err(error) => {
+                println!("the reader waits: {error}");
+                None
+            }
         }
     }
 
-    fn to_end(&self) -> Vec<Vec<u8>> {
+    pub fn to_end(&self) -> Vec<Vec<u8>> {
         let (mut payloads, mut ended, start) = (Vec::new(), 0, Instant::now());
         while ended < self.partitions && start.elapsed() < LONG {
             payloads.extend(self.next(&mut ended));
@@ -173,71 +190,4 @@ impl Reader {
         assert_eq!(ended, self.partitions);
         payloads
     }
-}
-
-/// Waits until `some` different risk events have left, then sends the signal.
-fn signal_after(place: &Place, mut service: Child, signal: &str, some: usize) -> Output {
-    let reader = Reader::of(&place.broker, &place.risk_topic());
-    let (mut seen, start) = (BTreeSet::new(), Instant::now());
-    while seen.len() < some {
-        assert!(start.elapsed() < LONG, "{some} risk events within {LONG:?}");
-        let ended = service.try_wait().unwrap();
-        assert!(ended.is_none(), "the service ended by itself: {ended:?}");
-        seen.extend(reader.next(&mut 0));
-    }
-    let pid = service.id().to_string();
-    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    service.wait_with_output().unwrap()
-}
-
-#[test]
-fn kafka_and_the_local_log_give_the_same_risk_events() {
-    let Some(place) = place("same", 3) else { return };
-    place.replay("local");
-    let expected = place.local_risks();
-    assert!(expected.len() > 100, "only {} risk events", expected.len());
-    place.replay("kafka");
-    let summary = place.run_to_idle("a");
-    assert!(summary.contains(r#""windows":"#), "{summary}");
-    let mut told = place.kafka_risks();
-    told.sort();
-    assert!(told == expected, "{} risk events, not {}", told.len(), expected.len());
-
-    // Another node that takes over without the state: it reads inputs and journal, asks the model
-    // nothing, and says the same once more.
-    let begun = Instant::now();
-    let summary = place.run_to_idle("b");
-    println!("rebuilt and idle in {:?}: {}", begun.elapsed(), summary.trim());
-    let told = place.kafka_risks();
-    assert_eq!(told.len(), 2 * expected.len());
-    assert!(place.distinct_kafka_risks() == expected);
-}
-
-#[test]
-fn a_stop_and_a_kill_change_no_risk_event() {
-    let Some(place) = place("kill", 6) else { return };
-    place.replay("local");
-    let expected = place.local_risks();
-    place.replay("kafka");
-
-    // A name that survives a kill: without it the group waits for the session's end.
-    let run = || {
-        let mut run = place.nowcxr("run", "a");
-        run.args(["--set", "kafka.instance=a"]);
-        run
-    };
-    let service = run().spawn().unwrap();
-    let stopped = signal_after(&place, service, "-TERM", 10);
-    assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
-    let n_stopped = place.distinct_kafka_risks().len();
-    assert!(n_stopped < expected.len(), "it was stopped too late to tell");
-
-    let service = run().spawn().unwrap();
-    let killed = signal_after(&place, service, "-KILL", n_stopped + 10);
-    assert!(!killed.status.success());
-    let n_killed = place.distinct_kafka_risks().len();
-    assert!(n_killed < expected.len(), "it was killed too late to tell");
-
-    succeed(run().args(["--until-idle", "3"]).output().unwrap());
-    assert!(place.distinct_kafka_risks() == expected);
 }

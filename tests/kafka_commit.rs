@@ -1,0 +1,479 @@
+//! One commit as one transaction, and the way back from the changelog, against a real broker.
+//! Runs when `NOWCXR_KAFKA` holds its address:
+//!
+//! ```sh
+//! NOWCXR_KAFKA=$(.ci/kafka start) cargo test --release --test kafka_commit; .ci/kafka stop
+//! ```
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nowcxr::ids::{Digest, Position, StayId, Topic};
+use nowcxr::ports::{
+    Commit, Committer, JournalRecord, Output, OutputKind, PortError, Source, StateStore,
+};
+use nowcxr::store::codec::{NEWEST_VERSION, frame, unframe};
+use nowcxr::store::keys::Key;
+use nowcxr::store::memory::MemoryStore;
+use nowcxr::store::sled::{SledStore, StoreOptions};
+use nowcxr::transport::kafka::{
+    AppendClock, CommitterOptions, Hold, KafkaCommitter, KafkaGroup, KafkaSettings, KafkaSource,
+    ensure_topics, journal,
+};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message, OwnedMessage};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(200);
+const SEED: u64 = 11;
+
+type Values = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Settings with topics that no other test uses, or `None` where there is no broker.
+fn settings(test: &str) -> Option<KafkaSettings> {
+    let Ok(bootstrap) = std::env::var("NOWCXR_KAFKA") else {
+        println!("skipped: NOWCXR_KAFKA is not set; start a broker with .ci/kafka start");
+        return None;
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let name = format!("{test}-{}-{now}", std::process::id());
+    Some(KafkaSettings {
+        prefix: format!("{name}."),
+        app: name,
+        partitions: 2,
+        clock: AppendClock::Replay,
+        delivery_timeout_ms: 10_000,
+        ..KafkaSettings::new(bootstrap)
+    })
+}
+
+fn options(partition: u32) -> CommitterOptions {
+    CommitterOptions {
+        partition,
+        config: Digest::of(b"config"),
+        flush_every: Duration::from_secs(2),
+        stop: Arc::new(AtomicBool::new(false)),
+    }
+}
+
+/// A committer outside any group, on a store that it has brought up.
+fn alone(settings: &KafkaSettings, store: &mut MemoryStore) -> KafkaCommitter {
+    let source = KafkaSource::open(settings, [0]).unwrap();
+    let mut committer = KafkaCommitter::open(settings, source.ownership(), options(0)).unwrap();
+    committer.open(store).unwrap();
+    committer
+}
+
+fn values(store: &impl StateStore) -> Values {
+    let mut values = Values::new();
+    let mut visit = |key: &[u8], value: &[u8]| drop(values.insert(key.to_vec(), value.to_vec()));
+    store.scan(&[], &mut visit).unwrap();
+    values
+}
+
+/// The number of the last commit in the store.
+fn last(store: &MemoryStore) -> u64 {
+    let key = put(99_999, b"").0;
+    let value = store.get(&key).unwrap();
+    value.map_or(0, |value| u64::from_be_bytes(unframe(&value).unwrap().1.try_into().unwrap()))
+}
+
+fn put(n: u64, payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    (Key::Head { stay: StayId(n) }.encode(), frame(NEWEST_VERSION, payload))
+}
+
+fn commit(number: u64) -> Commit {
+    let output = |of: u64, kind| Output {
+        number: 2 * (number - 1) + of,
+        kind,
+        stay: Some(StayId(number % 3)),
+        payload: format!("event {number}").into_bytes(),
+        envelope: br#"{"node": "a", "latency_ms": 3}"#.to_vec(),
+    };
+    let position = Position { topic: Topic::Lab, partition: 0, next: 10 * number };
+    Commit {
+        number,
+        puts: vec![
+            put(number % 5, &number.to_be_bytes()),
+            put(99_999, &number.to_be_bytes()),
+            put(100 + number, b"once"),
+        ],
+        deletes: vec![put(100 + number / 2, b"").0],
+        positions: vec![position],
+        outputs: vec![output(1, OutputKind::Risk), output(2, OutputKind::View)],
+        journal: vec![JournalRecord {
+            after: vec![position],
+            input: number.to_be_bytes().to_vec(),
+        }],
+        reached: None,
+    }
+}
+
+/// Everything in a topic that is certain, as another program would read it.
+fn dump(settings: &KafkaSettings, topic: &str) -> Vec<OwnedMessage> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &settings.bootstrap)
+        .set("group.id", "dump")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .create()
+        .unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), LONG).unwrap();
+    let partitions = metadata.topics()[0].partitions().len();
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions {
+        list.add_partition_offset(topic, partition as i32, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&list).unwrap();
+    let (mut messages, mut ended, start) = (Vec::new(), 0, Instant::now());
+    while ended < partitions && start.elapsed() < LONG {
+        match consumer.poll(SHORT) {
+            Some(Ok(message)) => messages.push(message.detach()),
+            Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
+            Some(Err(error)) => panic!("{error}"),
+            None => {}
+        }
+    }
+    assert_eq!(ended, partitions);
+    messages
+}
+
+#[test]
+fn a_commit_is_there_whole_and_a_store_that_was_lost_comes_back_from_the_changelog() {
+    let Some(settings) = settings("whole") else { return };
+    ensure_topics(&settings).unwrap();
+    let mut store = MemoryStore::new();
+    let mut committer = alone(&settings, &mut store);
+    for number in 1..=20 {
+        committer.commit(&mut commit(number), &mut store).unwrap();
+    }
+    let risks = dump(&settings, &settings.output(OutputKind::Risk));
+    assert_eq!(risks.len(), 20);
+    for risk in &risks {
+        let headers: Vec<_> = risk.headers().unwrap().iter().map(|h| h.key).collect();
+        assert_eq!(headers, ["number", "latency_ms", "node"]);
+        let number: u64 = String::from_utf8_lossy(&risk.payload().unwrap()[6..]).parse().unwrap();
+        assert_eq!(risk.key().unwrap(), (number % 3).to_string().as_bytes());
+    }
+    let mut read = Vec::new();
+    journal::read(&settings, 0, &mut |record| read.push(record)).unwrap();
+    assert_eq!(read, (1..=20).flat_map(|n| commit(n).journal).collect::<Vec<_>>());
+
+    // A copy that was left behind takes up where it was, and a new one has it all.
+    let reached = store.restart().unwrap();
+    let opened = reached.opened().clone();
+    assert_eq!((opened.commit, opened.last_output, opened.journal), (20, 40, 20));
+    assert!(opened.outbox.is_empty() && opened.changelog > 0);
+    drop(committer);
+    let mut new = MemoryStore::new();
+    let mut committer = alone(&settings, &mut new);
+    assert_eq!(values(&new), values(&reached));
+    let mut restored = new.opened().clone();
+    assert!(restored.changelog >= opened.changelog);
+    restored.changelog = opened.changelog;
+    assert_eq!(restored, opened);
+    committer.commit(&mut commit(21), &mut new).unwrap();
+    drop(committer);
+    let mut old = reached;
+    drop(alone(&settings, &mut old));
+    assert_eq!(values(&old), values(&new));
+    assert_eq!(old.opened().commit, 21);
+
+    // State of another configuration is not gone on with.
+    let source = KafkaSource::open(&settings, [0]).unwrap();
+    let other = CommitterOptions { config: Digest::of(b"other"), ..options(0) };
+    let mut other = KafkaCommitter::open(&settings, source.ownership(), other).unwrap();
+    let refused = other.open(&mut MemoryStore::new()).unwrap_err();
+    assert!(matches!(&refused, PortError::Stop(why) if why.contains("another configuration")));
+}
+
+#[test]
+fn a_new_owner_fences_the_old_one_whose_commit_leaves_nothing() {
+    let Some(settings) = settings("fence") else { return };
+    ensure_topics(&settings).unwrap();
+    let (mut old_store, mut new_store) = (MemoryStore::new(), MemoryStore::new());
+    let mut old = alone(&settings, &mut old_store);
+    old.commit(&mut commit(1), &mut old_store).unwrap();
+    let mut new = alone(&settings, &mut new_store);
+    let refused = old.commit(&mut commit(2), &mut old_store).unwrap_err();
+    assert!(matches!(refused, PortError::Reopen(_)), "{refused}");
+    assert_eq!(old_store.restart().unwrap().opened().commit, 1);
+    new.commit(&mut commit(2), &mut new_store).unwrap();
+    assert_eq!(dump(&settings, &settings.output(OutputKind::Risk)).len(), 2);
+}
+
+#[test]
+fn positions_are_committed_for_those_who_watch() {
+    let Some(settings) = settings("watch") else { return };
+    ensure_topics(&settings).unwrap();
+    let mut group = KafkaGroup::join(&settings).unwrap();
+    let start = Instant::now();
+    while group.owned(&Default::default(), SHORT).unwrap().len() < 2 {
+        assert!(start.elapsed() < LONG);
+    }
+    let mut source = group.source(0).unwrap();
+    source.seek(&[]).unwrap();
+    let mut store = MemoryStore::new();
+    let mut committer = KafkaCommitter::open(&settings, source.ownership(), options(0)).unwrap();
+    committer.open(&mut store).unwrap();
+    for number in 1..=3 {
+        committer.commit(&mut commit(number), &mut store).unwrap();
+    }
+    let watcher: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &settings.bootstrap)
+        .set("group.id", &settings.app)
+        .create()
+        .unwrap();
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(&settings.input(Topic::Lab), 0);
+    let noted = watcher.committed_offsets(asked, LONG).unwrap();
+    assert_eq!(noted.elements()[0].offset(), Offset::Offset(30));
+}
+
+#[test]
+fn a_task_that_is_taken_back_commits_at_once_and_one_that_stays_goes_on() {
+    let Some(settings) = settings("back") else { return };
+    ensure_topics(&settings).unwrap();
+    let mut a = Node::join(&settings);
+    a.until(&settings, 2);
+    let b = std::thread::spawn({
+        let settings = settings.clone();
+        move || {
+            let mut b = Node::join(&settings);
+            let longest = b.until(&settings, 1);
+            (b, longest)
+        }
+    });
+    let longest = a.until(&settings, 1);
+    let (mut b, other) = b.join().unwrap();
+    println!("commits during the rebalance took up to {longest:?} and {other:?}");
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
+    drop(a);
+    b.until(&settings, 2);
+    let risks = dump(&settings, &settings.output(OutputKind::Risk));
+    let mut keys: Vec<_> = risks.iter().map(|r| r.payload().unwrap().to_vec()).collect();
+    // Every number once a partition: both tasks count on where the other member stopped.
+    let total: u64 = b.tasks.values().map(|(_, _, store)| last(store)).sum();
+    assert_eq!(keys.len() as u64, total);
+    keys.sort();
+    assert!(keys.chunk_by(|a, b| a == b).all(|same| same.len() <= 2));
+}
+
+/// A member of the group with a task on each partition that it is given.
+struct Node {
+    /// Declared first: the group waits for its tasks to let go.
+    tasks: BTreeMap<u32, (KafkaSource, KafkaCommitter, MemoryStore)>,
+    group: KafkaGroup,
+}
+
+impl Node {
+    fn join(settings: &KafkaSettings) -> Self {
+        Node { group: KafkaGroup::join(settings).unwrap(), tasks: BTreeMap::new() }
+    }
+
+    /// Opens what it is given, and commits and lets go of what is taken back, until it has `n`.
+    /// Returns the longest that a commit took.
+    fn until(&mut self, settings: &KafkaSettings, n: usize) -> Duration {
+        let (start, mut longest) = (Instant::now(), Duration::ZERO);
+        loop {
+            let owned = match self.group.owned(&Default::default(), Duration::from_millis(20)) {
+                Ok(owned) => owned,
+                Err(PortError::Retry(_)) => continue,
+                Err(error) => panic!("{error}"),
+            };
+            for partition in &owned {
+                if self.tasks.contains_key(partition) {
+                    continue;
+                }
+                let Ok(source) = self.group.source(*partition) else { continue };
+                let mut store = MemoryStore::new();
+                let mut committer =
+                    KafkaCommitter::open(settings, source.ownership(), options(*partition))
+                        .unwrap();
+                committer.open(&mut store).unwrap();
+                self.tasks.insert(*partition, (source, committer, store));
+            }
+            for (partition, (source, committer, store)) in &mut self.tasks {
+                if source.ownership().hold() != Hold::Lost {
+                    let begun = Instant::now();
+                    let number = last(store) + 1;
+                    let position =
+                        Position { topic: Topic::Lab, partition: *partition, next: number };
+                    let mut commit = Commit { positions: vec![position], ..commit(number) };
+                    committer.commit(&mut commit, store).unwrap();
+                    longest = longest.max(begun.elapsed());
+                }
+            }
+            self.tasks.retain(|_, (source, _, _)| source.ownership().hold() == Hold::Ours);
+            if self.tasks.len() == n {
+                return longest;
+            }
+            assert!(start.elapsed() < LONG, "{owned:?}");
+        }
+    }
+}
+
+/// Runs one of Kafka's own tools.
+fn tool(class: &str, args: &[&str]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/kafka");
+    let output = Command::new(script).args(["tool", "--", class]).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_compacted_changelog_restores_the_same_bytes_and_stays_small() {
+    let Some(settings) = settings("compact") else { return };
+    ensure_topics(&settings).unwrap();
+    let small = "segment.bytes=1048576,segment.ms=1000,min.cleanable.dirty.ratio=0.01,\
+                 min.compaction.lag.ms=0,max.compaction.lag.ms=1000,delete.retention.ms=600000";
+    let changelog = settings.changelog();
+    let to = ["--bootstrap-server", &settings.bootstrap, "--entity-type", "topics"];
+    let what = ["--entity-name", &changelog, "--alter", "--add-config", small];
+    tool("kafka.admin.ConfigCommand", &[&to[..], &what[..]].concat());
+
+    let mut store = MemoryStore::new();
+    let mut committer = alone(&settings, &mut store);
+    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+    let mut written = 0;
+    for number in 1..=400u64 {
+        let mut commit = Commit { number, ..commit(number) };
+        for _ in 0..20 {
+            let payload: Vec<u8> =
+                (0..rng.random_range(100..4_000)).map(|_| rng.random()).collect();
+            let entry = put(rng.random_range(0..400), &payload);
+            match rng.random_range(0..8) {
+                0 => commit.deletes.push(entry.0),
+                _ => commit.puts.push(entry),
+            }
+        }
+        written += commit.puts.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        committer.commit(&mut commit, &mut store).unwrap();
+    }
+    let live = values(&store);
+    let live_bytes: usize = live.iter().map(|(key, value)| key.len() + value.len()).sum();
+
+    // Compaction leaves the segment alone that is written to, so it is rolled by a late commit.
+    let (start, mut number, mut kept) = (Instant::now(), 400, usize::MAX);
+    while kept > 3 * live_bytes {
+        assert!(start.elapsed() < LONG, "{kept} bytes kept of {live_bytes} live ones");
+        std::thread::sleep(Duration::from_secs(2));
+        number += 1;
+        let mut beat = Commit { number, ..Commit::default() };
+        committer.commit(&mut beat, &mut store).unwrap();
+        let records = dump(&settings, &changelog);
+        kept = records
+            .iter()
+            .map(|r| r.key().unwrap().len() + r.payload().map_or(0, <[u8]>::len))
+            .sum();
+    }
+    println!("seed {SEED}: {written} bytes written, {live_bytes} live, {kept} kept");
+    assert!(written > 4 * live_bytes, "too little was written to tell");
+    drop(committer);
+    let mut new = MemoryStore::new();
+    drop(alone(&settings, &mut new));
+    assert!(values(&new) == live, "the restored state differs");
+    assert_eq!(new.opened().commit, number);
+}
+
+/// A number of `/proc/self/status`.
+fn of_process(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// By hand: `NOWCXR_MEASURE=1 cargo test --release --test kafka_commit producers -- --nocapture`.
+#[test]
+fn what_the_producers_of_many_tasks_take() {
+    if std::env::var_os("NOWCXR_MEASURE").is_none() {
+        println!("skipped: a measurement; set NOWCXR_MEASURE=1");
+        return;
+    }
+    for n in [1, 16, 64] {
+        let Some(settings) = settings("many") else { return };
+        let settings = KafkaSettings { partitions: n, ..settings };
+        ensure_topics(&settings).unwrap();
+        let source = KafkaSource::open(&settings, [0]).unwrap();
+        let before = (of_process("Threads"), of_process("VmRSS"), Instant::now());
+        let mut committers: Vec<_> = (0..n)
+            .map(|partition| {
+                let mut store = MemoryStore::new();
+                let options = options(partition);
+                let mut committer =
+                    KafkaCommitter::open(&settings, source.ownership(), options).unwrap();
+                // New topics may still be finding their leaders.
+                while let Err(error) = committer.open(&mut store) {
+                    assert!(matches!(error, PortError::Retry(_)), "{error}");
+                }
+                (committer, store)
+            })
+            .collect();
+        let opened = before.2.elapsed();
+        let mut times = Vec::new();
+        for number in 1..=10 {
+            for (committer, store) in &mut committers {
+                let begun = Instant::now();
+                committer.commit(&mut commit(number), store).unwrap();
+                times.push(begun.elapsed());
+            }
+        }
+        times.sort();
+        println!(
+            "{n} tasks: {} threads and {} KiB more, opened in {opened:.2?}, a commit takes {:.2?} \
+             (median), {:.2?} (p99)",
+            of_process("Threads") - before.0,
+            of_process("VmRSS").saturating_sub(before.1),
+            times[times.len() / 2],
+            times[times.len() * 99 / 100],
+        );
+    }
+}
+
+/// By hand: `NOWCXR_MEASURE=1 cargo test --release --test kafka_commit restore_takes -- --nocapture`.
+#[test]
+fn what_a_restore_takes() {
+    if std::env::var_os("NOWCXR_MEASURE").is_none() {
+        println!("skipped: a measurement; set NOWCXR_MEASURE=1");
+        return;
+    }
+    /// Values a commit: as many hour chunks of about 600 bytes.
+    const VALUES: u64 = 2_000;
+    let Some(settings) = settings("restore") else { return };
+    ensure_topics(&settings).unwrap();
+    let mut store = MemoryStore::new();
+    let mut committer = alone(&settings, &mut store);
+    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+    let (begun, mut bytes) = (Instant::now(), 0);
+    for number in 1..=100 {
+        let mut commit = Commit { number, ..Commit::default() };
+        for n in 0..VALUES {
+            let payload: Vec<u8> = (0..600).map(|_| rng.random()).collect();
+            commit.puts.push(put(number * VALUES + n, &payload));
+        }
+        bytes += commit.puts.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        committer.commit(&mut commit, &mut store).unwrap();
+    }
+    println!("{} values, {bytes} bytes, written in {:.2?}", 100 * VALUES, begun.elapsed());
+    drop(committer);
+    let begun = Instant::now();
+    drop(alone(&settings, &mut MemoryStore::new()));
+    println!("restored to memory in {:.2?}", begun.elapsed());
+    let dir = tempfile::tempdir().unwrap();
+    let (mut disk, _) = SledStore::open(dir.path(), &StoreOptions::default()).unwrap();
+    let begun = Instant::now();
+    let source = KafkaSource::open(&settings, [0]).unwrap();
+    let mut committer = KafkaCommitter::open(&settings, source.ownership(), options(0)).unwrap();
+    committer.open(&mut disk).unwrap();
+    println!("restored to sled in {:.2?}", begun.elapsed());
+    assert!(values(&disk) == values(&store));
+}

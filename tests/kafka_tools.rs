@@ -1,0 +1,153 @@
+//! `nowcxr topics` and `nowcxr dead-letters` against a real broker. Runs when `NOWCXR_KAFKA` holds
+//! its address:
+//!
+//! ```sh
+//! NOWCXR_KAFKA=$(.ci/kafka start) cargo test --release --test kafka_tools; .ci/kafka stop
+//! ```
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nowcxr::config::EngineConfig;
+use nowcxr::event::dictionary::{Dictionary, Profile};
+use nowcxr::event::{Reason, Rejection};
+use nowcxr::ids::{Origin, Topic};
+use nowcxr::ports::{Source, SourceRecord};
+use nowcxr::time::WallTime;
+use nowcxr::transport::kafka::{AppendClock, KafkaSettings, KafkaSink, KafkaSource};
+use nowcxr::wire::{Codec, DeadLetter};
+use serde_json::Value;
+
+const LONG: Duration = Duration::from_secs(60);
+
+struct Place(KafkaSettings);
+
+/// Names that no other test uses, or `None` where there is no broker.
+fn place(test: &str) -> Option<Place> {
+    let Ok(bootstrap) = std::env::var("NOWCXR_KAFKA") else {
+        println!("skipped: NOWCXR_KAFKA is not set; start a broker with .ci/kafka start");
+        return None;
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let name = format!("{test}-{}-{now}", std::process::id());
+    Some(Place(KafkaSettings {
+        prefix: format!("{name}."),
+        app: name,
+        partitions: 2,
+        clock: AppendClock::Replay,
+        ..KafkaSettings::new(bootstrap)
+    }))
+}
+
+impl Place {
+    fn nowcxr(&self, args: &[&str]) -> Output {
+        let mut nowcxr = Command::new(env!("CARGO_BIN_EXE_nowcxr"));
+        for (key, value) in [
+            ("kafka.brokers", self.0.bootstrap.as_str()),
+            ("kafka.prefix", &self.0.prefix),
+            ("kafka.group", &self.0.app),
+            ("kafka.clock", "replay"),
+            ("kafka.partitions", &self.0.partitions.to_string()),
+        ] {
+            nowcxr.args(["--set", &format!("{key}={value}")]);
+        }
+        nowcxr.args(args).output().unwrap()
+    }
+
+    /// What the command says, as one JSON value a line.
+    fn lines(&self, args: &[&str]) -> Vec<Value> {
+        let output = self.nowcxr(args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {errors}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// Runs one of Kafka's own tools.
+fn tool(class: &str, args: &[&str]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/kafka");
+    let output = Command::new(script).args(["tool", "--", class]).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn topics_are_created_checked_and_refused_where_they_would_lose_data() {
+    let Some(place) = place("check") else { return };
+    let absent = place.nowcxr(&["topics", "check"]);
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&absent.stdout).contains("topics create"));
+    let created = place.lines(&["topics", "create", "--json"]);
+    assert!(created.iter().all(|topic| topic["partitions"] == 2), "{created:?}");
+    let names: Vec<&str> = created.iter().filter_map(|topic| topic["topic"].as_str()).collect();
+    assert!(names.contains(&&*place.0.changelog()) && names.len() == 11, "{names:?}");
+
+    let changelog = place.0.changelog();
+    let to = ["--bootstrap-server", &place.0.bootstrap, "--entity-type", "topics"];
+    let wrong = ["--entity-name", &changelog, "--alter", "--add-config", "cleanup.policy=delete"];
+    tool("kafka.admin.ConfigCommand", &[&to[..], &wrong[..]].concat());
+    let wrong = place.nowcxr(&["topics", "check"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&wrong.stdout);
+    assert!(text.contains("error: has cleanup.policy = delete; set it to compact"), "{text}");
+    let more = Place(KafkaSettings { partitions: 4, ..place.0.clone() });
+    let more = more.nowcxr(&["topics", "check"]);
+    assert!(String::from_utf8_lossy(&more.stdout).contains("set kafka.partitions = 2"));
+}
+
+#[test]
+fn a_dead_letter_is_listed_shown_and_redriven_to_where_it_stood() {
+    let Some(place) = place("letters") else { return };
+    let dictionary = Dictionary::builtin(Profile::Clinical).unwrap();
+    let codec = Codec::new(&EngineConfig::default().feeds, dictionary).unwrap();
+    let mut sink = KafkaSink::open(&place.0).unwrap();
+    let at = WallTime::from_millis(5_000_000_000_000);
+    for key in ["1", "2", "3"] {
+        sink.append(Topic::Lab, Some(key.as_bytes()), &[7; 20], Some(at)).unwrap();
+    }
+    sink.flush().unwrap();
+    let mut source = KafkaSource::open(&place.0, 0..2).unwrap();
+    let records = fetch(&mut source, 3);
+    // One as the service writes it, and one of a row that never became a record.
+    let bad = &records[1];
+    let why = Rejection::new(Reason::UnknownFeed, "no such feed".to_owned());
+    let letter = DeadLetter::new(bad.origin, bad.key.as_deref(), &[], &why);
+    sink.dead_letter(bad.key.as_deref(), &codec.encode(&letter).unwrap()).unwrap();
+    let nowhere = Origin { offset: 999, ..bad.origin };
+    let row =
+        DeadLetter { topic: "labevents".to_owned(), ..DeadLetter::new(nowhere, None, b"", &why) };
+    sink.dead_letter(None, &codec.encode(&row).unwrap()).unwrap();
+    sink.flush().unwrap();
+
+    assert_eq!(place.lines(&["dead-letters", "list"]).len(), 2);
+    assert!(place.lines(&["dead-letters", "list", "--reason", "late"]).is_empty());
+    let listed = place.lines(&["dead-letters", "list", "--topic", "lab"]);
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0]["offset"], bad.origin.offset);
+    let id = listed[0]["id"].as_str().unwrap();
+    let shown = place.nowcxr(&["dead-letters", "show", id]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["value_hex"], "07".repeat(20));
+    assert_eq!(shown["detail"], "no such feed");
+
+    assert!(!place.nowcxr(&["dead-letters", "redrive"]).status.success());
+    place.lines(&["dead-letters", "redrive", id, "--dry-run"]);
+    let done = place.lines(&["dead-letters", "redrive", "--reason", why.reason.code()]);
+    assert_eq!(done.iter().filter(|one| one["redriven"] == true).count(), 1, "{done:?}");
+    let again = fetch(&mut source, 1).remove(0);
+    assert_eq!(again.origin.partition, bad.origin.partition);
+    let same = (&again.key, &again.value, again.appended_at);
+    assert_eq!(same, (&bad.key, &bad.value, Some(at)));
+}
+
+fn fetch(source: &mut KafkaSource, n: usize) -> Vec<SourceRecord> {
+    let (start, mut records) = (Instant::now(), Vec::new());
+    while records.len() < n && start.elapsed() < LONG {
+        source.fetch(n - records.len(), Duration::from_millis(200), &mut records).unwrap();
+    }
+    assert_eq!(records.len(), n);
+    records
+}
