@@ -400,8 +400,8 @@ impl StateStore for Store {
         self.commit_to_disk(&reaching(local, end))
     }
 
-    fn restore(&mut self, records: &Commit) -> Result<(), PortError> {
-        self.inner()?.restore(records)
+    fn restore(&mut self, piece: &Commit) -> Result<(), PortError> {
+        self.inner()?.restore(piece)
     }
 
     fn flush(&mut self) -> Result<(), PortError> {
