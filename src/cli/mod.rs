@@ -13,6 +13,7 @@ mod pictures;
 mod progress;
 mod replay;
 mod run;
+mod serve;
 mod serving;
 mod settings;
 mod summary;
@@ -59,6 +60,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Runs the service: reads the Kafka topics and writes risk events, until it is stopped.
     Run(run::RunArgs),
+    /// Shows the dashboard over the directory of a demo or a replay, finished or running.
+    Serve(serve::ServeArgs),
     /// Writes a synthetic ward as MIMIC files.
     Synth(synth::SynthArgs),
     /// Trains a model on the synthetic ward.
@@ -105,6 +108,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(&args, &settings),
         Command::Replay(args) => replay::run(&args, &settings),
         Command::Run(args) => run::run(&args, &settings),
+        Command::Serve(args) => serve::run(&args, &settings),
         Command::Synth(args) => synth::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-pub use films::FilmCache;
+pub use films::{FilmCache, bytes_of};
 pub use outputs::Counts;
 
 use crate::engine::{Effect, Input, Task};
