@@ -33,6 +33,9 @@ pub struct DemoArgs {
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
+    /// End with the ward. Otherwise, at a terminal, the dashboard is served until Ctrl-C.
+    #[arg(long)]
+    no_serve: bool,
 }
 
 pub fn run(args: &DemoArgs, settings: &ConfigArgs) -> Result<ExitCode> {
@@ -59,6 +62,8 @@ pub fn run(args: &DemoArgs, settings: &ConfigArgs) -> Result<ExitCode> {
              person.",
             args.patients, args.seed
         ),
+        demo: true,
+        serve: !args.no_serve,
     };
     replay_into(&args.out, recording, config, args.json)
 }
@@ -71,7 +76,7 @@ pub fn made(out: &Path) -> bool {
 /// Makes an empty directory, taking away what an earlier demo left and nothing else.
 fn clear(out: &Path) -> Result<()> {
     let occupied = out.read_dir().is_ok_and(|mut entries| entries.next().is_some());
-    if occupied && !out.join(MARKER).exists() {
+    if occupied && !made(out) {
         bail!("{} is not empty and no demo made it; choose another --out", out.display());
     }
     if occupied {

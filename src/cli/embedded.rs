@@ -16,12 +16,13 @@ use super::held::Held;
 use super::keepsake::{Keepsakes, Listening};
 use super::now;
 use super::progress::Progress;
-use super::serving::Http;
+use super::serving::{Http, Pages};
 use crate::config::Config;
 use crate::drive::{Counts, Drive, DriveError, DriveOptions, Outbox, Ports};
 use crate::engine::{Identity, Task};
 use crate::event::dictionary::Dictionary;
 use crate::http::Health;
+use crate::http::dashboard::{Dashboard, LocalFeed};
 use crate::ids::Topic;
 use crate::model::Artifact;
 use crate::ports::PortError;
@@ -45,6 +46,10 @@ pub struct Setup {
     pub dictionary: Dictionary,
     pub replay: ReplayConfig,
     pub speed: Speed,
+    /// What is replayed, in a sentence.
+    pub provenance: String,
+    /// Made-up patients.
+    pub demo: bool,
 }
 
 /// What a run did, for the summary.
@@ -53,6 +58,9 @@ pub struct Ran {
     pub reconciliation: Reconciliation,
     pub fed: Fed,
     pub task: Task,
+    pub log: Arc<LocalLog>,
+    /// Still serving.
+    pub http: Option<Http>,
     /// The last questions, for the pictures.
     pub keepsakes: Keepsakes,
     /// How the state was found, if not simply new.
@@ -96,7 +104,7 @@ pub fn run(
     let options = LogOptions { segment_bytes: config.local.segment_bytes };
     let log = LocalLog::open(home.log(), options).context("the local log cannot be opened")?;
     let health = Arc::new(Health::new());
-    let http = Http::start_if_free(config.http, &health);
+    let http = Http::start_if_free(config.http, &health, dashboard(setup, &log)?);
     health.model_loaded();
     health.task_assigned();
     let keepsakes = Keepsakes::default();
@@ -119,21 +127,33 @@ pub fn run(
         driven.map_err(advised)?;
         told
     })?;
-    health.stopping();
     drive.finish()?;
-    if let Some(http) = http {
-        http.stop()?;
-    }
     Ok(Ran {
         counts: drive.counts().clone(),
         reconciliation,
         fed,
         task: drive.task().clone(),
         keepsakes,
+        log,
+        http,
         found: found(&recovery, resumed),
         wall: started.elapsed(),
         stopped: stop.load(Ordering::Acquire),
     })
+}
+
+/// The pages over the run's own log; `None` where nobody listens.
+fn dashboard(setup: &Setup, log: &Arc<LocalLog>) -> Result<Option<Dashboard>> {
+    if setup.config.http.is_none() {
+        return Ok(None);
+    }
+    let pages = Pages {
+        provenance: setup.provenance.clone(),
+        home: setup.home.dir().to_path_buf(),
+        demo: setup.demo,
+    };
+    let (feed, archive) = LocalFeed::own(Arc::clone(log));
+    pages.dashboard(&setup.config, feed, archive).map(Some)
 }
 
 /// What a person should know about the state that a run started from.

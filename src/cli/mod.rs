@@ -17,6 +17,7 @@ mod policy;
 mod progress;
 mod replay;
 mod run;
+mod serve;
 mod serving;
 mod settings;
 mod summary;
@@ -65,6 +66,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Runs the service: reads the Kafka topics and writes risk events, until it is stopped.
     Run(run::RunArgs),
+    /// Shows the dashboard over the directory of a demo or a replay, finished or running.
+    Serve(serve::ServeArgs),
     /// Creates or checks the Kafka topics.
     Topics(topics::TopicsArgs),
     /// Lists, shows and re-drives what was not used.
@@ -127,6 +130,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args, &settings),
         Command::Topics(args) => topics::run(&args, &settings),
         Command::DeadLetters(args) => dead_letters::run(&args, &settings),
+        Command::Serve(args) => serve::run(&args, &settings),
         Command::Synth(args) => synth::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Train(args) => train::run(&args),

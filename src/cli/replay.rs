@@ -1,8 +1,9 @@
 //! `nowcxr replay`: recorded stays through the whole pipeline.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -15,6 +16,7 @@ use super::feeding::{Fed, KafkaFeed, feed};
 use super::held::Held;
 use super::pictures;
 use super::progress::Progress;
+use super::serving::Http;
 use super::settings::ConfigArgs;
 use super::summary::Summary;
 use super::{STOPPED, print, stop_on_signal};
@@ -24,7 +26,6 @@ use crate::replay::{Anchor, Cohort, EngineCounts, ItemFilter, Reconciliation, Re
 use crate::replay::{Encoder, Player, ReplaySource, Speed};
 use crate::time::Span;
 use crate::transport::kafka::KafkaSettings;
-use crate::transport::local::{LocalLog, LogOptions};
 use crate::wire::Codec;
 
 /// Says beside every score what joins films and stays in `mimic-cxr-simulated-pairing`.
@@ -69,6 +70,9 @@ pub struct ReplayArgs {
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
+    /// End with the recording. Otherwise, at a terminal, the dashboard is served until Ctrl-C.
+    #[arg(long)]
+    no_serve: bool,
 }
 
 /// Where a recording is told.
@@ -84,6 +88,10 @@ pub struct Recording {
     pub speed: Speed,
     /// Printed wherever a score appears.
     pub provenance: String,
+    /// Made-up patients.
+    pub demo: bool,
+    /// Go on serving the dashboard when all is told, if somebody sits at the terminal.
+    pub serve: bool,
 }
 
 pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
@@ -115,7 +123,8 @@ pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
         ""
     };
     let provenance = format!("Replay of {}.{pairing}", args.mimic_iv.display());
-    let recording = Recording { replay, speed: args.speed, provenance };
+    let (speed, serve) = (args.speed, !args.no_serve);
+    let recording = Recording { replay, speed, provenance, demo: false, serve };
     match args.to {
         To::Local => replay_into(&args.out, recording, config, args.json),
         To::Kafka => replay_to_kafka(recording, &config, args.json),
@@ -187,11 +196,12 @@ pub fn replay_into(
         config,
         replay: recording.replay,
         speed: recording.speed,
+        provenance: recording.provenance.clone(),
+        demo: recording.demo,
     };
     let mut ran = embedded::run(&setup, pipeline, source, &stop)?;
-    let log = LocalLog::open(setup.home.log(), LogOptions::default())?;
     let codec = Codec::new(&setup.config.engine.feeds, setup.dictionary.clone())?;
-    let exports = export(&log, &codec, out)?;
+    let exports = export(&ran.log, &codec, out)?;
     let films = draw(&setup, &ran, &exports, out)?;
     let books = close_books(&mut ran);
     let mut summary = Summary::new(&ran, &exports, recording.provenance);
@@ -209,7 +219,22 @@ pub fn replay_into(
     } else {
         print(&format!("{}\n{summary}", books.0))?;
     }
+    let serve = recording.serve && std::io::stdout().is_terminal() && !ran.stopped;
+    end_http(ran.http.take(), serve, &stop)?;
     finish(&ran, &books)
+}
+
+/// Goes on with the dashboard until Ctrl-C, if `serve` and there is one.
+fn end_http(http: Option<Http>, serve: bool, stop: &AtomicBool) -> Result<()> {
+    let Some(http) = http else { return Ok(()) };
+    http.finish();
+    match http.dashboard_address().filter(|_| serve) {
+        Some(address) => {
+            print(&format!("\n  dashboard              {address} (Ctrl-C ends it)"))?;
+            http.serve_until(stop)
+        }
+        None => http.stop(),
+    }
 }
 
 fn finish(ran: &Ran, books: &Books) -> Result<ExitCode> {

@@ -77,7 +77,7 @@ pub fn run(args: &RunArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let config = settings.load()?;
     let stop = stop_on_signal()?;
     let health = Arc::new(Health::new());
-    let http = config.http.map(|address| Http::start(address, &health)).transpose()?;
+    let http = config.http.map(|address| Http::start(address, &health, None)).transpose()?;
     let started = Instant::now();
     let served = serve(config, args, Arc::clone(&stop), health);
     if let Some(http) = http {

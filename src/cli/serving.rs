@@ -1,36 +1,85 @@
-//! Metrics and health beside the tasks, on a runtime of their own.
+//! Metrics, health and dashboard beside the tasks, on a runtime of their own.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::oneshot;
 
 use super::told;
+use crate::config::Config;
+use crate::event::dictionary::Dictionary;
+use crate::http::dashboard::{Dashboard, LocalArchive, LocalFeed, Options, Shared};
 use crate::http::{Health, HttpError, Server, routes};
 use crate::telemetry::Metrics;
+use crate::wire::Codec;
+
+/// How often a process that only serves looks whether it shall end.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Threads of the server: pages are short work, and the engine needs the cores.
+const THREADS: usize = 2;
+
+/// What a dashboard over a run's directory needs to know.
+pub struct Pages {
+    /// What is shown, in a sentence.
+    pub provenance: String,
+    /// The run's directory.
+    pub home: PathBuf,
+    /// Made-up patients: the pages may be open to whoever sits at this machine.
+    pub demo: bool,
+}
+
+impl Pages {
+    /// Starts to follow `feed`.
+    pub fn dashboard(
+        self,
+        config: &Config,
+        feed: LocalFeed,
+        archive: LocalArchive,
+    ) -> Result<Dashboard> {
+        let dictionary = Dictionary::builtin(config.profile)?;
+        let codec = Codec::new(&config.engine.feeds, dictionary.clone())?;
+        let shared = Shared::new(codec, dictionary);
+        let options = Options { provenance: self.provenance, model: config.predict.model.clone() };
+        Dashboard::start(feed, archive, shared, options).context("no thread for the dashboard")
+    }
+}
 
 /// The running server.
 pub struct Http {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<Result<(), HttpError>>,
+    address: SocketAddr,
+    dashboard: Option<Dashboard>,
 }
 
 impl Http {
     /// Takes the address and answers from now on.
-    pub fn start(address: SocketAddr, health: &Arc<Health>) -> Result<Self> {
+    pub fn start(
+        address: SocketAddr,
+        health: &Arc<Health>,
+        dashboard: Option<Dashboard>,
+    ) -> Result<Self> {
         let metrics = Metrics::global().map_err(|error| anyhow!("no metrics: {error}"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
+            .worker_threads(THREADS)
             .thread_name("http")
             .enable_all()
             .build()
             .context("no runtime for http")?;
-        let pages = routes(Arc::clone(health), metrics);
+        let mut pages = routes(Arc::clone(health), metrics);
+        if let Some(dashboard) = &dashboard {
+            pages = pages.merge(dashboard.routes());
+        }
         let server = runtime
             .block_on(Server::bind(address, pages, Arc::clone(health)))
             .context("set http.listen to another address, or to off")?;
+        let address = server.address();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("http-main".to_owned())
@@ -41,23 +90,50 @@ impl Http {
                 }))
             })
             .context("no thread for http")?;
-        Ok(Http { stop, thread })
+        Ok(Http { stop, thread, address, dashboard })
     }
 
-    /// As [`Http::start`], but work that has a beginning and an end goes on without its metrics
+    /// As [`Http::start`], but work that has a beginning and an end goes on without its pages
     /// where another process holds the address.
-    pub fn start_if_free(address: Option<SocketAddr>, health: &Arc<Health>) -> Option<Self> {
-        match Http::start(address?, health) {
+    pub fn start_if_free(
+        address: Option<SocketAddr>,
+        health: &Arc<Health>,
+        dashboard: Option<Dashboard>,
+    ) -> Option<Self> {
+        match Http::start(address?, health, dashboard) {
             Ok(http) => Some(http),
             Err(error) => {
-                tracing::warn!("no metrics and health for this run: {}", told(&error));
+                tracing::warn!("no dashboard, metrics and health for this run: {}", told(&error));
                 None
             }
         }
     }
 
+    /// The dashboard's address; `None` where there is none.
+    pub fn dashboard_address(&self) -> Option<String> {
+        self.dashboard.as_ref().map(|_| format!("http://{}/", self.address))
+    }
+
+    /// Says on every page that the recording is over.
+    pub fn finish(&self) {
+        if let Some(dashboard) = &self.dashboard {
+            dashboard.finish();
+        }
+    }
+
+    /// Serves until a person says stop.
+    pub fn serve_until(self, stop: &AtomicBool) -> Result<()> {
+        while !stop.load(Ordering::Acquire) && !self.thread.is_finished() {
+            std::thread::sleep(LOOK);
+        }
+        self.stop()
+    }
+
     /// Lets open requests end.
     pub fn stop(self) -> Result<()> {
+        if let Some(dashboard) = &self.dashboard {
+            dashboard.close();
+        }
         // Nobody listens if the server has failed; then its error says so.
         self.stop.send(()).ok();
         let ended = self.thread.join().map_err(|_| anyhow!("the http thread panicked"))?;

@@ -12,8 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Connections held at once: a few scrapers, probes and people.
-pub const MAX_CONNECTIONS: usize = 64;
+/// Connections held at once: a few scrapers and probes, and a hundred people's browsers, each of
+/// which may open six beside the stream of its updates.
+pub const MAX_CONNECTIONS: usize = 768;
 
 /// Accepts while fewer than its bound of connections are open.
 pub(super) struct Bounded {

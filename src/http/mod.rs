@@ -1,7 +1,9 @@
-//! The node's HTTP side: metrics and health. It reads what others have put into atomics and never
-//! touches the engine (design decision 15), so a slow scrape cannot hold a task up.
+//! The node's HTTP side: metrics, health and the dashboard. It reads what others have put into
+//! atomics and topics and never touches the engine (design decision 15), so that a slow scrape or
+//! a slow page cannot hold a task up.
 
 mod bounded;
+pub mod dashboard;
 mod health;
 mod server;
 

@@ -1,0 +1,164 @@
+//! The dashboard: what the service says of each stay, as pages for people.
+//!
+//! It is a consumer of the output topics and never a window into the engine (design decision 15):
+//! a thread follows the topics ([`feed`], [`follow`]) into a bounded model of the ward ([`ward`]),
+//! and the pages are rendered from that, at any moment of what is recorded. A page is whole
+//! without script; with it, it is kept up to date by server-sent events ([`live`]). No page asks
+//! anything of another host, and a strict content-security policy holds that.
+
+mod assets;
+mod board;
+mod chart;
+pub mod feed;
+mod follow;
+mod format;
+mod live;
+pub mod local;
+mod page;
+mod pictures;
+mod security;
+mod stay;
+mod stay_routes;
+pub mod ward;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::get;
+use tokio::sync::{Semaphore, watch};
+
+use board::BoardQuery;
+use follow::Follower;
+use page::Chrome;
+use pictures::Studio;
+
+pub use feed::{Archive, Feed};
+pub use follow::{FeedState, POLL, REOPEN, Shared};
+pub use live::{BEAT, MAX_STREAMS};
+pub use local::{LocalArchive, LocalFeed};
+
+/// What a dashboard is made of.
+pub struct Options {
+    /// What is shown, in a sentence; it stands at the foot of every page.
+    pub provenance: String,
+    /// Directory of the model that draws generated films again.
+    pub model: PathBuf,
+}
+
+/// What the handlers share.
+pub struct App {
+    shared: Arc<Shared>,
+    archive: Arc<dyn Archive>,
+    options: Options,
+    studio: Studio,
+    streams: Arc<Semaphore>,
+    closing: watch::Sender<bool>,
+}
+
+/// A dashboard that follows its topics; the pages are in [`Dashboard::routes`].
+pub struct Dashboard {
+    app: Arc<App>,
+    _follower: Follower,
+}
+
+impl Dashboard {
+    /// Starts to follow `feed`.
+    ///
+    /// # Errors
+    /// If the machine has no thread left.
+    pub fn start(
+        feed: impl Feed + 'static,
+        archive: impl Archive + 'static,
+        shared: Arc<Shared>,
+        options: Options,
+    ) -> std::io::Result<Self> {
+        let follower = Follower::start(feed, Arc::clone(&shared))?;
+        let app = Arc::new(App {
+            shared,
+            archive: Arc::new(archive),
+            studio: Studio::new(options.model.clone()),
+            options,
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            closing: watch::Sender::new(false),
+        });
+        Ok(Dashboard { app, _follower: follower })
+    }
+
+    /// All pages, to be merged with others' routes.
+    pub fn routes(&self) -> Router {
+        Router::new()
+            .route("/", get(home))
+            .route("/ward", get(ward_page))
+            .route("/live", get(live::live))
+            .merge(stay_routes::routes())
+            .merge(assets::routes())
+            .fallback(unknown)
+            .with_state(Arc::clone(&self.app))
+            .layer(middleware::map_response(security::headers))
+    }
+
+    /// Says on every page that the recording is over.
+    pub fn finish(&self) {
+        self.app.shared.finish();
+    }
+
+    /// Ends the open pages' updates, so that a shutdown need not wait for them.
+    pub fn close(&self) {
+        self.app.closing.send_replace(true);
+    }
+}
+
+impl App {
+    /// The frame for a page at `path`.
+    fn chrome(&self, path: &str, query: (Option<crate::time::EventTime>, u32)) -> Chrome {
+        let state = self.shared.state();
+        let ward = self.shared.ward();
+        Chrome {
+            mode: ward.mode,
+            at: query.0,
+            speed: query.1,
+            finished: state.finished,
+            trouble: state.trouble,
+            changed_at: state.changed_at.map(format::wall_clock),
+            span: ward.span(),
+            path: path.to_owned(),
+            live: String::new(),
+            who: None,
+            provenance: self.options.provenance.clone(),
+        }
+    }
+}
+
+/// A finished recording opens at its fullest moment, since all of its stays have ended by now.
+async fn home(State(app): State<Arc<App>>) -> Redirect {
+    let finished = app.shared.state().finished;
+    let fullest = finished.then(|| board::busiest(&app.shared.ward())).flatten();
+    match fullest {
+        Some(at) => Redirect::to(&format!("/ward?at={}", format::machine(at))),
+        None => Redirect::to("/ward"),
+    }
+}
+
+async fn ward_page(State(app): State<Arc<App>>, Query(asked): Query<board::Asked>) -> Html<String> {
+    let query = BoardQuery::from(asked);
+    let mut chrome = app.chrome("/ward", (query.at, query.speed));
+    if query.at.is_none() && !chrome.finished {
+        chrome.live = "/live".to_owned();
+    }
+    Html(board::page(&app.shared.ward(), &query, &chrome).into_string())
+}
+
+async fn unknown(State(app): State<Arc<App>>) -> Response {
+    let chrome = app.chrome("/ward", (None, 0));
+    not_found(&chrome, "There is no such page.")
+}
+
+fn not_found(chrome: &Chrome, text: &str) -> Response {
+    let page = page::message(chrome, "Not found", text);
+    (StatusCode::NOT_FOUND, Html(page.into_string())).into_response()
+}
