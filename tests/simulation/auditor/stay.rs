@@ -337,19 +337,36 @@ impl Stay {
         self.applied.iter_mut().filter(|a| a.fact.id == id).for_each(|a| a.void = true);
     }
 
-    /// The newest revision of each window that used the fact, newest window first.
-    fn used_by(&self, id: FactId) -> Vec<Window> {
+    /// The fact and all that it corrected, as far as it still counts.
+    fn corrected_by(&self, id: FactId, config: &EngineConfig) -> Vec<FactId> {
+        let mut ids = Vec::new();
+        let mut next = Some(id);
+        while let Some(id) = next.filter(|id| !ids.contains(id) && self.touches(*id, config)) {
+            ids.push(id);
+            let fact = self.applied.iter().rev().find(|a| a.fact.id == id);
+            next = fact.and_then(|a| match a.fact.body {
+                FactBody::Corrected { replaces, .. } => Some(replaces),
+                FactBody::FilmCorrected { replaces, .. } => Some(replaces),
+                _ => None,
+            });
+        }
+        ids
+    }
+
+    /// The newest revision of each window that used one of the facts, newest window first.
+    fn used_by(&self, ids: &[FactId]) -> Vec<Window> {
         let mut last: BTreeMap<EventTime, &Window> = BTreeMap::new();
         for window in &self.windows {
             last.insert(window.t, window);
         }
         let used = last.into_values().rev();
-        used.filter(|w| w.kind == Kind::Prediction && w.used(id)).cloned().collect()
+        let has_used = |w: &Window| ids.iter().any(|id| w.used(*id));
+        used.filter(|w| w.kind == Kind::Prediction && has_used(w)).cloned().collect()
     }
 
     fn correct(&mut self, id: FactId, known_at: EventTime, desk: &mut Desk<'_>) {
         let touches = self.touches(id, desk.config);
-        let stale = self.used_by(id);
+        let stale = self.used_by(&[id]);
         self.make_void(id);
         if !touches {
             return;
@@ -363,7 +380,7 @@ impl Stay {
         if !self.touches(id, desk.config) {
             return;
         }
-        let stale = self.used_by(id);
+        let stale = self.used_by(&self.corrected_by(id, desk.config));
         self.make_void(id);
         for window in stale.iter().skip(1).rev() {
             let revision = window.revision + 1;
