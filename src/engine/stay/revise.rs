@@ -102,7 +102,8 @@ impl Stay {
             }
             chain.push(touched);
             let replaced = self.retractions.iter().find(|(_, from)| *from == touched.seq);
-            next = replaced.map(|(key, _)| *key);
+            // A film that was taken anew is another film: the one before may well be good.
+            next = replaced.filter(|_| touched.at.is_some()).map(|(key, _)| *key);
         }
         chain
     }
