@@ -73,8 +73,8 @@ impl Watermark {
         }
     }
 
-    /// The feeds for which the driver, and not the feed itself, first promised `time`. What the feed
-    /// says afterwards changes nothing, for its facts came too late; so the answer is the same
+    /// The feeds for which the driver, and not the feed itself, first promised `time`. What the
+    /// feed says afterwards changes nothing, as its facts came too late; so the answer is the same
     /// whenever it is asked for, and however the feeds are interleaved.
     pub fn missing_at(&self, time: EventTime) -> impl Iterator<Item = FeedId> + '_ {
         let holds = move |&(from, to): &(EventTime, EventTime)| from < time && time <= to;

@@ -104,6 +104,32 @@ pub fn simulate(plan: Plan) -> Report {
     Report { counts, outcome }
 }
 
+/// Runs a ward without faults over so many partitions and returns what has left.
+pub fn play(seed: u64, ward: &Ward, partitions: u32) -> Result<Vec<Output>, String> {
+    let world = Rc::new(World {
+        log: RefCell::new(Log::default()),
+        dice: RefCell::new(Dice::new(seed, 4)),
+        faults: Cell::new(Faults::default()),
+        transport: Transport::Kafka,
+        traced: false,
+        config: ward.config.clone(),
+        defect: None,
+        counts: RefCell::default(),
+        asked: RefCell::default(),
+    });
+    let mut cluster = Cluster {
+        nodes: vec![Rc::default()],
+        owners: vec![0; partitions as usize],
+        running: Vec::new(),
+        edge: Edge::new(ward),
+        world,
+    };
+    cluster.storm()?;
+    cluster.calm()?;
+    cluster.verdict()?;
+    Ok((0..partitions).flat_map(|p| cluster.link(0, p).outputs()).collect())
+}
+
 impl Cluster {
     /// Everything happens at once until all was sent.
     fn storm(&mut self) -> Result<(), String> {

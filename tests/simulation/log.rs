@@ -149,8 +149,10 @@ impl<P: Ord + Copy, R> Log<P, R> {
     }
 
     fn every(&self, p: P, from: u64, end: u64) -> impl Iterator<Item = (u64, &Entry<R>)> {
-        let all = (0u64..).zip(self.entries(p));
-        all.skip(from as usize).take_while(move |(offset, _)| *offset < end)
+        let entries = self.entries(p);
+        let (first, last) = (from.min(end) as usize, end.min(entries.len() as u64) as usize);
+        let wanted = entries.get(first..last).unwrap_or_default();
+        (first as u64..).zip(wanted)
     }
 
     fn entries(&self, partition: P) -> &[Entry<R>] {

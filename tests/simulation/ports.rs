@@ -187,7 +187,10 @@ impl Input {
         self.next.insert(topic, last + 1);
         for (offset, entry) in records {
             let Entry::Input(logged) = entry else { continue };
-            let is_retraction = |truth: &Truth| matches!(truth, Truth::Fact(f) if matches!(f.body, FactBody::Retracted { .. }));
+            let is_retraction = |truth: &Truth| match truth {
+                Truth::Fact(fact) => matches!(fact.body, FactBody::Retracted { .. }),
+                _ => false,
+            };
             if world.has(Defect::ForgetsRetractions) && is_retraction(&logged.truth) {
                 continue;
             }

@@ -13,9 +13,9 @@ use crate::ward::Size;
 use crate::world::Defect;
 
 /// Seeds of a plain `cargo test`.
-const DEFAULT_SEEDS: u64 = 300;
+const DEFAULT_SEEDS: u64 = 120;
 /// Fewer seeds than this need not show every fault.
-const SEEDS_FOR_ALL: u64 = 200;
+const SEEDS_FOR_ALL: u64 = 100;
 
 /// What happens in every long run; a run in which one of these never happened shows too little.
 const FAULTS: [&str; 22] = [
@@ -83,7 +83,7 @@ pub fn run(seeds: Range<u64>, defect: Option<Defect>, most: usize) -> Summary {
                     if let Err(why) = report.outcome {
                         let mut failures = failures.lock().unwrap();
                         failures.insert(seed, why);
-                        stop.store(failures.len() >= most.min(5), Ordering::Relaxed);
+                        stop.store(failures.len() >= most, Ordering::Relaxed);
                     }
                 }
             });

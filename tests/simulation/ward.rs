@@ -230,7 +230,11 @@ fn course(
             _ => sheet.value(dice.below(2), dice.between(60, 200)),
         };
         if dice.chance(wrong.corrected) {
-            out.push(replacement(&sheet, dice));
+            let again = replacement(&sheet, dice);
+            if dice.chance(0.4) {
+                out.push(replacement(&again, dice));
+            }
+            out.push(again);
         }
         out.push(sheet);
     }

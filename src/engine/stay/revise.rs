@@ -9,12 +9,13 @@ use crate::engine::effect::Effect;
 use crate::ids::{FactId, Ticket};
 use crate::time::EventTime;
 
-/// What a fact touched: the film with this key, or a moment of the series, to which it was applied
-/// in this place of the order.
+/// What a fact touched, and its place in the order of application.
 #[derive(Clone, Copy)]
-enum Touched {
-    Row { key: u64, at: EventTime, seq: u32 },
-    Film { key: u64 },
+struct Touched {
+    key: u64,
+    seq: u32,
+    /// The moment of the series; `None` for a film.
+    at: Option<EventTime>,
 }
 
 impl Stay {
@@ -31,14 +32,15 @@ impl Stay {
         // An original that comes after its correction does not hold either.
         self.retractions.push((replaces.key(), seq));
         // A correction whose original never came is the only value there is, and is used as such.
-        let Some(touched) = self.touched_by(replaces, context) else { return };
-        let stale = self.newest_that_used(touched, context.config.revise_windows);
+        let Some(touched) = self.touched_by(replaces.key(), context) else { return };
+        let stale = self.newest_that_used(&[touched], context.config.revise_windows);
         for window in stale {
             self.seal_again(&window, known_at, context, effects);
         }
     }
 
-    /// `fact` never held: every event that used it is retracted, and the newest recomputed.
+    /// `fact` never held, and what it had corrected neither: every event that used one of them is
+    /// retracted, and the newest recomputed.
     pub(super) fn retract(
         &mut self,
         fact: FactId,
@@ -47,9 +49,12 @@ impl Stay {
         context: Context<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(touched) = self.touched_by(fact, context) else { return };
+        let corrected = self.corrected_by(fact, context);
+        if corrected.is_empty() {
+            return;
+        }
         self.retractions.push((fact.key(), seq));
-        let mut stale = self.newest_that_used(touched, usize::MAX);
+        let mut stale = self.newest_that_used(&corrected, usize::MAX);
         if stale.is_empty() {
             return;
         }
@@ -77,39 +82,55 @@ impl Stay {
         self.seal(cut, context, effects);
     }
 
-    /// What the fact with this id put into the series; `None` for stay events and unknown ids.
-    fn touched_by(&self, fact: FactId, context: Context<'_>) -> Option<Touched> {
-        let key = fact.key();
-        if self.films.iter().any(|film| film.key == key) {
-            return Some(Touched::Film { key });
+    /// What the fact with this key put into the series; `None` for stay events and unknown ones.
+    fn touched_by(&self, key: u64, context: Context<'_>) -> Option<Touched> {
+        if let Some(film) = self.films.iter().find(|film| film.key == key) {
+            return Some(Touched { key, seq: film.seq, at: None });
         }
-        self.applied(key, context).map(|(at, seq)| Touched::Row { key, at, seq })
+        let (at, seq) = self.applied(key, context)?;
+        Some(Touched { key, seq, at: Some(at) })
     }
 
-    /// The windows whose newest revision used the fact, newest window first.
-    fn newest_that_used(&self, touched: Touched, most: usize) -> Vec<Window> {
+    /// The fact, what it corrected, what that corrected, and so on. A correction has put what it
+    /// replaced among the retractions under its own place in the order.
+    fn corrected_by(&self, fact: FactId, context: Context<'_>) -> Vec<Touched> {
+        let mut chain: Vec<Touched> = Vec::new();
+        let mut next = Some(fact.key());
+        while let Some(touched) = next.and_then(|key| self.touched_by(key, context)) {
+            if chain.iter().any(|known| known.key == touched.key) {
+                break;
+            }
+            chain.push(touched);
+            let replaced = self.retractions.iter().find(|(_, from)| *from == touched.seq);
+            // A film that was taken anew is another film: the one before may well be good.
+            next = replaced.filter(|_| touched.at.is_some()).map(|(key, _)| *key);
+        }
+        chain
+    }
+
+    /// The windows whose newest revision used one of the facts, newest window first.
+    fn newest_that_used(&self, touched: &[Touched], most: usize) -> Vec<Window> {
         let mut last_words: BTreeMap<EventTime, &Window> = BTreeMap::new();
         for window in &self.windows {
             last_words.insert(window.t, window);
         }
-        let used = |w: &&Window| w.kind == Kind::Prediction && self.has_used(w, touched);
+        let has_used = |window: &Window| touched.iter().any(|t| self.has_used(window, *t));
+        let used = |w: &&Window| w.kind == Kind::Prediction && has_used(w);
         last_words.into_values().rev().filter(used).take(most).cloned().collect()
     }
 
     /// Whether the cut of this window held the fact: one that was applied after the window had been
     /// sealed did not reach it, nor did one that had been replaced before.
     fn has_used(&self, window: &Window, touched: Touched) -> bool {
-        match touched {
-            Touched::Row { key, at, seq } => {
-                let gone = |&(k, from): &(u64, u32)| k == key && from < window.seq_below;
-                seq < window.seq_below
-                    && (window.series.from..=window.t).contains(&at)
-                    && !self.retractions.iter().any(gone)
-            }
-            Touched::Film { key } => {
-                self.film_as_of(window.t, window.seq_below).is_some_and(|film| film.key == key)
-            }
-        }
+        let Touched { key, seq, at } = touched;
+        let Some(at) = at else {
+            let film = self.film_as_of(window.t, window.seq_below);
+            return film.is_some_and(|film| film.key == key);
+        };
+        let gone = |&(k, from): &(u64, u32)| k == key && from < window.seq_below;
+        seq < window.seq_below
+            && (window.series.from..=window.t).contains(&at)
+            && !self.retractions.iter().any(gone)
     }
 
     pub(super) fn ticket_of(&self, window: &Window) -> Ticket {

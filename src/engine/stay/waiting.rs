@@ -70,7 +70,7 @@ impl Stay {
             let detail = "no admission of this stay became known within the lookback";
             self.reject(orphan.origin, Rejection::new(Reason::NoAdmission, detail), effects);
         }
-        // What waits for a later time goes on in a stay of its own, whether it has been read or not.
+        // What waits for a later time goes on in a stay of its own, whether it was read or not.
         let is_last = self.orphans.is_empty();
         if is_last {
             effects.push(Effect::Expired(self.id));

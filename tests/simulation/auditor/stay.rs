@@ -1,10 +1,12 @@
 //! The course of one stay by the design's rules, done in the plainest way: everything is kept,
 //! everything is looked for by scanning.
 
+mod answers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use nowcxr::config::{EngineConfig, LatePolicy};
-use nowcxr::engine::{Answer, Identity, Outcome, PredictionRequest, View};
+use nowcxr::engine::{Identity, Outcome, PredictionRequest};
 use nowcxr::event::risk::{StayEnd, Triggers};
 use nowcxr::event::{Disposition, Fact, FactBody, Reason, StayEvent};
 use nowcxr::ids::{Digest, FactId, Origin, StayId, Ticket};
@@ -337,19 +339,35 @@ impl Stay {
         self.applied.iter_mut().filter(|a| a.fact.id == id).for_each(|a| a.void = true);
     }
 
-    /// The newest revision of each window that used the fact, newest window first.
-    fn used_by(&self, id: FactId) -> Vec<Window> {
+    /// The fact and all that it corrected, as far as it still counts.
+    fn corrected_by(&self, id: FactId, config: &EngineConfig) -> Vec<FactId> {
+        let mut ids = Vec::new();
+        let mut next = Some(id);
+        while let Some(id) = next.filter(|id| !ids.contains(id) && self.touches(*id, config)) {
+            ids.push(id);
+            let fact = self.applied.iter().rev().find(|a| a.fact.id == id);
+            next = fact.and_then(|a| match a.fact.body {
+                FactBody::Corrected { replaces, .. } => Some(replaces),
+                _ => None,
+            });
+        }
+        ids
+    }
+
+    /// The newest revision of each window that used one of the facts, newest window first.
+    fn used_by(&self, ids: &[FactId]) -> Vec<Window> {
         let mut last: BTreeMap<EventTime, &Window> = BTreeMap::new();
         for window in &self.windows {
             last.insert(window.t, window);
         }
         let used = last.into_values().rev();
-        used.filter(|w| w.kind == Kind::Prediction && w.used(id)).cloned().collect()
+        let has_used = |w: &Window| ids.iter().any(|id| w.used(*id));
+        used.filter(|w| w.kind == Kind::Prediction && has_used(w)).cloned().collect()
     }
 
     fn correct(&mut self, id: FactId, known_at: EventTime, desk: &mut Desk<'_>) {
         let touches = self.touches(id, desk.config);
-        let stale = self.used_by(id);
+        let stale = self.used_by(&[id]);
         self.make_void(id);
         if !touches {
             return;
@@ -363,7 +381,7 @@ impl Stay {
         if !self.touches(id, desk.config) {
             return;
         }
-        let stale = self.used_by(id);
+        let stale = self.used_by(&self.corrected_by(id, desk.config));
         self.make_void(id);
         for window in stale.iter().skip(1).rev() {
             let revision = window.revision + 1;
@@ -458,65 +476,6 @@ impl Stay {
         if let Some(window) = cut {
             self.windows.push(Window { kind: Kind::Closing(how), state, ..window });
             self.say(desk);
-        }
-    }
-
-    pub fn answer(&mut self, answer: &Answer, desk: &mut Desk<'_>) {
-        let asked = |w: &Window| w.t == answer.ticket.t && w.revision == answer.ticket.revision;
-        let Some(index) = self.windows.iter().rposition(asked) else { return };
-        match self.windows[index].state {
-            State::Open => {
-                self.windows[index].state = State::Held(answer.outcome.clone(), false);
-                self.say(desk);
-            }
-            State::Overdue => {
-                self.windows[index].state = State::Said;
-                let window = self.windows[index].clone();
-                let of_t = self.windows.iter().filter(|w| w.t == window.t);
-                if of_t.map(|w| w.revision).max() == Some(window.revision) {
-                    let later = Window { revision: window.revision + 1, ..window };
-                    self.emit(&later, answer.outcome.clone(), desk);
-                    self.windows.push(later);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    pub fn deadline(&mut self, ticket: Ticket, desk: &mut Desk<'_>) {
-        let asked = |w: &Window| w.t == ticket.t && w.revision == ticket.revision;
-        let Some(index) = self.windows.iter().rposition(asked) else { return };
-        if self.windows[index].state == State::Open {
-            let outcome = Outcome::Unscored("deadline_passed".to_owned());
-            self.windows[index].state = State::Held(outcome, true);
-            self.say(desk);
-        }
-    }
-
-    /// A stay's events leave in the order in which its windows were sealed.
-    fn say(&mut self, desk: &mut Desk<'_>) {
-        for index in 0..self.windows.len() {
-            match self.windows[index].state.clone() {
-                State::Open => return,
-                State::Held(outcome, overdue) => {
-                    let window = self.windows[index].clone();
-                    self.emit(&window, outcome, desk);
-                    self.windows[index].state = if overdue { State::Overdue } else { State::Said };
-                }
-                State::Said | State::Overdue => {}
-            }
-        }
-    }
-
-    fn emit(&self, window: &Window, outcome: Outcome, desk: &mut Desk<'_>) {
-        let whole = window.from.hour() >= self.horizon(desk.config);
-        let event = window.event(self.id, outcome, whole, desk.identity);
-        desk.said.push(Said::Risk(event.clone()));
-        let later = |w: &Window| w.t > window.t && matches!(w.state, State::Said | State::Overdue);
-        if !self.windows.iter().any(later) {
-            let is_shown = whole && window.kind != Kind::Retraction;
-            let given = is_shown.then(|| window.question(self.id, desk.identity));
-            desk.said.push(Said::View(Box::new(View { event, given })));
         }
     }
 
