@@ -106,9 +106,15 @@ impl EncoderLayer {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, keep: Option<&Tensor<2>>) -> Tensor<3> {
+    /// `counted` is 1 for positions that enter the batch statistics.
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        keep: Option<&Tensor<2>>,
+        counted: Option<&Tensor<2>>,
+    ) -> Tensor<3> {
         let [batch, n, d] = x.dims();
-        let rows = keep.map(|keep| keep.clone().reshape([batch * n, 1]));
+        let rows = counted.map(|keep| keep.clone().reshape([batch * n, 1]));
         let normed = |norm: &BatchNorm, x: Tensor<3>| {
             norm.forward_rows(x.reshape([batch * n, d]), rows.clone()).reshape([batch, n, d])
         };
@@ -149,6 +155,16 @@ impl EhrEncoder {
     /// `x` is `[batch, n, features]` with n ≤ `max_len`; `keep` is `[batch, n]`, 1 for steps that
     /// count and 0 for padding. The CLS always counts.
     pub fn forward(&self, x: Tensor<3>, keep: Option<&Tensor<2>>) -> Encoded {
+        self.run(x, keep, true)
+    }
+
+    /// The same with padding in the batch statistics of training (defect B3); see
+    /// [`super::Defects::encode`]. Outside training it makes no difference.
+    pub(super) fn forward_counting_padding(&self, x: Tensor<3>, keep: &Tensor<2>) -> Encoded {
+        self.run(x, Some(keep), false)
+    }
+
+    fn run(&self, x: Tensor<3>, keep: Option<&Tensor<2>>, masked_statistics: bool) -> Encoded {
         let [batch, n, _] = x.dims();
         let d = self.cls_token.dims()[2];
         let x = self.project_inp.forward(x).mul_scalar((d as f64).sqrt());
@@ -158,7 +174,7 @@ impl EhrEncoder {
         let keep = keep.map(with_cls);
         let mut x = self.dropout.forward(x);
         for layer in &self.transformer_encoder.layers {
-            x = layer.forward(x, keep.as_ref());
+            x = layer.forward(x, keep.as_ref(), keep.as_ref().filter(|_| masked_statistics));
         }
         let tokens = self.dropout.forward(gelu(x));
         let pooled = self.pool(tokens.clone(), keep);

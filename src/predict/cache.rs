@@ -4,12 +4,13 @@ use burn::tensor::Tensor;
 use lru::LruCache;
 
 use crate::ids::Digest;
+use crate::model::vae::Posterior;
 
 /// Everything that depends on the film and the model only.
 #[derive(Clone, Debug)]
 pub struct FilmFeatures {
-    /// Z_t0, the mean of the posterior, `[1, z, h, w]`, not scaled.
-    pub latent: Tensor<4>,
+    /// Where Z_t0 lies, `[1, z, h, w]`, not scaled.
+    pub posterior: Posterior,
     /// The image branch of each fusion model, `[1, features]`.
     pub mortality: Tensor<2>,
     pub phenotype: Tensor<2>,
@@ -17,7 +18,7 @@ pub struct FilmFeatures {
 
 impl FilmFeatures {
     fn bytes(&self) -> usize {
-        let numbers = self.latent.shape().num_elements()
+        let numbers = 2 * self.posterior.mean.shape().num_elements()
             + self.mortality.shape().num_elements()
             + self.phenotype.shape().num_elements();
         numbers * size_of::<f32>() + size_of::<Self>()
@@ -83,7 +84,10 @@ mod tests {
     fn features() -> FilmFeatures {
         let device = Device::flex();
         FilmFeatures {
-            latent: Tensor::zeros([1, 4, 14, 14], &device),
+            posterior: Posterior {
+                mean: Tensor::zeros([1, 4, 14, 14], &device),
+                logvar: Tensor::zeros([1, 4, 14, 14], &device),
+            },
             mortality: Tensor::zeros([1, 128], &device),
             phenotype: Tensor::zeros([1, 128], &device),
         }

@@ -16,7 +16,7 @@ use crate::ids::Digest;
 use crate::model::config::{EHR_COLUMNS, FusionConfig, ImageFeatures};
 use crate::model::film_input::{GreyImage, for_resnet, for_vae};
 use crate::model::fusion::{Fusion, FusionInput};
-use crate::model::{Artifact, Recalibration, Sampler};
+use crate::model::{Artifact, Defects, Recalibration, Sampler};
 use crate::ports::{Outcome, PredictionRequest};
 use crate::predict::cache::{FilmCache, FilmFeatures};
 use crate::predict::worker::Score;
@@ -40,6 +40,8 @@ pub struct Pipeline {
     dictionary: Dictionary,
     sampler: Sampler,
     device: Device,
+    /// Those of the published code that the model's profile repeats.
+    defects: Defects,
     cache: FilmCache,
     x_t: Tensor<4>,
 }
@@ -84,6 +86,7 @@ impl Pipeline {
             sampler: Sampler::new(&model.config.diffusion),
             x_t: Tensor::from_data(x_t, &device),
             cache: FilmCache::new(cache_bytes),
+            defects: Defects::of(model.about.profile),
             device,
             model,
         })
@@ -127,7 +130,7 @@ impl Pipeline {
         let mortality = &config.fusion_mortality.image_features;
         let phenotype = &config.fusion_phenotype.image_features;
         let features = FilmFeatures {
-            latent: networks.vae.encode(vae_input).mean,
+            posterior: networks.vae.encode(vae_input),
             mortality: branch(&networks.fusion_mortality, mortality)?,
             phenotype: branch(&networks.fusion_phenotype, phenotype)?,
         };
@@ -137,11 +140,13 @@ impl Pipeline {
 
     fn generate_from(&self, film: &FilmFeatures, request: &PredictionRequest) -> Generated {
         let networks = &self.model.networks;
-        let span = GridSpan::generation(request.generation_start, request.ticket.t);
+        let (start, t) = (request.generation_start, request.ticket.t);
+        let span = self.defects.generation_span(start, t, request.admitted_at);
         let grid = self.grid(request, span, &self.model.normalisers.ldm);
         let n = grid.n_bins.min(networks.ehr.max_len());
         let context = networks.ehr.forward(self.rows(&grid, n, n), None).tokens;
-        let reference = film.latent.clone().mul_scalar(self.model.config.diffusion.scale_factor);
+        let reference = self.defects.reference_latent(&film.posterior, request.seed);
+        let reference = reference.mul_scalar(self.model.config.diffusion.scale_factor);
         let shape = self.x_t.dims();
         let noise: Vec<Tensor<4>> = self
             .sampler

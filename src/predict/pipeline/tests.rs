@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::*;
+use crate::event::dictionary::Profile;
 use crate::event::{FILM_SIDE, Sex};
 use crate::ids::{StayId, Ticket, VariableId};
 use crate::model::artifact::tests::random;
@@ -175,7 +176,7 @@ fn stages() {
     best("film: encode, two image branches", &mut || {
         pipeline.cache.clear();
         let features = pipeline.film_features(&film).expect("features");
-        features.latent.into_data();
+        features.posterior.mean.into_data();
     });
     let features = pipeline.film_features(&film).expect("features");
     best("generate", &mut || {
@@ -267,4 +268,31 @@ fn the_interval_holds_the_probability_and_widens_with_the_covariance() {
     let outcome = pipeline(model).score(&window(30, None));
     let Outcome::Degraded(scores, _) = outcome else { panic!("{outcome:?}") };
     assert_eq!(scores.mortality_interval, None);
+}
+
+/// A model of the reference profile repeats the published code's defects where it generates: the
+/// first hours of the EHR are dropped (B1), and Z_t0 is a sample that depends on the seed (B10).
+#[test]
+fn the_reference_profile_repeats_published_defects() {
+    let latents = |profile: Profile, hour: i64, seed: u64| {
+        let mut parts = random(3);
+        parts.about.profile = profile;
+        let mut request = window(48, Some(1));
+        request.seed = seed;
+        // What happens early since the film decides whether the dropped hours are seen.
+        let early = request.generation_start + Span::hours(hour);
+        let rows = request.rows.iter().map(|row| match row.at < early {
+            true => Row { value: 140.0, ..*row },
+            false => *row,
+        });
+        request.rows = rows.collect();
+        let latents = pipeline(parts).generate(&request).expect("a film");
+        let numbers = |x: Tensor<4>| x.into_data().try_into_vec::<f32>().expect("f32");
+        (numbers(latents.reference), numbers(latents.now))
+    };
+    let (clinical, reference) = (Profile::Clinical, Profile::Reference);
+    assert_eq!(latents(clinical, 0, 5).0, latents(clinical, 0, 6).0);
+    assert_ne!(latents(reference, 0, 5).0, latents(reference, 0, 6).0);
+    assert_ne!(latents(clinical, 0, 5).1, latents(clinical, 3, 5).1);
+    assert_eq!(latents(reference, 0, 5).1, latents(reference, 3, 5).1);
 }
