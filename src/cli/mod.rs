@@ -63,8 +63,8 @@ enum Command {
     Run(run::RunArgs),
     /// Writes a synthetic ward as MIMIC files.
     Synth(synth::SynthArgs),
-    /// Trains a model on the synthetic ward.
-    Train(train::TrainArgs),
+    /// Trains a model on a recording or on the synthetic ward.
+    Train(Box<train::TrainArgs>),
     /// Makes model directories from checkpoints and shows them.
     #[command(subcommand)]
     Model(model::ModelCommand),
