@@ -76,8 +76,8 @@ enum Command {
     Synth(synth::SynthArgs),
     /// Scores a replay's risk events against what became of the stays; writes a report.
     Evaluate(evaluate::EvaluateArgs),
-    /// Trains a model on the synthetic ward.
-    Train(train::TrainArgs),
+    /// Trains a model on a recording or on the synthetic ward.
+    Train(Box<train::TrainArgs>),
     /// Makes model directories from checkpoints and shows them.
     #[command(subcommand)]
     Model(model::ModelCommand),

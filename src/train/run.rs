@@ -1,7 +1,7 @@
 //! A run: the stages in order, each scored on the test split before the next begins, and the model
 //! directory that comes of them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -295,7 +295,7 @@ impl Run<'_, '_> {
 }
 
 /// The autoencoder of another model.
-fn taken(dir: &PathBuf, config: &DdlCxrConfig, device: &Device) -> Result<Vae, TrainError> {
+fn taken(dir: &Path, config: &DdlCxrConfig, device: &Device) -> Result<Vae, TrainError> {
     let model = Artifact::load(dir, device)?;
     if model.config.vae != config.vae {
         let dir = dir.display();

@@ -91,12 +91,12 @@ fn data(error: impl std::fmt::Display) -> TrainError {
     TrainError::Data(error.to_string())
 }
 
+/// Whether a stay is used.
+type Chooses = Box<dyn Fn(&Stay) -> bool>;
+
 /// Whether a stay of the replay is to be used. The film and the length of the stay are conditions
 /// of the replay itself; here are those that need other stays or other columns.
-fn cohort(
-    source: &ReplaySource,
-    rule: CohortRule,
-) -> Result<Box<dyn Fn(&Stay) -> bool>, TrainError> {
+fn cohort(source: &ReplaySource, rule: CohortRule) -> Result<Chooses, TrainError> {
     if rule != CohortRule::Paper {
         return Ok(Box::new(|_| true));
     }
