@@ -439,7 +439,7 @@ fn what_the_producers_of_many_tasks_take() {
     }
 }
 
-/// By hand: `NOWCXR_MEASURE=1 cargo test --release --test kafka_commit restore_takes -- --nocapture`.
+/// By hand: `NOWCXR_MEASURE=1 cargo test --release --test kafka_commit restore -- --nocapture`.
 #[test]
 fn what_a_restore_takes() {
     if std::env::var_os("NOWCXR_MEASURE").is_none() {

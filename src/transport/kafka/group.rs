@@ -127,7 +127,8 @@ impl Members {
         }
         if hold == Hold::Lost {
             // librdkafka 2.12 would rejoin by itself, but after an outage of its coordinator it was
-            // seen to stay outside for minutes (`tests/kafka_service/prove.rs`); a new member joins.
+            // seen to stay outside for minutes (`tests/kafka_service/prove.rs`), so a new member
+            // joins in its place.
             let why = "the consumer group has given this member up".to_owned();
             self.report(PortError::Reopen(why));
         }
