@@ -125,6 +125,13 @@ impl Members {
         if let Err(error) = done {
             self.report(port_error("giving partitions back", &self.bootstrap, &error));
         }
+        if hold == Hold::Lost {
+            // librdkafka 2.12 would rejoin by itself, but after an outage of its coordinator it was
+            // seen to stay outside for minutes (`tests/kafka_service/prove.rs`), so a new member
+            // joins in its place.
+            let why = "the consumer group has given this member up".to_owned();
+            self.report(PortError::Reopen(why));
+        }
     }
 
     /// Tells the tasks of `gone` and waits until they have let go.
