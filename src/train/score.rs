@@ -151,11 +151,16 @@ mod tests {
             let p = 1.0 / (1.0 + (-(2.0 * f64::from(x) - 1.0)).exp());
             let label = rng.random::<f64>() < p;
             for _ in 0..copies {
-                (logits.push(x), labels.push(label), ids.push(id));
+                logits.push(x);
+                labels.push(label);
+                ids.push(id);
             }
         }
         (logits, labels, ids)
     }
+
+    /// (a, b) and their covariance.
+    type Fit = ((f64, f64), [[f64; 2]; 2]);
 
     #[test]
     fn the_covariance_is_the_scatter_of_repeated_fits() {
@@ -166,7 +171,7 @@ mod tests {
                 (at, clustered_covariance(&x, &y, &groups, at).unwrap())
             })
             .collect();
-        let over = |f: &dyn Fn(&((f64, f64), [[f64; 2]; 2])) -> f64| mean(fits.iter().map(f));
+        let over = |f: &dyn Fn(&Fit) -> f64| mean(fits.iter().map(f));
         let (a, b) = (over(&|fit| fit.0.0), over(&|fit| fit.0.1));
         let scatter = [
             over(&|fit| (fit.0.0 - a).powi(2)),

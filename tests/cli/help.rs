@@ -10,7 +10,23 @@ fn bare(args: &[&str]) -> Ran {
 #[test]
 fn help_names_every_command_and_says_that_it_is_for_research() {
     let help = bare(&["--help"]).expect(0).out;
-    let commands = ["demo", "replay", "synth", "train", "inspect", "bench", "check", "completions"];
+    let commands = [
+        "demo",
+        "replay",
+        "run",
+        "serve",
+        "topics",
+        "dead-letters",
+        "synth",
+        "evaluate",
+        "train",
+        "model",
+        "inspect",
+        "policy",
+        "bench",
+        "check",
+        "completions",
+    ];
     for command in commands {
         let listed = help.lines().any(|line| line.trim_start().starts_with(command));
         assert!(listed, "{command} is not in\n{help}");

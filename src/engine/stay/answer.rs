@@ -32,7 +32,7 @@ impl Stay {
         };
         match self.windows[index].state {
             WindowState::Open => {
-                self.set_state(index, WindowState::Held(answer.outcome));
+                self.set_state(index, WindowState::Held(Box::new(answer.outcome)));
                 self.emit_ready(context, effects);
                 self.settle_alerts(context, effects);
             }
@@ -50,7 +50,7 @@ impl Stay {
             return;
         }
         let outcome = Outcome::Unscored(DEADLINE_PASSED.to_owned());
-        self.set_state(index, WindowState::Held(outcome));
+        self.set_state(index, WindowState::Held(Box::new(outcome)));
         self.emit_ready(context, effects);
         self.settle_alerts(context, effects);
     }
@@ -72,7 +72,7 @@ impl Stay {
             match &self.windows[index].state {
                 WindowState::Open => return,
                 WindowState::Held(outcome) => {
-                    let outcome = outcome.clone();
+                    let outcome = Outcome::clone(outcome);
                     let overdue = outcome == Outcome::Unscored(DEADLINE_PASSED.to_owned());
                     let point = self.emit(&self.windows[index], outcome, context, effects);
                     let state = if overdue { WindowState::Overdue } else { WindowState::Answered };
@@ -118,7 +118,7 @@ impl Stay {
             Kind::Closing(_) => "stay_ended",
             Kind::Retraction => "retracted",
         };
-        let state = WindowState::Held(Outcome::Unscored(reason.to_owned()));
+        let state = WindowState::Held(Box::new(Outcome::Unscored(reason.to_owned())));
         self.push_window(Window { kind, state, ..window });
         self.emit_ready(context, effects);
     }

@@ -61,7 +61,7 @@ pub enum WindowState {
     /// Asked for, or to be asked for.
     Open,
     /// Answered, but an earlier window of the stay is not: answers take effect in order.
-    Held(Outcome),
+    Held(Box<Outcome>),
     Answered,
     /// Left unscored at its deadline; an answer that still comes makes the next revision.
     Overdue,
