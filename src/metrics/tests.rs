@@ -117,7 +117,10 @@ proptest! {
     }
 
     #[test]
-    fn distances_are_distances(a in prop::collection::vec(-3.0f64..3.0, 12..40), shift in 0.1f64..2.0) {
+    fn distances_are_distances(
+        a in prop::collection::vec(-3.0f64..3.0, 12..40),
+        shift in 0.1f64..2.0,
+    ) {
         let a = &a[..a.len() / 3 * 3];
         let b: Vec<f64> = a.iter().map(|x| x + shift).collect();
         let (fa, fb) = (Features::new(a, 3).unwrap(), Features::new(&b, 3).unwrap());
