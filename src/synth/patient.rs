@@ -78,15 +78,15 @@ impl Illness {
 }
 
 impl Patient {
-    /// Patient `number` of the ward of `seed` in `hospital`. Ids start with 9, where no real MIMIC id lies, so
-    /// that synthetic and real rows can never be taken for each other.
+    /// Patient `number` of the ward of `seed` in `hospital`. Ids start with 9, where no real MIMIC
+    /// id lies, so that synthetic and real rows can never be taken for each other.
     pub fn new(hospital: Hospital, seed: u64, number: u64) -> Self {
         let mut dice = Dice::new(seed, Purpose::Patient, number);
         let illness =
             Illness::ALL[dice.weighted(&[0.17, 0.17, 0.17, 0.09, 0.14, 0.08, 0.10, 0.08])];
         let young = illness == Illness::ChestTrauma;
-        let mean = if young { 48.0 } else { 66.0 } + hospital.shift.older;
-        let age = dice.normal(mean, 15.0).clamp(18.0, 97.0);
+        let usual = if young { 48.0 } else { 66.0 };
+        let age = dice.normal(usual + hospital.shift.older, 15.0).clamp(18.0, 97.0);
         let sex = if dice.chance(0.56) { Sex::Male } else { Sex::Female };
         let (tall, heavy) = if sex == Sex::Male { (176.0, 27.6) } else { (162.5, 27.9) };
         let height_cm = dice.normal(tall, 7.5).clamp(140.0, 203.0);

@@ -29,8 +29,8 @@ impl Truth {
         Truth { stay_id: u64::from(patient.stay_id), seed, patient, course }
     }
 
-    /// All severities at `t`, each 0..=1, in the order of [`super::LATENT_NAMES`]; held at both ends
-    /// of the course, which begins 24 h before the admission.
+    /// All severities at `t`, each 0..=1, in the order of [`super::LATENT_NAMES`]; held at both
+    /// ends of the course, which begins 24 h before the admission.
     pub fn severities(&self, t: EventTime) -> [f64; N_LATENTS] {
         self.course.at(hours(t)).0
     }

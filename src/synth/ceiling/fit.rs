@@ -1,4 +1,4 @@
-//! The measurement itself: simulate, regress the severities on film pairs, fit the readers, compare.
+//! The measurement: simulate, regress the severities on film pairs, fit the readers, compare.
 
 use super::features::{N_FINDINGS, N_SIGNS, Seen, Simulated};
 use super::linear::{Matrix, Scaler, Weights, at, ridge};
