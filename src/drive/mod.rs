@@ -300,7 +300,10 @@ where
     }
 
     fn answer(&mut self, answer: Answer) -> Result<(), DriveError> {
-        let waited = self.sealed_at.remove(&answer.ticket).map(|since| since.elapsed());
+        // An answer to an earlier owner of the task leaves the question open, and its deadline.
+        let ours = answer.epoch == self.task.identity().epoch;
+        let since = ours.then(|| self.sealed_at.remove(&answer.ticket)).flatten();
+        let waited = since.map(|since| since.elapsed());
         if let Some(waited) = waited {
             self.answered_after.insert(answer.ticket, waited);
         }

@@ -117,20 +117,13 @@ impl History {
 
     /// Whether a fact with this key is here. Near O(1) for a fact that is not.
     pub fn contains(&self, key: u64) -> bool {
-        self.keys.get_or_init(|| self.filter()).may_contain(key) && self.find(key).is_some()
+        self.keys.get_or_init(|| self.filter()).may_contain(key) && self.applied(key).is_some()
     }
 
-    /// When and of what the fact with this key is. Scans: corrections and duplicates are rare.
-    pub fn find(&self, key: u64) -> Option<(EventTime, VariableId)> {
-        self.held().rev().find_map(|held| {
-            let entry = held.chunk.find(key)?;
-            Some((held.chunk.at(&entry), entry.variable))
-        })
-    }
-
-    /// When the fact with this key was observed, and its place in the order of application.
+    /// When the fact with this key was observed, and its place in the order of application. Scans:
+    /// corrections and duplicates are rare.
     pub fn applied(&self, key: u64) -> Option<(EventTime, u32)> {
-        self.hours.iter().rev().find_map(|held| {
+        self.held().rev().find_map(|held| {
             let entry = held.chunk.find(key)?;
             Some((held.chunk.at(&entry), entry.seq))
         })
@@ -355,11 +348,9 @@ mod tests {
             prop_assert_eq!(history.len(), model.0.len());
             for key in 0..160 {
                 let known = model.0.iter().find(|(_, k, _)| *k == key);
-                let want = known.map(|(row, _, _)| (row.at, row.variable));
+                let want = known.map(|(row, _, seq)| (row.at, *seq));
                 prop_assert_eq!(history.contains(key), want.is_some());
-                prop_assert_eq!(history.find(key), want);
-                let seq = known.map(|(row, _, seq)| (row.at, *seq));
-                prop_assert_eq!(history.applied(key), seq);
+                prop_assert_eq!(history.applied(key), want);
             }
             let back = save(&mut history, &mut stored);
             prop_assert!(back == history);
@@ -384,7 +375,7 @@ mod tests {
         let mut history = History::default();
         for (key, ms) in [(1, i64::MIN), (2, i64::MAX)] {
             history.append(at(ms), VariableId(0), 1.0, key, key as u32);
-            assert_eq!(history.find(key), Some((at(ms), VariableId(0))));
+            assert_eq!(history.applied(key), Some((at(ms), key as u32)));
         }
         assert_eq!(history.cut(EventTime::MIN, EventTime::MAX, 9, &[]).len(), 2);
     }
