@@ -16,9 +16,6 @@ use crate::evaluate::{
 use crate::ids::Digest;
 use crate::replay::Anchor;
 
-/// Marks a data set whose films and stays were joined by lot.
-const PAIRING_FILE: &str = "PAIRING.csv";
-
 #[derive(Args)]
 pub struct EvaluateArgs {
     /// Directory that `nowcxr replay` or `nowcxr demo` wrote.
@@ -27,9 +24,6 @@ pub struct EvaluateArgs {
     /// MIMIC-IV directory with the outcomes; the demo's own ward if not given.
     #[arg(long, value_name = "DIR")]
     labels: Option<PathBuf>,
-    /// MIMIC-CXR directory of the run, to learn whether its pairing with the stays is simulated.
-    #[arg(long, value_name = "DIR")]
-    mimic_cxr: Option<PathBuf>,
     /// Where report.html, metrics.json, predictions.parquet and manifest.json go.
     #[arg(long, default_value = "nowcxr-evaluation")]
     out: PathBuf,
@@ -45,13 +39,12 @@ pub struct EvaluateArgs {
 }
 
 pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
-    if let Some(held) = Held::read(&args.run)? {
-        if held.anchor() != Anchor::Original {
-            bail!(
-                "{} was replayed in shifted time; replay it without --anchor-now to evaluate it",
-                args.run.display()
-            );
-        }
+    let held = Held::read(&args.run)?;
+    if held.as_ref().is_some_and(|held| held.anchor() != Anchor::Original) {
+        bail!(
+            "{} was replayed in shifted time; replay it without --anchor-now to evaluate it",
+            args.run.display()
+        );
     }
     let labels_dir = args.labels.clone().unwrap_or_else(|| args.run.join("ward/mimiciv"));
     if !labels_dir.is_dir() {
@@ -64,8 +57,7 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     let events = read_events(&risk)?;
     let labels = Labels::read(&labels_dir)?;
     let (found, counts, mut provenance) = samples(&events, &labels);
-    provenance.simulated_pairing =
-        args.mimic_cxr.as_ref().is_some_and(|dir| dir.join(PAIRING_FILE).exists());
+    provenance.simulated_pairing = held.is_some_and(|held| held.simulated_pairing());
     let options = EvaluateOptions { replicates: args.replicates, seed: args.seed };
     let evaluation = evaluate(&found, counts, provenance, options)?;
     std::fs::create_dir_all(&args.out)

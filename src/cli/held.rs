@@ -13,6 +13,14 @@ use crate::replay::{Anchor, ReplayConfig};
 
 const FILE: &str = "run.json";
 
+/// Says in a data set that its films and stays do not belong together.
+const PAIRING_FILE: &str = "PAIRING.csv";
+
+/// Whether the films of this MIMIC-CXR directory were paired with their stays by lot.
+pub fn is_pairing_simulated(mimic_cxr: &Path) -> bool {
+    mimic_cxr.join(PAIRING_FILE).exists()
+}
+
 /// The contents of `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +33,8 @@ pub struct Held {
     config: String,
     /// Where the recording stands in time: `--anchor-now` means the first run's now.
     anchor: Anchor,
+    /// Whoever shows a score of this run says so.
+    simulated_pairing: bool,
 }
 
 impl Held {
@@ -34,6 +44,7 @@ impl Held {
             data: data.to_string(),
             config: config.digest(model).to_string(),
             anchor: replay.anchor,
+            simulated_pairing: replay.mimic_cxr.as_deref().is_some_and(is_pairing_simulated),
         }
     }
 
@@ -58,6 +69,10 @@ impl Held {
     /// The anchor of an earlier run.
     pub fn anchor(&self) -> Anchor {
         self.anchor
+    }
+
+    pub fn simulated_pairing(&self) -> bool {
+        self.simulated_pairing
     }
 
     /// Claims `out` for this run.

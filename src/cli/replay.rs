@@ -13,7 +13,7 @@ use serde_json::json;
 use super::embedded::{self, Home, Ran, Setup};
 use super::exports::{Exports, export};
 use super::feeding::{Fed, KafkaFeed, feed};
-use super::held::Held;
+use super::held::{Held, is_pairing_simulated};
 use super::pictures;
 use super::progress::Progress;
 use super::serving::Http;
@@ -27,9 +27,6 @@ use crate::replay::{Encoder, Player, ReplaySource, Speed};
 use crate::time::Span;
 use crate::transport::kafka::KafkaSettings;
 use crate::wire::Codec;
-
-/// Says beside every score what joins films and stays in `mimic-cxr-simulated-pairing`.
-const PAIRING_FILE: &str = "PAIRING.csv";
 
 #[derive(Args)]
 pub struct ReplayArgs {
@@ -116,7 +113,7 @@ pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
         seed: args.seed,
         ..ReplayConfig::default()
     };
-    let simulated = args.mimic_cxr.as_ref().is_some_and(|dir| dir.join(PAIRING_FILE).exists());
+    let simulated = args.mimic_cxr.as_deref().is_some_and(is_pairing_simulated);
     let pairing = if simulated {
         " The pairing of films and stays is SIMULATED: no score below is a clinical result."
     } else {

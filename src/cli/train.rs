@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
+use super::held::is_pairing_simulated;
 use super::progress::Progress as Meter;
 use super::{STOPPED, stop_on_signal};
 use crate::event::dictionary::Profile;
@@ -22,8 +23,6 @@ use crate::train::{
 
 /// Time between two lines of progress.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// Says in a data set that its films and stays do not belong together.
-const PAIRING_FILE: &str = "PAIRING.csv";
 /// Where `nowcxr synth` puts what no model may read.
 const SYNTH_FILE: &str = "truth";
 
@@ -149,7 +148,7 @@ impl SourceArgs {
             _ => return None,
         };
         let is_synthetic = iv.parent().is_some_and(|dir| dir.join(SYNTH_FILE).is_dir());
-        let kind = match cxr.join(PAIRING_FILE).exists() {
+        let kind = match is_pairing_simulated(&cxr) {
             _ if is_synthetic => DataKind::Synthetic,
             true => DataKind::SimulatedPairing,
             false => DataKind::Recorded,
