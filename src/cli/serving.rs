@@ -70,7 +70,8 @@ impl Http {
         let dashboard = dashboard.filter(|_| {
             let own = address.ip().is_loopback();
             if !own {
-                tracing::warn!(%address, "no dashboard: it asks for no password, so it is served on loopback only");
+                let why = "it asks for no password, so it is for loopback only";
+                tracing::warn!(%address, "no dashboard: {why}");
             }
             own
         });
