@@ -142,16 +142,13 @@ pub fn run(
     })
 }
 
-/// The pages over the run's own log; `None` where nobody listens.
+/// The pages over the run's own log; `None` where nobody listens, and for patients who may be
+/// real: there a person opens them, with `nowcxr serve --open`.
 fn dashboard(setup: &Setup, log: &Arc<LocalLog>) -> Result<Option<Dashboard>> {
-    if setup.config.http.is_none() {
+    if setup.config.http.is_none() || !setup.demo {
         return Ok(None);
     }
-    let pages = Pages {
-        provenance: setup.provenance.clone(),
-        home: setup.home.dir().to_path_buf(),
-        demo: setup.demo,
-    };
+    let pages = Pages { provenance: setup.provenance.clone() };
     let (feed, archive) = LocalFeed::own(Arc::clone(log));
     pages.dashboard(&setup.config, feed, archive).map(Some)
 }

@@ -23,6 +23,10 @@ pub struct ServeArgs {
     /// Where to listen, instead of http.listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Show stays that no demo made up. The pages ask for no password: whoever can reach this
+    /// machine's loopback address sees them.
+    #[arg(long)]
+    open: bool,
 }
 
 pub fn run(args: &ServeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
@@ -31,16 +35,15 @@ pub fn run(args: &ServeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     if !log.exists() {
         bail!("{} holds no log; name the directory of a run with --out", args.out.display());
     }
+    if !args.open && !super::demo::is_demo(&args.out) {
+        bail!("no demo made {}, and the pages ask for no password; add --open", args.out.display());
+    }
     let Some(address) = args.listen.or(config.http) else {
         bail!("http.listen is off; name an address with --listen 127.0.0.1:8080");
     };
     let stop = stop_on_signal()?;
     let (feed, archive) = LocalFeed::other(&log).context("the log cannot be read")?;
-    let pages = Pages {
-        provenance: provenance(&args.out),
-        home: args.out.clone(),
-        demo: super::demo::made(&args.out),
-    };
+    let pages = Pages { provenance: provenance(&args.out) };
     let dashboard = pages.dashboard(&config, feed, archive)?;
     let health = Arc::new(Health::new());
     let http = Http::start(address, &health, Some(dashboard))?;

@@ -1,7 +1,6 @@
 //! Metrics, health and dashboard beside the tasks, on a runtime of their own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -28,10 +27,6 @@ const THREADS: usize = 2;
 pub struct Pages {
     /// What is shown, in a sentence.
     pub provenance: String,
-    /// The run's directory.
-    pub home: PathBuf,
-    /// Made-up patients: the pages may be open to whoever sits at this machine.
-    pub demo: bool,
 }
 
 impl Pages {
@@ -72,6 +67,14 @@ impl Http {
             .enable_all()
             .build()
             .context("no runtime for http")?;
+        let dashboard = dashboard.filter(|_| {
+            let own = address.ip().is_loopback();
+            if !own {
+                let why = "it asks for no password, so it is for loopback only";
+                tracing::warn!(%address, "no dashboard: {why}");
+            }
+            own
+        });
         let mut pages = routes(Arc::clone(health), metrics);
         if let Some(dashboard) = &dashboard {
             pages = pages.merge(dashboard.routes());

@@ -50,7 +50,10 @@ pub fn summary(tiles: &[Tile<'_>], now: EventTime) -> Markup {
         dl.figures {
             div { dt { "In the unit" } dd { (here.len()) } }
             @for band in [Band::High, Band::Raised, Band::Low] {
-                div class=(band.code()) { dt { (page::bars(band)) (band.word()) } dd { (of(band)) } }
+                div class=(band.code()) {
+                    dt { (page::bars(band)) (band.word()) }
+                    dd { (of(band)) }
+                }
             }
             div { dt { "Film 36 h or older" } dd { (old) } }
             div { dt { "No film" } dd { (none) } }

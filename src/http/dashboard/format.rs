@@ -25,11 +25,6 @@ pub fn short_stamp(at: EventTime) -> String {
     written(at.as_millis(), "%d-%b %H:%M")
 }
 
-/// `14:05`.
-pub fn clock(at: EventTime) -> String {
-    written(at.as_millis(), "%H:%M")
-}
-
 /// `14:05`, of the machine's clock.
 pub fn wall_clock(at: WallTime) -> String {
     written(at.as_millis(), "%H:%M")

@@ -6,6 +6,7 @@
 //! without script; with it, it is kept up to date by server-sent events ([`live`]). No page asks
 //! anything of another host, and a strict content-security policy holds that.
 
+mod about;
 mod assets;
 mod board;
 mod chart;
@@ -95,10 +96,13 @@ impl Dashboard {
             .route("/", get(home))
             .route("/ward", get(ward_page))
             .route("/live", get(live::live))
+            .route("/operations", get(about::operations))
+            .route("/model", get(about::model))
             .merge(stay_routes::routes())
             .merge(assets::routes())
             .fallback(unknown)
             .with_state(Arc::clone(&self.app))
+            .layer(middleware::from_fn(security::this_machine_only))
             .layer(middleware::map_response(security::headers))
     }
 
@@ -128,7 +132,6 @@ impl App {
             span: ward.span(),
             path: path.to_owned(),
             live: String::new(),
-            who: None,
             provenance: self.options.provenance.clone(),
         }
     }

@@ -13,7 +13,6 @@ pub enum Here {
     Ward,
     Stay,
     Operations,
-    Evaluation,
     Model,
     Other,
 }
@@ -34,16 +33,13 @@ pub struct Chrome {
     pub path: String,
     /// Where the page's updates come from; empty for a page without any.
     pub live: String,
-    /// Name and role of who is looking; `None` where everyone is let in.
-    pub who: Option<(String, &'static str)>,
     /// What is shown, in a sentence.
     pub provenance: String,
 }
 
-const LINKS: [(&str, &str, Here); 4] = [
+const LINKS: [(&str, &str, Here); 3] = [
     ("/ward", "Ward", Here::Ward),
     ("/operations", "Operations", Here::Operations),
-    ("/evaluation", "Evaluation", Here::Evaluation),
     ("/model", "Model card", Here::Model),
 ];
 
@@ -102,12 +98,6 @@ fn head(chrome: &Chrome, here: Here) -> Markup {
                 div.chips {
                     (feed_chip(chrome))
                     (mode_chip(chrome))
-                    @if let Some((name, role)) = &chrome.who {
-                        form.who-form action="/logout" method="post" {
-                            span.chip.plain { (name) " · " (role) }
-                            button.quiet type="submit" { "Log out" }
-                        }
-                    }
                     button.quiet #theme type="button" hidden { "Theme: auto" }
                     button.quiet #help-open type="button" hidden aria-haspopup="dialog" { "?" }
                 }

@@ -1,8 +1,10 @@
 //! The headers of every answer: nothing but this program's own files is loaded, nothing inline is
 //! run, and nobody frames, sniffs or keeps a page with patients on it.
 
-use axum::http::{HeaderValue, header};
-use axum::response::Response;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 
 /// The content-security policy of every page.
 pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -26,4 +28,19 @@ pub async fn headers(mut response: Response) -> Response {
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// The pages ask for no password yet, so they answer to this machine's own names only: another
+/// site that points its name at this address (DNS rebinding) learns nothing.
+pub async fn this_machine_only(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let own = host.is_some_and(|host| {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        ["localhost", "127.0.0.1", "[::1]"].contains(&name)
+    });
+    if own {
+        return next.run(request).await;
+    }
+    let text = "the dashboard answers to localhost only; reach it through an SSH tunnel";
+    (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }

@@ -201,7 +201,10 @@ fn twins(moment: &Moment) -> Markup {
                 th scope="col" { "The generated film adds" }
             } }
             tbody { @for (words, p, class) in rows { tr {
-                th scope="row" { span class=(format!("line {class}")) aria-hidden="true" {} (words) }
+                th scope="row" {
+                    span class=(format!("line {class}")) aria-hidden="true" {}
+                    (words)
+                }
                 td.number { @match p { Some(p) => (format::percent(p)), None => "–" } }
                 td.faint {
                     @if class != "main" {

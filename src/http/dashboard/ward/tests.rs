@@ -1,3 +1,5 @@
+//! What the ward keeps, what it forgets, and what a past moment shows.
+
 use super::*;
 use crate::event::risk::Triggers;
 use crate::http::dashboard::feed::FeedTopic;
@@ -34,7 +36,9 @@ fn a_past_moment_shows_only_what_was_known_then() {
     }
     let stay = ward.stay(StayId(1)).expect("told");
     let at = |hour: i64| Some(EventTime::from_millis(hour * 3_600_000));
-    let risks = |at| stay.known(at).iter().map(|m| m.mortality.unwrap_or(-1.0)).collect::<Vec<_>>();
+    let risks = |at: Option<EventTime>| {
+        stay.known(at).iter().map(|m| m.mortality.unwrap_or(-1.0)).collect::<Vec<_>>()
+    };
     assert!(risks(at(9)).is_empty());
     assert_eq!(risks(at(11)), [0.2, 0.3]);
     assert_eq!(risks(at(12)), [0.4, 0.3], "the correction of 11:30 is known by 12:00");
