@@ -35,7 +35,7 @@ pub fn run(args: &ServeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     if !log.exists() {
         bail!("{} holds no log; name the directory of a run with --out", args.out.display());
     }
-    if !args.open && !super::demo::is_demo(&args.out) {
+    if !args.open && !super::demo::made(&args.out) {
         bail!("no demo made {}, and the pages ask for no password; add --open", args.out.display());
     }
     let Some(address) = args.listen.or(config.http) else {
