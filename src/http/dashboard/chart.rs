@@ -137,7 +137,9 @@ fn tick(length: Span) -> Span {
 pub fn course(id: StayId, stay: &StayLog, moments: &[&Moment], now: EventTime) -> Markup {
     let from = stay.begins().unwrap_or(now);
     let to = now.max(from + Span::hours(6));
-    let high = ceiling(moments);
+    // The twins are drawn on the same axis: none of them may run along its top.
+    let twin = |m: &&Moment| m.ehr_only > Some(0.5) || m.carry_forward > Some(0.5);
+    let high = if moments.iter().any(twin) { 1.0 } else { ceiling(moments) };
     let frame =
         Frame { left: 46.0, top: 14.0, width: 898.0, height: 210.0, from, to, low: 0.0, high };
     let levels: Vec<f64> = (0..=5).map(|n| high * f64::from(n) / 5.0).collect();
