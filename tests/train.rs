@@ -38,7 +38,7 @@ fn options(part: Part, resume: bool) -> TrainOptions {
     TrainOptions {
         name: "test".to_owned(),
         version: "0".to_owned(),
-        recipe: Recipe::parse(RECIPE).unwrap(),
+        recipe: Recipe::parse(RECIPE).expect("the recipe"),
         part,
         resume,
         seed: 4,
@@ -60,7 +60,7 @@ fn run(
 }
 
 fn digest(out: &Path) -> String {
-    Artifact::load(out, &Device::flex()).unwrap().digest().to_string()
+    Artifact::load(out, &Device::flex()).expect("a model").digest().to_string()
 }
 
 /// The first samples of a set, and the films that they need: enough to learn from and quickly done.
@@ -130,7 +130,7 @@ fn nowcxr(args: &[&str], dir: &Path) -> Output {
         .current_dir(dir)
         .env("RAYON_NUM_THREADS", "1")
         .output()
-        .unwrap()
+        .expect("it runs")
 }
 
 #[test]

@@ -124,8 +124,8 @@ fn in_words(c: &Ceiling) -> String {
     };
     let mut text = format!(
         "ward of seed {}, tested on that of seed {}\n  {} labelled stays ({} deaths), {} tested \
-         ({} deaths), {} film pairs, {:.1} a labelled stay\n  R² of the severities of now    all    \
-         film ≥ 24 h old\n",
+         ({} deaths), {} film pairs, {:.1} a labelled stay\n  \
+         R² of the severities of now    all    film ≥ 24 h old\n",
         c.seed,
         c.test_seed,
         c.labelled_stays,

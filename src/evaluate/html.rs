@@ -266,10 +266,10 @@ fn landmarks(evaluation: &Evaluation) -> String {
 fn definitions(evaluation: &Evaluation) -> String {
     format!(
         "<section>\n<h2>How this was measured</h2>\n{}<ul>\n<li>The outcome is in-hospital death \
-         as the published benchmark defines it.</li>\n<li>First revisions only: what was said at the \
-         time.</li>\n<li>Intervals: 2.5th and 97.5th percentile of {} resamples of patients, seed \
-         {}; every figure of a group uses the same resamples.</li>\n<li>Twins are compared on the \
-         windows that have all three scores.</li>\n<li>Groups of fewer than ten stays are not \
+         as the published benchmark defines it.</li>\n<li>First revisions only: what was said at \
+         the time.</li>\n<li>Intervals: 2.5th and 97.5th percentile of {} resamples of patients, \
+         seed {}; every figure of a group uses the same resamples.</li>\n<li>Twins are compared on \
+         the windows that have all three scores.</li>\n<li>Groups of fewer than ten stays are not \
          shown. A figure that does not exist for its group is n/a, with the reason on \
          hover.</li>\n<li>Calibration over all hours has intervals only up to 20,000 \
          windows.</li>\n<li>Alerts, phenotypes and the quality of generated films are not part of \

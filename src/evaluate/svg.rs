@@ -157,9 +157,9 @@ pub(super) fn reliability(groups: &[(f64, f64, usize)]) -> String {
     let (left, size) = (56.0, 320.0);
     let x = |v: f64| left + v / top * size;
     let y = |v: f64| 12.0 + size - v / top * size;
-    let mut svg = format!(
+    let mut svg = String::from(
         "<svg viewBox='0 0 420 390' role='img' aria-label='Reliability: observed share of deaths \
-         over predicted probability' style='max-width:460px'>"
+         over predicted probability' style='max-width:460px'>",
     );
     for tick in ticks(0.0, top) {
         let _ = write!(

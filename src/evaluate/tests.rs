@@ -21,7 +21,7 @@ fn sample(stay: u64, hours: f64, mortality: f64, died: bool) -> Sample {
         generated: true,
         died,
         age_years: 50 + (stay % 40) as u8,
-        sex: if stay % 2 == 0 { Sex::Female } else { Sex::Male },
+        sex: if stay.is_multiple_of(2) { Sex::Female } else { Sex::Male },
         unit: "MICU <1>".to_owned(),
     }
 }

@@ -37,11 +37,9 @@ const VARIABLES: [Published; 12] = [
     ("pH", 58, 78, 7.2467, 0.4289, 0.092),
 ];
 
-/// Share of positive labels at the later film of a pair, CheXpert's alphabetical order.
-const LABEL_RATES: [f64; 14] = [
-    0.318, 0.317, 0.102, 0.250, 0.060, 0.018, 0.015, 0.347, 0.112, 0.395, 0.007, 0.083, 0.079,
-    0.671,
-];
+/// Percent of positive labels at the later film of a pair, CheXpert's alphabetical order.
+const LABEL_PERCENT: [f64; 14] =
+    [31.8, 31.7, 10.2, 25.0, 6.0, 1.8, 1.5, 34.7, 11.2, 39.5, 0.7, 8.3, 7.9, 67.1];
 
 /// Share of stays with each phenotype, training split.
 const PHENOTYPE_RATES: [f64; N_PHENOTYPES] = [
@@ -249,7 +247,7 @@ impl Counts {
             line("hours with an observation", name, *rate, self.observed[i].mean());
         }
         for (i, name) in films::LABELS.iter().enumerate() {
-            line("labels at the later film", name, LABEL_RATES[i], self.labels[i].mean());
+            line("labels at the later film", name, LABEL_PERCENT[i] / 100.0, self.labels[i].mean());
         }
         for (i, rate) in PHENOTYPE_RATES.iter().enumerate() {
             let name = format!("phenotype {}", i + 1);

@@ -90,7 +90,7 @@ impl Stage {
             .into_values()
             .filter(|event| event.state.is_standing())
             .map(|e| e.alert)
-            .last()
+            .next_back()
     }
 
     /// The newest record of each alert, in the order of their windows.

@@ -94,7 +94,7 @@ impl Sheet {
     }
 
     /// Sent by the second laboratory.
-    pub fn from_b(self) -> Self {
+    pub fn by_b(self) -> Self {
         Sheet { is_b: true, ..self }
     }
 

@@ -226,7 +226,7 @@ fn course(
         let labs = config.feeds.len() > 4 && dice.chance(0.4);
         let sheet = match topic {
             Topic::Imaging => sheet.film(dice.below(films().len())),
-            Topic::Lab if labs => sheet.value(dice.below(2), dice.between(60, 200)).from_b(),
+            Topic::Lab if labs => sheet.value(dice.below(2), dice.between(60, 200)).by_b(),
             _ => sheet.value(dice.below(2), dice.between(60, 200)),
         };
         if dice.chance(wrong.corrected) {

@@ -238,7 +238,7 @@ fn films(frame: &Frame, stay: &StayLog, now: EventTime) -> Markup {
 /// The course in a sentence.
 fn said(moments: &[&Moment]) -> String {
     let scored = || moments.iter().filter_map(|m| Some((m.t, m.mortality?)));
-    let (Some(first), Some(last)) = (scored().next(), scored().last()) else {
+    let (Some(first), Some(last)) = (scored().next(), scored().next_back()) else {
         return "No risk has been computed yet.".to_owned();
     };
     let top = scored().fold(first, |top, one| if one.1 > top.1 { one } else { top });

@@ -252,9 +252,13 @@ struct Readers {
     oracle: Reader,
 }
 
+/// Of a window and the severities guessed for it: the columns to read as they are, and the sets of
+/// severities to read with their squares and products.
+type More<'a> = dyn Fn(&Window, &[f64; N_FINDINGS]) -> (Vec<f64>, Vec<Vec<f64>>) + 'a;
+
 impl Readers {
     fn new(train: &[Window], test: &[Window], guessed: [&[[f64; N_FINDINGS]]; 2]) -> Self {
-        let reader = |more: &dyn Fn(&Window, &[f64; N_FINDINGS]) -> (Vec<f64>, Vec<Vec<f64>>)| {
+        let reader = |more: &More<'_>| {
             let mut from = 0;
             let mut matrix = |windows: &[Window], guessed: &[[f64; N_FINDINGS]]| {
                 let mut x = Matrix::default();

@@ -34,7 +34,7 @@ pub enum Fate {
 /// One thing that must leave.
 #[derive(Clone, Debug)]
 pub enum Said {
-    Risk(RiskEvent),
+    Risk(Box<RiskEvent>),
     View(Box<View>),
     Letter { origin: Origin, stay: Option<StayId>, reason: Reason, raw: Option<Rc<Logged>> },
 }

@@ -386,7 +386,7 @@ impl Stay {
         for window in stale.iter().skip(1).rev() {
             let revision = window.revision + 1;
             let reason = Outcome::Unscored("retracted".to_owned());
-            let state = State::Held(reason, false);
+            let state = State::Held(Box::new(reason), false);
             let back =
                 Window { revision, known_at, kind: Kind::Retraction, state, ..window.clone() };
             self.windows.push(back);
@@ -472,7 +472,7 @@ impl Stay {
         self.sealed_to = known_at;
         self.films_due.clear();
         let cut = self.cut(known_at, 0, known_at, Triggers::default(), None, desk);
-        let state = State::Held(Outcome::Unscored("stay_ended".to_owned()), false);
+        let state = State::Held(Box::new(Outcome::Unscored("stay_ended".to_owned())), false);
         if let Some(window) = cut {
             self.windows.push(Window { kind: Kind::Closing(how), state, ..window });
             self.say(desk);

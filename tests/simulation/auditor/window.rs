@@ -23,7 +23,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     Open,
-    Held(Outcome, bool),
+    Held(Box<Outcome>, bool),
     Said,
     /// Said without a score, because time had run out.
     Overdue,

@@ -13,7 +13,7 @@ impl Stay {
         let Some(index) = self.windows.iter().rposition(asked) else { return };
         match self.windows[index].state {
             State::Open => {
-                self.windows[index].state = State::Held(answer.outcome.clone(), false);
+                self.windows[index].state = State::Held(Box::new(answer.outcome.clone()), false);
                 self.say(desk);
             }
             State::Overdue => {
@@ -35,7 +35,7 @@ impl Stay {
         let Some(index) = self.windows.iter().rposition(asked) else { return };
         if self.windows[index].state == State::Open {
             let outcome = Outcome::Unscored("deadline_passed".to_owned());
-            self.windows[index].state = State::Held(outcome, true);
+            self.windows[index].state = State::Held(Box::new(outcome), true);
             self.say(desk);
         }
     }
@@ -47,7 +47,7 @@ impl Stay {
                 State::Open => return,
                 State::Held(outcome, overdue) => {
                     let window = self.windows[index].clone();
-                    self.emit(&window, outcome, desk);
+                    self.emit(&window, *outcome, desk);
                     self.windows[index].state = if overdue { State::Overdue } else { State::Said };
                 }
                 State::Said | State::Overdue => {}
@@ -58,7 +58,7 @@ impl Stay {
     fn emit(&self, window: &Window, outcome: Outcome, desk: &mut Desk<'_>) {
         let whole = window.from.hour() >= self.horizon(desk.config);
         let event = window.event(self.id, outcome, whole, desk.identity);
-        desk.said.push(Said::Risk(event.clone()));
+        desk.said.push(Said::Risk(Box::new(event.clone())));
         let later = |w: &Window| w.t > window.t && matches!(w.state, State::Said | State::Overdue);
         if !self.windows.iter().any(later) {
             let is_shown = whole && window.kind != Kind::Retraction;
