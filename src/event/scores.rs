@@ -60,6 +60,15 @@ pub struct Contribution {
     pub change: f32,
 }
 
+impl Generation {
+    /// How far the latent lies from those of films, at least 0: |ln RMS|. Models trained here scale
+    /// latents so that films have an RMS of about 1; an imported model that does not
+    /// (`reference/ddl-cxr.md` 2.1) lies at another level throughout.
+    pub fn ood_score(&self) -> f32 {
+        self.latent_rms.ln().abs()
+    }
+}
+
 impl Probability {
     /// `None` if NaN or outside 0..=1.
     pub fn new(p: f32) -> Option<Self> {

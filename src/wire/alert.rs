@@ -64,7 +64,7 @@ pub struct AlertRecord {
     #[serde(default, with = "form::option")]
     pub film_acquired_at: Option<EventTime>,
     #[serde(default)]
-    pub film_age: Option<AlertFilmAge>,
+    pub film_age: Option<FilmStratum>,
     #[serde(default)]
     pub changed: Vec<Change>,
     #[serde(default)]
@@ -137,7 +137,7 @@ pub enum AlertResponse {
 
 /// Strata of film age, as words that Avro can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AlertFilmAge {
+pub enum FilmStratum {
     #[serde(rename = "under_12h")]
     Under12h,
     #[serde(rename = "from_12h")]
@@ -320,13 +320,13 @@ impl AlertRecord {
     }
 }
 
-impl From<FilmAge> for AlertFilmAge {
+impl From<FilmAge> for FilmStratum {
     fn from(age: FilmAge) -> Self {
         match age {
-            FilmAge::Under12h => AlertFilmAge::Under12h,
-            FilmAge::From12h => AlertFilmAge::From12h,
-            FilmAge::From24h => AlertFilmAge::From24h,
-            FilmAge::From36h => AlertFilmAge::From36h,
+            FilmAge::Under12h => FilmStratum::Under12h,
+            FilmAge::From12h => FilmStratum::From12h,
+            FilmAge::From24h => FilmStratum::From24h,
+            FilmAge::From36h => FilmStratum::From36h,
         }
     }
 }

@@ -18,8 +18,8 @@ mod schemas;
 mod view;
 
 pub use alert::{
-    AcknowledgementRecord, AlertFilmAge, AlertInterval, AlertRecord, AlertResponse, AlertState,
-    AlertStatus, AlertTrend, BasisId, DeedKind,
+    AcknowledgementRecord, AlertInterval, AlertRecord, AlertResponse, AlertState, AlertStatus,
+    AlertTrend, BasisId, DeedKind, FilmStratum,
 };
 pub use codec::{Codec, Record};
 pub use container::container;

@@ -3,11 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::alert::FilmStratum;
 use super::codec::{Codec, Record, does_not_hold};
 use super::form;
 use super::schemas::{RecordKind, WireError};
 use crate::event::risk::{
-    Contribution, Doubt, FilmUsed, Generation, Interval, LastObserved, Mode, ModelName,
+    Contribution, Doubt, FilmAge, FilmUsed, Generation, Interval, LastObserved, Mode, ModelName,
     N_PHENOTYPES, Probability, RiskEvent, Scores, SeriesUsed, Status, StayEnd, Triggers,
 };
 use crate::event::{Rejection, ViewPosition};
@@ -94,6 +95,8 @@ pub struct GenerationRecord {
     /// The 64 bits of the unsigned seed.
     pub seed: i64,
     pub latent_rms: f32,
+    /// Said for readers; it follows from the root mean square.
+    pub ood_score: f32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,6 +132,9 @@ pub struct FilmRecord {
     pub acquired_at: EventTime,
     #[serde(with = "form")]
     pub available_at: EventTime,
+    /// Said for readers: both follow from the times.
+    pub age_hours: f32,
+    pub age: FilmStratum,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,7 +191,7 @@ impl From<&RiskEvent> for RiskRecord {
             scores: event.scores.as_ref().map(ScoresRecord::from),
             series: SeriesRecord::new(event.series, &event.last_observed),
             input_digest: event.input_digest,
-            film: event.film.map(FilmRecord::from),
+            film: event.film.map(|film| FilmRecord::new(film, event.t)),
             validity: event.validity.clone(),
             feed_missing: event.feed_missing.clone(),
             stay_end: event.stay_end,
@@ -278,6 +284,7 @@ impl From<&Scores> for ScoresRecord {
                 evaluations: g.evaluations,
                 seed: g.seed.cast_signed(),
                 latent_rms: g.latent_rms,
+                ood_score: g.ood_score(),
             }),
             attribution: scores.attribution.clone(),
         }
@@ -319,9 +326,12 @@ fn interval(record: IntervalRecord) -> Result<Interval, Rejection> {
     interval.ok_or_else(|| does_not_hold("an interval ends before it begins".into()))
 }
 
-impl From<FilmUsed> for FilmRecord {
-    fn from(film: FilmUsed) -> Self {
+impl FilmRecord {
+    fn new(film: FilmUsed, t: EventTime) -> Self {
+        let age = t.since(film.acquired_at);
         FilmRecord {
+            age_hours: age.as_hours() as f32,
+            age: FilmAge::of(age).into(),
             digest: film.digest,
             view: film.view,
             acquired_at: film.acquired_at,
