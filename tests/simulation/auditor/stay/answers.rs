@@ -56,7 +56,8 @@ impl Stay {
     }
 
     fn emit(&self, window: &Window, outcome: Outcome, desk: &mut Desk<'_>) {
-        let whole = window.from.hour() >= self.horizon(desk.config);
+        let in_time = matches!(window.state, State::Held(..));
+        let whole = in_time || window.from.hour() >= self.horizon(desk.config);
         let event = window.event(self.id, outcome, whole, desk.identity);
         desk.said.push(Said::Risk(Box::new(event.clone())));
         let later = |w: &Window| w.t > window.t && matches!(w.state, State::Said | State::Overdue);
