@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use nowcxr::config::EngineConfig;
 use nowcxr::engine::{Answer, Effect, Fate, Input, Outcome, Task};
 use nowcxr::event::risk::{Probability, RiskEvent, Status};
-use nowcxr::ids::{Ticket, VariableId};
+use nowcxr::ids::{Ticket, Topic, VariableId};
 use nowcxr::time::{EventTime, Span};
 
-use crate::support::{alerts, payloads, run, score_of, scores, sealed, step_and_answer, task};
+use crate::support::{
+    Record, alerts, marks, minute, payloads, run, score_of, scores, sealed, step_and_answer, task,
+};
 use crate::workload::{Faults, Ward, ward};
 
 const SEEDS: u64 = 300;
@@ -87,6 +89,29 @@ fn alerts_do_not_depend_on_how_fast_the_model_answers() {
         answer_all(&mut slow, &mut held, &mut effects);
         assert_eq!(alerts(&effects), expected, "seed {seed}");
     }
+}
+
+#[test]
+fn an_event_does_not_depend_on_how_far_sealing_has_gone_on() {
+    let admits = Record::of(Topic::Stay, "admission", 1, 0, 0).admits();
+    let hourly = (0..80).map(|hour| {
+        let id = format!("rate {hour}");
+        Record::of(Topic::Vital, &id, 1, hour * 60, hour * 60).value(8, 70.0 + hour as f64)
+    });
+    let facts = std::iter::once(admits).chain(hourly).enumerate();
+    let mut inputs: Vec<Input> = facts.map(|(n, record)| record.input(n as u64)).collect();
+    inputs.extend((0..=80).flat_map(|hour| marks(minute(hour * 60))));
+    let said = |effects: &[Effect]| -> Vec<Effect> {
+        let leaves = |effect: &&Effect| matches!(effect, Effect::Risk(_) | Effect::View(_));
+        effects.iter().filter(leaves).cloned().collect()
+    };
+    let expected = said(&effects_of(inputs.clone()));
+    assert!(expected.len() > 150, "too little to compare");
+    let (mut slow, mut effects) = (task(EngineConfig::default()), Vec::new());
+    inputs.into_iter().for_each(|input| slow.step(input, &mut effects));
+    let mut held: Vec<Ticket> = effects.iter().filter_map(sealed).collect();
+    answer_all(&mut slow, &mut held, &mut effects);
+    assert_eq!(said(&effects), expected);
 }
 
 fn answer_all(task: &mut Task, held: &mut Vec<Ticket>, effects: &mut Vec<Effect>) {
