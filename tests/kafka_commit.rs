@@ -7,7 +7,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -305,9 +305,13 @@ impl Node {
                 let mut committer =
                     KafkaCommitter::open(settings, source.ownership(), options(*partition))
                         .unwrap();
-                committer.open(&mut store).unwrap();
+                // What passes is tried again, as the service does.
+                if committer.open(&mut store).is_err() {
+                    continue;
+                }
                 self.tasks.insert(*partition, (source, committer, store));
             }
+            let mut unknown = BTreeSet::new();
             for (partition, (source, committer, store)) in &mut self.tasks {
                 if source.ownership().hold() != Hold::Lost {
                     let begun = Instant::now();
@@ -315,11 +319,17 @@ impl Node {
                     let position =
                         Position { topic: Topic::Lab, partition: *partition, next: number };
                     let mut commit = Commit { positions: vec![position], ..commit(number) };
-                    committer.commit(&mut commit, store).unwrap();
-                    longest = longest.max(begun.elapsed());
+                    match committer.commit(&mut commit, store) {
+                        Ok(()) => longest = longest.max(begun.elapsed()),
+                        // The outcome is unknown: the task is opened anew and restored.
+                        Err(PortError::Reopen(_)) => drop(unknown.insert(*partition)),
+                        Err(error) => panic!("{error}"),
+                    }
                 }
             }
-            self.tasks.retain(|_, (source, _, _)| source.ownership().hold() == Hold::Ours);
+            self.tasks.retain(|partition, (source, _, _)| {
+                !unknown.contains(partition) && source.ownership().hold() == Hold::Ours
+            });
             if self.tasks.len() == n {
                 return longest;
             }
