@@ -152,15 +152,23 @@ pub trait StateStore {
     fn sent(&mut self, number: u64);
 }
 
+/// What has left, to a task that has lost its store and makes its outputs again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Held {
+    /// SHA-256 of every payload. None of them is sent again.
+    pub payloads: BTreeSet<Digest>,
+    /// The envelope of the output with the highest number.
+    pub newest_envelope: Option<Vec<u8>>,
+}
+
 /// Where outputs go.
 pub trait Outlet {
     /// The highest output number that this outlet holds durably; 0 if none.
     fn last_number(&self) -> u64;
 
-    /// SHA-256 of every payload that this outlet holds. A task that is rebuilt from its input sends
-    /// none of them again. Empty where the outlet cannot tell: then they leave twice, with equal
+    /// What this outlet holds. Nothing where it cannot tell: then outputs leave twice, with equal
     /// ids.
-    fn held(&self) -> Result<BTreeSet<Digest>, PortError>;
+    fn held(&self) -> Result<Held, PortError>;
 
     /// Appends the outputs and makes them durable. Numbers up to `last_number` are skipped.
     fn send(&mut self, outputs: &[Output]) -> Result<(), PortError>;
@@ -183,7 +191,7 @@ pub trait Committer {
     fn open(&mut self, store: &mut impl StateStore) -> Result<u64, PortError>;
 
     /// As [`Outlet::held`].
-    fn held(&self) -> Result<BTreeSet<Digest>, PortError>;
+    fn held(&self) -> Result<Held, PortError>;
 
     /// Reads what the journal may hold beyond the state in `store`.
     fn read_journal(

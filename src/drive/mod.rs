@@ -26,7 +26,7 @@ pub use outputs::Counts;
 use crate::engine::{Effect, Input, Task};
 use crate::ids::{Digest, Position, Ticket, Topic};
 use crate::ports::{
-    Answer, Commit, Committer, PortError, Predictor, Source, SourceRecord, StateStore,
+    Answer, Commit, Committer, Held, PortError, Predictor, Source, SourceRecord, StateStore,
 };
 use crate::store::values;
 use crate::telemetry::{Committed, PredictionAnswered, PredictionRequested, PredictionStatus};
@@ -176,14 +176,15 @@ where
         let (watermark, stays) = values::load(&store, task.config().feeds.len())?;
         task.restore(watermark, stays);
         source.seek(&opened.positions)?;
-        let rehearsal = Rehearsal::open(&mut committer, &store, &opened.positions)?;
+        // A store that was lost, or lost its last commits, makes outputs again that have left.
+        let lost = has_left > opened.last_output;
+        let held = if lost { committer.held()? } else { Held::default() };
+        let read_to = held.newest_envelope.as_deref().map(outputs::read_to).unwrap_or_default();
+        let rehearsal = Rehearsal::open(&mut committer, &store, &opened.positions, read_to)?;
         if !rehearsal.is_over() {
             let (task, inputs) = (options.partition, rehearsal.len());
             tracing::info!(task, inputs, "journalled inputs are stepped again");
         }
-        // A store that was lost, or lost its last commits, makes outputs again that have left.
-        let lost = has_left > opened.last_output;
-        let sent_before = if lost { committer.held()? } else { BTreeSet::new() };
         let n_feeds = task.config().feeds.len();
         let backlog: VecDeque<Ticket> = task.unanswered().collect();
         let now = Instant::now();
@@ -207,7 +208,7 @@ where
             effects: Vec::new(),
             records: Vec::new(),
             rehearsal,
-            sent_before,
+            sent_before: held.payloads,
             silence: options.feed_timeout.map(|timeout| Silence::new(n_feeds, timeout, now)),
             newest_append: None,
             paused_since: None,

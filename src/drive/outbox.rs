@@ -2,10 +2,7 @@
 //! in one batch of the store, flushed, then the outbox to the outlet, which knows by number what
 //! it holds. With the next commit the outbox is forgotten.
 
-use std::collections::BTreeSet;
-
-use crate::ids::Digest;
-use crate::ports::{Commit, Committer, Journal, JournalRecord, Outlet, PortError, StateStore};
+use crate::ports::{Commit, Committer, Held, Journal, JournalRecord, Outlet, PortError, StateStore};
 
 /// An outlet and a journal that each are durable by themselves.
 pub struct Outbox<O, J> {
@@ -23,7 +20,7 @@ impl<O: Outlet, J: Journal> Committer for Outbox<O, J> {
         Ok(self.outlet.last_number())
     }
 
-    fn held(&self) -> Result<BTreeSet<Digest>, PortError> {
+    fn held(&self) -> Result<Held, PortError> {
         self.outlet.held()
     }
 

@@ -11,7 +11,7 @@ use crate::engine::{Effect, Fate, View};
 use crate::event::alert::{AlertEvent, Subject};
 use crate::event::risk::{RiskEvent, Status};
 use crate::event::{Reason, Rejection};
-use crate::ids::{Digest, Origin, StayId, Ticket, Topic, program};
+use crate::ids::{Digest, Origin, Position, StayId, Ticket, Topic, program};
 use crate::ports::{
     Commit, Committer, Output, OutputKind, PortError, Predictor, Source, SourceRecord, StateStore,
 };
@@ -147,6 +147,19 @@ fn tell(origin: Origin, stay: Option<StayId>, fate: &Fate) {
         Fate::Duplicate => FactDuplicate { origin, stay }.emit(),
         Fate::Rejected(rejection) => RecordRejected { origin, rejection }.emit(),
     }
+}
+
+/// How far the input had been read when the output with this envelope was made. Nothing where the
+/// envelope does not say, as those of other programs.
+pub(super) fn read_to(envelope: &[u8]) -> Vec<Position> {
+    let envelope: serde_json::Value = serde_json::from_slice(envelope).unwrap_or_default();
+    let position = |(place, next): (&String, &serde_json::Value)| {
+        let (topic, partition) = place.rsplit_once('-')?;
+        let (topic, partition) = (Topic::from_name(topic)?, partition.parse().ok()?);
+        Some(Position { topic, partition, next: next.as_u64()? })
+    };
+    let positions = envelope["positions"].as_object();
+    positions.into_iter().flatten().filter_map(position).collect()
 }
 
 /// A record that the engine rejected, to be sent as a dead letter.

@@ -3,6 +3,10 @@
 //! state that was lost, or is made on another node, becomes what it was, and no window is
 //! predicted twice.
 //!
+//! Where outputs have left that the state does not know of, no journalled input can have come
+//! between the last one and the last of those outputs. So until the task has read as far again,
+//! nobody is asked and no feed is passed over: it would say other things than it has said.
+//!
 //! Every journalled input is harmless a second time (the first answer to a window is the record,
 //! a mark that would go back is ignored), so entries that the state may hold already are stepped
 //! too.
@@ -26,6 +30,8 @@ const HELD_BYTES_MAX: usize = 64 << 20;
 #[derive(Default)]
 pub(super) struct Rehearsal {
     entries: VecDeque<JournalRecord>,
+    /// How far the input had been read when the last output left.
+    read_to: Vec<Position>,
     /// In log order within each topic partition.
     held: BTreeMap<(Topic, u32), VecDeque<SourceRecord>>,
     held_records: usize,
@@ -33,11 +39,13 @@ pub(super) struct Rehearsal {
 }
 
 impl Rehearsal {
-    /// Reads what the journal holds from `positions` on.
+    /// Reads what the journal holds from `positions` on. `read_to` is empty where the state knows
+    /// of every output that has left.
     pub(super) fn open(
         committer: &mut impl Committer,
         store: &impl StateStore,
         positions: &[Position],
+        read_to: Vec<Position>,
     ) -> Result<Self, PortError> {
         let mut entries = VecDeque::new();
         let is_behind = |record: &JournalRecord| {
@@ -51,15 +59,16 @@ impl Rehearsal {
                 entries.push_back(record);
             }
         })?;
-        Ok(Rehearsal { entries, ..Rehearsal::default() })
+        Ok(Rehearsal { entries, read_to, ..Rehearsal::default() })
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.read_to.is_empty()
     }
 
+    /// Steps that are left: journalled inputs, and topics to be read as far as before.
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.read_to.len()
     }
 
     fn hold(&mut self, records: Vec<SourceRecord>) {
@@ -76,6 +85,7 @@ impl Rehearsal {
         let reached = |after: &Position| {
             positions.get(&(after.topic, after.partition)).is_some_and(|at| *at >= after.next)
         };
+        self.read_to.retain(|position| !reached(position));
         let is_due = self.entries.front()?.after.iter().all(reached);
         is_due.then(|| self.entries.pop_front())?
     }

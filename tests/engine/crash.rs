@@ -2,7 +2,7 @@
 //! memory twin of the store, and every port can fail before or after it has done its work.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use nowcxr::event::risk::Probability;
 use nowcxr::event::{Disposition, FactBody, Sex, StayEvent};
 use nowcxr::ids::{Digest, FactId, Origin, Position, Topic};
 use nowcxr::ports::{
-    Answer, Commit, Journal, JournalRecord, Opened, Outcome, Outlet, Output, OutputKind, PortError,
+    Answer, Commit, Held, Journal, JournalRecord, Opened, Outcome, Outlet, Output, OutputKind, PortError,
     PredictionRequest, Predictor, Source, SourceRecord, StateStore,
 };
 use nowcxr::store::memory::MemoryStore;
@@ -151,8 +151,12 @@ impl Outlet for Out {
         self.0.outputs.borrow().last().map_or(0, |output| output.number)
     }
 
-    fn held(&self) -> Result<BTreeSet<Digest>, PortError> {
-        Ok(self.0.outputs.borrow().iter().map(|output| Digest::of(&output.payload)).collect())
+    fn held(&self) -> Result<Held, PortError> {
+        let outputs = self.0.outputs.borrow();
+        Ok(Held {
+            payloads: outputs.iter().map(|output| Digest::of(&output.payload)).collect(),
+            newest_envelope: outputs.last().map(|output| output.envelope.clone()),
+        })
     }
 
     fn send(&mut self, outputs: &[Output]) -> Result<(), PortError> {

@@ -2,14 +2,14 @@
 //! nowhere else.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use nowcxr::event::FactBody;
 use nowcxr::ids::{Digest, Origin, Position, Topic};
 use nowcxr::ports::{
-    Commit, Journal, JournalRecord, Opened, Outlet, Output, PortError, PredictionRequest, Source,
+    Commit, Held, Journal, JournalRecord, Opened, Outlet, Output, PortError, PredictionRequest, Source,
     SourceRecord, StateStore,
 };
 use nowcxr::store::codec::{frame, unframe};
@@ -430,12 +430,16 @@ impl Outlet for Exit {
         self.0.last_output()
     }
 
-    fn held(&self) -> Result<BTreeSet<Digest>, PortError> {
+    fn held(&self) -> Result<Held, PortError> {
         self.0.world.count("store lost, outputs known");
         if self.0.transport == Transport::Kafka || self.0.world.has(Defect::DoublesAfterRebuild) {
-            return Ok(BTreeSet::new());
+            return Ok(Held::default());
         }
-        Ok(self.0.outputs().iter().map(|output| Digest::of(&output.payload)).collect())
+        let outputs = self.0.outputs();
+        Ok(Held {
+            payloads: outputs.iter().map(|output| Digest::of(&output.payload)).collect(),
+            newest_envelope: outputs.last().map(|output| output.envelope.clone()),
+        })
     }
 
     fn send(&mut self, outputs: &[Output]) -> Result<(), PortError> {

@@ -1,13 +1,13 @@
 //! A recording as the loop's input, told as fast as the loop asks and held nowhere: no log, no
 //! file. And the ports of a loop that leaves nothing behind.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::ids::{Digest, Origin, Position, StayId, Topic};
-use crate::ports::{Journal, JournalRecord, Outlet, Output, PortError, Source, SourceRecord};
+use crate::ids::{Origin, Position, StayId, Topic};
+use crate::ports::{Held, Journal, JournalRecord, Outlet, Output, PortError, Source, SourceRecord};
 use crate::replay::{Player, RejectedRow, ReplaySink, Step};
 use crate::time::{EventTime, WallTime};
 use crate::wire::Codec;
@@ -118,8 +118,8 @@ impl Outlet for Nowhere {
         self.0
     }
 
-    fn held(&self) -> Result<BTreeSet<Digest>, PortError> {
-        Ok(BTreeSet::new())
+    fn held(&self) -> Result<Held, PortError> {
+        Ok(Held::default())
     }
 
     fn send(&mut self, outputs: &[Output]) -> Result<(), PortError> {

@@ -7,7 +7,7 @@
 //! back by dropping state and reading again, which is only taken when the outcome is not known:
 //! then the task is opened anew, which waits for the outcome and reads it from the changelog.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -24,7 +24,9 @@ use super::settings::{ASK_TIMEOUT, KafkaSettings};
 use super::stretch::Stretch;
 use super::transaction::{Failed, Offsets, Transactions};
 use crate::ids::{Digest, Position, Topic};
-use crate::ports::{Commit, Committer, JournalRecord, OutputKind, PortError, Reached, StateStore};
+use crate::ports::{
+    Commit, Committer, Held, JournalRecord, OutputKind, PortError, Reached, StateStore,
+};
 
 const KINDS: [OutputKind; 4] =
     [OutputKind::Risk, OutputKind::Alert, OutputKind::DeadLetter, OutputKind::View];
@@ -244,8 +246,8 @@ impl Committer for KafkaCommitter {
     }
 
     /// What has left is in the state, so nothing leaves twice.
-    fn held(&self) -> Result<BTreeSet<Digest>, PortError> {
-        Ok(BTreeSet::new())
+    fn held(&self) -> Result<Held, PortError> {
+        Ok(Held::default())
     }
 
     /// State and journal come to be together. Only a state that has lost its changelog has

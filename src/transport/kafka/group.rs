@@ -134,22 +134,21 @@ impl Members {
         }
     }
 
-    /// Tells the tasks of `gone` and waits until they have let go.
+    /// Tells the tasks of `gone` and waits until they have let go. Whoever sees that a partition
+    /// is not owned any more sees that its task was told, too.
     fn release(&self, gone: &BTreeSet<u32>, hold: Hold) {
         let lanes: Vec<Weak<Lane>> = {
             let mut state = self.state();
             state.owned.retain(|partition| !gone.contains(partition));
             let lanes = std::mem::take(&mut state.lanes);
-            let (leaving, staying) = lanes.into_iter().partition(|lane| {
+            let (leaving, staying): (Vec<_>, Vec<_>) = lanes.into_iter().partition(|lane| {
                 lane.upgrade().is_some_and(|lane| !lane.partitions.is_disjoint(gone))
             });
             state.lanes = staying;
+            leaving.iter().filter_map(Weak::upgrade).for_each(|lane| lane.give_up(hold));
             leaving
         };
         self.changed.notify_all();
-        for lane in lanes.iter().filter_map(Weak::upgrade) {
-            lane.give_up(hold);
-        }
         let deadline = Instant::now() + RELEASE_TIMEOUT;
         while lanes.iter().any(|lane| lane.strong_count() > 0) {
             if Instant::now() >= deadline {

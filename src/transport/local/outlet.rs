@@ -16,7 +16,7 @@ use super::log::LocalLog;
 use super::partition::Partition;
 use super::reader::LogReader;
 use crate::ids::{Digest, StayId};
-use crate::ports::{Outlet, Output, OutputKind, PortError};
+use crate::ports::{Held, Outlet, Output, OutputKind, PortError};
 use crate::time::WallTime;
 
 const KINDS: [OutputKind; 4] =
@@ -130,24 +130,29 @@ impl LocalOutlet {
 }
 
 impl LocalOutlet {
-    fn payload_digests(&self) -> Result<BTreeSet<Digest>, LogError> {
-        let mut digests = BTreeSet::new();
+    fn read_all(&self) -> Result<Held, LogError> {
+        let (mut held, mut highest) = (Held::default(), 0);
         for (_, partition) in &self.topics {
             if partition.end() == 0 {
                 continue;
             }
             let mut reader = partition.reader(partition.start())?;
             while let Some(record) = reader.read()? {
-                digests.insert(Digest::of(&record.value));
+                held.payloads.insert(Digest::of(&record.value));
+                let output = StoredOutput::of(record);
+                if output.number > highest {
+                    highest = output.number;
+                    held.newest_envelope = Some(output.envelope.to_vec());
+                }
             }
         }
-        Ok(digests)
+        Ok(held)
     }
 }
 
 impl Outlet for LocalOutlet {
-    fn held(&self) -> Result<BTreeSet<Digest>, PortError> {
-        Ok(self.payload_digests()?)
+    fn held(&self) -> Result<Held, PortError> {
+        Ok(self.read_all()?)
     }
 
     fn last_number(&self) -> u64 {
