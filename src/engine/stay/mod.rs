@@ -71,6 +71,9 @@ pub struct Stay {
     /// Stored apart, one value an hour.
     #[serde(skip)]
     history: History,
+    /// Films of the facts that have stopped waiting since the last commit.
+    #[serde(skip)]
+    films_decided: BTreeSet<Digest>,
 }
 
 /// What of a stay must be stored again, besides its head.
@@ -79,6 +82,8 @@ pub struct Changes<'a> {
     /// Hours whose chunk changed; one that the history has no more was forgotten.
     pub hours: Vec<i64>,
     pub history: &'a History,
+    /// Films that came with a fact that was not used, and that no other fact speaks of.
+    pub films_unused: BTreeSet<Digest>,
 }
 
 /// Where the stay is in its course.
@@ -144,6 +149,7 @@ impl Stay {
             windows: Vec::new(),
             windows_changed: BTreeSet::new(),
             history: History::default(),
+            films_decided: BTreeSet::new(),
         }
     }
 
@@ -173,8 +179,10 @@ impl Stay {
     pub fn take_changes(&mut self) -> Changes<'_> {
         let changed = std::mem::take(&mut self.windows_changed);
         let hours = self.history.take_dirty();
+        let decided = std::mem::take(&mut self.films_decided);
+        let films_unused = &decided - &self.film_digests();
         let windows = changed.into_iter().filter_map(|index| self.windows.get(index)).collect();
-        Changes { windows, hours, history: &self.history }
+        Changes { windows, hours, history: &self.history, films_unused }
     }
 
     /// When time will next change this stay, if the watermark gets there.
