@@ -277,7 +277,10 @@ impl Stay {
                 .first_key_value()
                 .map(|(order, _)| (order.effective + config.lookback, Due::GiveUpOrphan)),
             Phase::Open(admitted) => self.due_while_open(admitted, config),
-            Phase::Silent(_) => None,
+            // Nobody may ever say how it ended, and it must not be kept for ever.
+            Phase::Silent(admitted) => {
+                Some((self.longest_at(admitted, config) + config.keep, Due::Expire))
+            }
             Phase::Ended { known_at, .. } => Some((known_at + config.keep, Due::Expire)),
         };
         let first = match (apply, course) {
@@ -308,9 +311,7 @@ impl Stay {
         config: &EngineConfig,
     ) -> Option<(EventTime, Due)> {
         let silent = (self.last_fact_at + config.silent_after, Due::End(StayEnd::Silent));
-        // An admission that became known after that cannot end the stay before it was known.
-        let longest_at = (admitted.at + config.max_stay).max(self.last_fact_at);
-        let longest = (longest_at, Due::End(StayEnd::MaxStay));
+        let longest = (self.longest_at(admitted, config), Due::End(StayEnd::MaxStay));
         let end = if longest.0 < silent.0 { longest } else { silent };
         let window = next_window(config, admitted.at, &self.films_due, self.sealed_to)
             .map(|(t, triggers)| (t, Due::Seal(triggers)));
@@ -318,5 +319,11 @@ impl Stay {
             Some(window) if window.0 < end.0 => Some(window),
             _ => Some(end),
         }
+    }
+
+    /// When `max_stay` is over. An admission that became known after that cannot end the stay
+    /// before it was known.
+    fn longest_at(&self, admitted: Admitted, config: &EngineConfig) -> EventTime {
+        (admitted.at + config.max_stay).max(self.last_fact_at)
     }
 }
