@@ -28,6 +28,7 @@
 
 mod avro;
 mod durable;
+mod generate;
 mod input;
 mod lanes;
 mod shard;
@@ -52,6 +53,7 @@ use input::{CsvFile, Event, Input};
 use lanes::{Lanes, Plan, Total};
 use shard::{Emission, Tally};
 
+pub use generate::{GenerateArgs, generate};
 pub use shard::Held;
 pub use stream::{StreamArgs, make_stream};
 
@@ -78,7 +80,14 @@ pub enum BenchCommand {
     /// `us_per_event_beside_emission` is what is left, per event: parsing, taking the event,
     /// closing the hour, and forgetting what no later window reads.
     Series(BenchArgs),
-    /// Writes an event file for the two.
+    /// Each part of a prediction: encoding a film, one evaluation of the denoising network, the
+    /// whole sampler, decoding, fusion.
+    ///
+    /// Medians of several runs, processor time beside wall time. With `--against` a peer does the
+    /// same work with the same weights in the same run, is compared only where its outputs are
+    /// ours, and counts the operations.
+    Generate(GenerateArgs),
+    /// Writes an event file for `window` and `series`.
     MakeStream(StreamArgs),
 }
 
@@ -177,6 +186,7 @@ pub fn run(command: &BenchCommand) -> anyhow::Result<()> {
     let line = match command {
         BenchCommand::Window(args) => serde_json::to_string(&window(args)?)?,
         BenchCommand::Series(args) => serde_json::to_string(&series(args)?)?,
+        BenchCommand::Generate(args) => generate(args)?,
         BenchCommand::MakeStream(args) => serde_json::to_string(&make_stream(args)?)?,
     };
     super::print(&line)?;
