@@ -1,6 +1,7 @@
 //! What a person gets to read when something outside is wrong: what, where, and what to do.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -24,6 +25,7 @@ fn a_data_set_that_is_not_there_is_named() {
     fs::create_dir_all(dir.path().join("empty")).unwrap();
     let said = replay(dir.path(), &["--mimic-iv", "empty"]);
     assert!(said.contains("empty: holds neither hosp/patients.csv nor"), "{said}");
+    assert!(said.contains("name the directory"), "{said}");
     fs::write(dir.path().join("file"), "").unwrap();
     let said = replay(dir.path(), &["--mimic-iv", "file"]);
     assert!(said.contains("file:") && said.contains("name the directory"), "{said}");
@@ -52,6 +54,39 @@ fn a_table_that_cannot_be_read_is_named_with_its_column_or_row() {
     fs::create_dir(&labs).unwrap();
     let said = ended(ward.replay("out", &[])).expect(1).err;
     assert!(said.contains("hosp/labevents.csv"), "{said}");
+}
+
+/// Each row or record that was not used has one line in `dead_letters.jsonl`, whoever found it.
+#[test]
+fn rows_that_cannot_be_told_are_among_the_dead_letters() {
+    let Some(ward) = Ward::new(1) else { return };
+    let hosp = ward.path().join("ward/mimiciv/hosp");
+    let packed = fs::File::open(hosp.join("labevents.csv.gz")).unwrap();
+    let mut table = String::new();
+    flate2::read::GzDecoder::new(packed).read_to_string(&mut table).unwrap();
+    let header: Vec<&str> = table.lines().next().unwrap().split(',').collect();
+    let emptied = |line: &str| {
+        let cells = header.iter().zip(line.split(','));
+        let keep = |(name, cell)| if ["value", "valuenum"].contains(name) { "" } else { cell };
+        cells.map(keep).collect::<Vec<_>>().join(",")
+    };
+    let rows = table.lines().skip(1).map(emptied);
+    let spoilt = std::iter::once(header.join(",")).chain(rows).collect::<Vec<_>>().join("\n");
+    fs::write(hosp.join("labevents.csv"), spoilt).unwrap();
+    ended(ward.replay("out", &[])).expect(0);
+    let read = |name: &str| fs::read_to_string(ward.path().join("out").join(name)).unwrap();
+    let books: serde_json::Value = serde_json::from_str(&read("reconciliation.json")).unwrap();
+    let of_all = |half: &str| {
+        let each = books[half].as_object().unwrap().values();
+        let reasons = each.flat_map(|counts| counts["rejected"].as_object().unwrap().values());
+        reasons.map(|n| n.as_u64().unwrap()).sum::<u64>()
+    };
+    let (untold, unused) = (of_all("tables"), of_all("engine"));
+    assert!(untold > 0, "no row was spoilt: {books}");
+    let letters = read("dead_letters.jsonl");
+    assert_eq!(letters.lines().count() as u64, untold + unused, "{letters}");
+    let of_table = letters.lines().filter(|letter| letter.contains("hosp/labevents"));
+    assert_eq!(of_table.count() as u64, untold, "{letters}");
 }
 
 #[test]
