@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
 
-use super::support::{Ward, ended, model, nowcxr, run, tame};
+use super::support::{Ward, ended, files, model, nowcxr, run, tame};
 
 fn replay(dir: &Path, more: &[&str]) -> String {
     let model = model().unwrap();
@@ -130,6 +130,32 @@ fn two_runs_in_one_directory_are_kept_apart() {
     assert!(said.contains("another process"), "{said}");
     first.kill().unwrap();
     first.wait().unwrap();
+}
+
+/// Looking at a damaged store repairs nothing and hides nothing; the run that owns it rebuilds it.
+/// sled notices some damage, and some costs it everything without a word: then the store stands at
+/// an earlier commit than was flushed.
+#[test]
+fn a_damaged_store_is_said_by_inspect_and_rebuilt_by_the_run() {
+    let Some(ward) = Ward::new(1) else { return };
+    let calm = ended(ward.replay("out", &[])).expect(0).json();
+    let state = ward.path().join("out/state");
+    let largest = files(&state).into_iter().max_by_key(|path| path.metadata().unwrap().len());
+    let path = largest.unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.iter_mut().step_by(97).for_each(|byte| *byte ^= 0x5a);
+    fs::write(&path, &bytes).unwrap();
+    for _ in 0..2 {
+        let looked = run(ward.path(), &["inspect", "--out", "out"]);
+        let said = format!("{}{}", looked.out, looked.err);
+        assert!(said.contains("is damaged (") || said.contains("RolledBack"), "{said}");
+        assert!(!ward.path().join("out/state.damaged-1").exists(), "{said}");
+    }
+    let again = ended(ward.replay("out", &[])).expect(0).json();
+    assert_eq!(again["digest"], calm["digest"]);
+    assert_eq!(again["events"], calm["events"]);
+    let whole = run(ward.path(), &["inspect", "--out", "out"]).expect(0).json();
+    assert_eq!(whole["opened"], "Clean");
 }
 
 /// A limit on the size of files stands for a disk that fills up: writes fail from then on. The
