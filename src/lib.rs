@@ -37,7 +37,7 @@
 //! - [`synth`]: the synthetic ward, written out as MIMIC files.
 //! - [`train`]: samples from the ward; the loops of the three stages.
 //! - [`evaluate`]: a run's risk events against what became of the stays; the report.
-//! - [`http`]: metrics and health.
+//! - [`http`]: metrics and health, and the dashboard.
 //! - [`cli`]: one file a command.
 //!
 //! # What holds everywhere

@@ -67,6 +67,9 @@ const BATCH_EVENTS: usize = 1_024;
 pub enum BenchCommand {
     /// Last value of each variable for every closed hour of every stay.
     ///
+    /// Runs the engine's window arithmetic and its history of a stay by themselves, without what a
+    /// service does besides: duplicates, two clocks, corrections, films, the model.
+    ///
     /// Prints one JSON object. The answers (late, outputs, accepted, sum_milli) are the same for
     /// every store, wire and number of shards. `cpu_s` holds everything from the first byte read
     /// to the last answer, parsing included; take the slope between a small and a large file for
@@ -98,7 +101,7 @@ pub struct BenchArgs {
     /// Where the state lives.
     #[arg(long, value_enum, default_value_t = StoreChoice::Memory)]
     pub store: StoreChoice,
-    /// How events reach the engine. With `avro` each is encoded as a framed vital sign, decoded
+    /// How events arrive. With `avro` each is encoded as a framed vital sign, decoded
     /// and checked, as the service does it, inside the measured time.
     #[arg(long, value_enum, default_value_t = WireChoice::None)]
     pub wire: WireChoice,
