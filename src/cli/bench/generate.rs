@@ -180,8 +180,7 @@ fn measure(
         }
         costs.insert(stage.name(), median(&mut runs));
     }
-    let job =
-        Job { config: &stages.config, timestep: STAGE_TIMESTEP, runs: args.runs, threads };
+    let job = Job { config: &stages.config, timestep: STAGE_TIMESTEP, runs: args.runs, threads };
     let peer = args.against.as_deref().map(|command| ask(command, stages, &job)).transpose()?;
     Ok(Measured { batch, stages: costs, peer })
 }
