@@ -13,6 +13,9 @@ use crate::event::FILM_SIDE;
 /// What is burned in: the first line near the top, the second near the bottom.
 pub const MARK_LINES: [&str; 2] = ["AI-GENERATED - NOT A RADIOGRAPH", "DO NOT DIAGNOSE"];
 
+/// What is burned into a film of the synthetic ward: nobody's, but no network made it either.
+pub const DRAWN_LINES: [&str; 2] = ["NO PATIENT - NOT A RADIOGRAPH", MARK_LINES[1]];
+
 /// Side of a marked film in pixels: enlarged, so that the words are legible.
 pub const MARKED_SIDE: usize = FILM_SIDE * SCALE;
 
@@ -66,10 +69,10 @@ impl Canvas {
     }
 
     /// A band across the film with a line of text in its middle.
-    fn band(&mut self, top: usize, text: &str) {
+    fn band(&mut self, top: usize, text: &str, colour: [u8; 3]) {
         for y in top..top + BAND_HEIGHT {
             for x in FRAME..MARKED_SIDE - FRAME {
-                self.set(x, y, BAND);
+                self.set(x, y, colour);
             }
         }
         let left = MARKED_SIDE.saturating_sub(font::width(text) * SCALE) / 2;
@@ -79,6 +82,13 @@ impl Canvas {
             }
         }
     }
+
+    /// Burns both lines in.
+    fn png(mut self, [first, second]: [&str; 2], band: [u8; 3]) -> Result<Vec<u8>, PngError> {
+        self.band(BAND_INSET, first, band);
+        self.band(MARKED_SIDE - BAND_INSET - BAND_HEIGHT, second, band);
+        png::encode_rgb(&self.rgb, MARKED_SIDE as u32, MARKED_SIDE as u32)
+    }
 }
 
 /// A generated film of 224 × 224 grey pixels as a marked PNG of [`MARKED_SIDE`] pixels a side.
@@ -86,16 +96,26 @@ impl Canvas {
 /// # Errors
 /// [`PngError::Shape`] unless there are exactly 224 × 224 pixels.
 pub fn mark_synthetic(film: &[u8]) -> Result<Vec<u8>, PngError> {
+    let mut canvas = canvas(film)?;
+    canvas.frame();
+    canvas.png(MARK_LINES, BAND)
+}
+
+/// A film of the synthetic ward, marked as [`DRAWN_LINES`] say, without the frame of generated
+/// pixels.
+///
+/// # Errors
+/// As [`mark_synthetic`].
+pub fn mark_drawn(film: &[u8]) -> Result<Vec<u8>, PngError> {
+    canvas(film)?.png(DRAWN_LINES, BLACK)
+}
+
+fn canvas(film: &[u8]) -> Result<Canvas, PngError> {
     if film.len() != FILM_SIDE * FILM_SIDE {
         let side = FILM_SIDE as u32;
         return Err(PngError::Shape { width: side, height: side, found: film.len() });
     }
-    let mut canvas = Canvas::of(film);
-    canvas.frame();
-    let [first, second] = MARK_LINES;
-    canvas.band(BAND_INSET, first);
-    canvas.band(MARKED_SIDE - BAND_INSET - BAND_HEIGHT, second);
-    png::encode_rgb(&canvas.rgb, MARKED_SIDE as u32, MARKED_SIDE as u32)
+    Ok(Canvas::of(film))
 }
 
 #[cfg(test)]
@@ -118,7 +138,7 @@ mod tests {
     fn both_lines_are_burned_in_whole() {
         let dots: usize = MARK_LINES.iter().map(|line| font::dots(line).count()).sum();
         assert_eq!(count(&marked(90), WHITE), dots * SCALE * SCALE);
-        for line in MARK_LINES {
+        for line in MARK_LINES.into_iter().chain(DRAWN_LINES) {
             assert!(line.chars().all(font::has), "{line}");
             assert!(font::width(line) * SCALE <= MARKED_SIDE - 2 * FRAME, "{line}");
         }
@@ -140,6 +160,15 @@ mod tests {
         let bytes = mark_synthetic(&film).expect("224 x 224");
         let declared = Declared { view: Some(ViewPosition::Ap), ..Declared::default() };
         assert_eq!(prepare(&bytes, declared).expect_err("marked").reason, Reason::FilmNotChest);
+    }
+
+    #[test]
+    fn a_drawn_film_says_so_and_bears_no_violet() {
+        let bytes = mark_drawn(&vec![90; FILM_SIDE * FILM_SIDE]).expect("224 x 224");
+        let rgb = image::load_from_memory(&bytes).expect("our own PNG").into_rgb8().into_raw();
+        let dots: usize = DRAWN_LINES.iter().map(|line| font::dots(line).count()).sum();
+        assert_eq!(count(&rgb, WHITE), dots * SCALE * SCALE);
+        assert_eq!(count(&rgb, VIOLET) + count(&rgb, BAND), 0);
     }
 
     #[test]

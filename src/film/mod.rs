@@ -16,6 +16,7 @@ mod dicom;
 mod font;
 mod gate;
 mod guard;
+mod likeness;
 mod mark;
 pub mod png;
 mod raster;

@@ -233,6 +233,15 @@ fn films(cases: &mut Cases, codec: &Codec) {
     let noise = nowcxr::film::png::encode(&noise, 300, 300).unwrap();
     cases.picture(codec, "a grey card", "film_not_chest", flat.clone());
     cases.picture(codec, "noise", "film_not_chest", noise);
+    let drawn = |at: &dyn Fn(f64, f64) -> f64| {
+        let pixel = |i: i32| at(f64::from(i % 300) / 300.0, f64::from(i / 300) / 300.0) as u8;
+        nowcxr::film::png::encode(&(0..300 * 300).map(pixel).collect::<Vec<_>>(), 300, 300).unwrap()
+    };
+    let disc =
+        drawn(&|x, y| 20.0 + 180.0 / (1.0 + (60.0 * ((x - 0.5).hypot(y - 0.5) - 0.3)).exp()));
+    cases.picture(codec, "a disc", "film_not_chest", disc);
+    let wall = drawn(&|x, y| 120.0 + 60.0 * (40.0 * x).sin() * (90.0 * y).cos() - 50.0 * y);
+    cases.picture(codec, "a wall", "film_not_chest", wall);
     let strip = nowcxr::film::png::encode(&vec![9; 1200 * 200], 1200, 200).unwrap();
     cases.picture(codec, "a strip", "film_not_chest", strip);
     cases.picture(codec, "png cut short", "film_undecodable", flat[..flat.len() / 2].to_vec());

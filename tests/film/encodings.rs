@@ -40,8 +40,8 @@ fn inversion_comes_after_the_window() {
         film.text(0x28, 0x1050, b"DS", center).text(0x28, 0x1051, b"DS", "3000").bytes()
     };
     let inverse = Dicom::new(&negative(&twelve_bits())).text(0x28, 4, b"CS", "MONOCHROME1");
-    // Linear windows are centred on c - 0.5, so the mirror image of 1700 is 4096 - 1700.
-    let (direct, mirrored) = (window(plain(), "1700"), window(inverse, "2396"));
+    // Linear windows are centred on c - 0.5, so the mirror image of 1800 is 4096 - 1800.
+    let (direct, mirrored) = (window(plain(), "1800"), window(inverse, "2296"));
     assert_same(&direct, &mirrored);
     let (_, mean) = difference(&prepared(&direct), &prepared(&plain().bytes()));
     assert!(mean > 5.0, "the window must matter, but changed only {mean}");

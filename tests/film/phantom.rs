@@ -13,7 +13,9 @@ pub fn twelve_bits() -> Vec<u16> {
         let body = inside(x, y, 0.5, 0.8, 0.48, 0.78).clamp(0.0, 0.2) * 5.0;
         let lungs = inside(x, y, 0.28, 0.5, 0.17, 0.33).max(inside(x, y, 0.72, 0.5, 0.17, 0.33));
         let grey = 100.0 + 3000.0 * body - 2000.0 * lungs.clamp(0.0, 0.3) / 0.3 * body;
-        (grey + 500.0 * y) as u16
+        // Grain, which every film has.
+        let grain = (i as u32).wrapping_mul(2_654_435_761) >> 26;
+        (grey + 500.0 * y) as u16 + grain as u16
     };
     (0..SIDE * SIDE).map(grey).collect()
 }

@@ -127,7 +127,7 @@ def unet_block(net, p, x, emb, context, head_width):
 def unet(net, config, x, t, context):
     half = config["model_channels"] // 2
     frequencies = torch.exp(-math.log(10_000) * torch.arange(half) / half)
-    angles = torch.full((x.shape[0], 1), float(t)) * frequencies
+    angles = (t * frequencies).expand(x.shape[0], half)
     emb = torch.cat([angles.cos(), angles.sin()], 1).to(x)
     emb = net.linear("time_embed.2", F.silu(net.linear("time_embed.0", emb)))
     skips, width = [], config["num_head_channels"]
