@@ -250,7 +250,7 @@ fn finish(ran: &Ran, books: &Books) -> Result<ExitCode> {
 fn draw(setup: &Setup, ran: &Ran, exports: &Exports, out: &Path) -> Result<PathBuf> {
     let dir = out.join("films");
     let mut pipeline = embedded::pipeline(&setup.config)?;
-    pictures::draw(&ran.keepsakes, &exports.events, &mut pipeline, &dir, demo::made(out))?;
+    pictures::draw(&ran.keepsakes, &exports.events, &mut pipeline, &dir, super::demo::made(out))?;
     Ok(dir)
 }
 

@@ -25,7 +25,7 @@ mod resize;
 use crate::event::{FILM_SIDE, PreparedFilm, Reason, Rejection, ViewPosition};
 
 pub use gate::{Statistics, UnknownView};
-pub use mark::{MARK_LINES, MARKED_SIDE, mark_synthetic};
+pub use mark::{MARK_LINES, MARKED_SIDE, mark_drawn, mark_synthetic};
 
 /// A grey picture of another size as 224 × 224 pixels; `None` unless there are width × height
 /// pixels. For pictures that are shown: nothing is judged.
