@@ -35,6 +35,7 @@ const FEEDS: &str = r#"[
     { name = "imaging", topic = "imaging" },
     { name = "lab", topic = "lab" },
     { name = "vital", topic = "vital" },
+    { name = "acknowledgement", topic = "acknowledgement" },
 ]"#;
 
 /// Every key there is.
@@ -99,13 +100,15 @@ pub const KEYS: [Key; 51] = [
     key(
         "feeds.list",
         FEEDS,
-        "The sources of facts. Their order is their id in stored state: append, never reorder. \
-         A topic may have several.",
+        "The sources of facts, and of what people do about alerts. Their order is their id in \
+         stored state: append, never reorder. A topic may have several; without a feed of topic \
+         acknowledgement nobody is heard.",
     ),
     key(
         "feeds.timeout",
         r#""15m""#,
-        "A feed whose marks stop for so long is passed over; windows sealed without it say so.",
+        "A feed whose marks stop for so long is passed over; windows sealed without it say so. \
+         Nothing waits for what people do.",
     ),
     key("predict.model", r#""models/demo""#, "Directory of the model."),
     key(

@@ -15,8 +15,8 @@ use nowcxr::event::risk::Probability;
 use nowcxr::event::{Disposition, FactBody, Sex, StayEvent};
 use nowcxr::ids::{Digest, FactId, Origin, Position, Topic};
 use nowcxr::ports::{
-    Answer, Commit, Held, Journal, JournalRecord, Opened, Outcome, Outlet, Output, OutputKind, PortError,
-    PredictionRequest, Predictor, Source, SourceRecord, StateStore,
+    Answer, Commit, Held, Journal, JournalRecord, Opened, Outcome, Outlet, Output, OutputKind,
+    PortError, PredictionRequest, Predictor, Source, SourceRecord, StateStore,
 };
 use nowcxr::store::memory::MemoryStore;
 use nowcxr::time::WallTime;
@@ -319,7 +319,7 @@ fn encode(codec: &Codec, record: &Record) -> Option<Vec<u8>> {
         FactBody::Retracted { fact } => {
             measured(RecordedValue::Missing, ObservationStatus::EnteredInError, Some(*fact))
         }
-        FactBody::Filmed(_) | FactBody::FilmCorrected { .. } => return None,
+        FactBody::Filmed(_) | FactBody::FilmCorrected { .. } | FactBody::Acted(_) => return None,
         FactBody::Stay(change) => {
             let change = match change {
                 StayEvent::Admitted(a) => StayChange::Admit(Admit {

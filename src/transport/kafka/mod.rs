@@ -1,7 +1,7 @@
 //! The Kafka transport: each commit of a task is one transaction, so its effects are there exactly
 //! once for whoever reads committed records.
 //!
-//! A *task* is one partition of the four input topics, which are co-partitioned by stay. One
+//! A *task* is one partition of the five input topics, which are co-partitioned by stay. One
 //! [`KafkaGroup`] a process is a member of the consumer group and hands out a [`KafkaSource`] a
 //! partition; a process that needs no group (a rebuild, a test, the only node) opens a
 //! [`KafkaSource`] on the partitions that it names. Where a source reads on is said by the task's
