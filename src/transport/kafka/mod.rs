@@ -15,6 +15,7 @@
 //!
 //! Facts about librdkafka on which this rests are in `reference/kafka.md`.
 
+mod alerts;
 mod audit;
 mod changelog;
 mod client;
@@ -38,10 +39,11 @@ mod transaction;
 #[cfg(test)]
 mod mock_tests;
 
+pub use alerts::KafkaAlerts;
 pub use audit::{Finding, TopicReport, audit_topics, tombstones_kept};
 pub use committer::{CommitterOptions, KafkaCommitter};
 pub use group::KafkaGroup;
-pub use letters::{Place, StoredRecord, read_place, visit_dead_letters};
+pub use letters::{Place, StoredRecord, read_place, visit_outputs};
 pub use ownership::{Hold, Ownership};
 pub use settings::{AppendClock, KafkaSettings};
 pub use sink::KafkaSink;

@@ -1,7 +1,7 @@
 //! The judge: from a task's input and journal alone it counts out what must have left, by the
 //! rules of the design and without the engine. Of the engine's module it uses data types, and the
-//! alert policy of one stay, of which `tests/alerts` is the judge: here it is judged that the policy
-//! hears of everything, at the right moment and in the right order.
+//! alert policy of one stay, of which `tests/alerts` is the judge: here it is judged that it hears
+//! of everything, at the right moment and in the right order.
 //!
 //! Between two journalled inputs the topics may be read in any order; the judge reads them one
 //! after the other, which no run does, so it also judges that the order cannot be seen.
