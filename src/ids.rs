@@ -44,7 +44,8 @@ pub struct FeedId(pub u8);
 pub struct VariableId(pub u8);
 
 /// The input topics. Their order is the rank that breaks ties between facts that became
-/// available at the same moment: an admission comes before the film and the labs it explains.
+/// available at the same moment: an admission comes before the film and the labs it explains, and
+/// what people did after what they may have seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
@@ -52,6 +53,7 @@ pub enum Topic {
     Imaging,
     Lab,
     Vital,
+    Acknowledgement,
 }
 
 /// Where one record stands.
@@ -83,7 +85,8 @@ pub struct Ticket {
 pub struct Digest(pub [u8; 32]);
 
 impl Topic {
-    pub const ALL: [Topic; 4] = [Topic::Stay, Topic::Imaging, Topic::Lab, Topic::Vital];
+    pub const ALL: [Topic; 5] =
+        [Topic::Stay, Topic::Imaging, Topic::Lab, Topic::Vital, Topic::Acknowledgement];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -91,7 +94,14 @@ impl Topic {
             Topic::Imaging => "imaging",
             Topic::Lab => "lab",
             Topic::Vital => "vital",
+            Topic::Acknowledgement => "acknowledgement",
         }
+    }
+
+    /// Whether it says what people did about alerts, and nothing that is true of a patient. No
+    /// window holds any of it.
+    pub const fn is_of_people(self) -> bool {
+        matches!(self, Topic::Acknowledgement)
     }
 
     pub fn from_name(name: &str) -> Option<Topic> {
@@ -194,7 +204,8 @@ mod tests {
         for topic in Topic::ALL {
             assert_eq!(Topic::from_name(topic.name()), Some(topic));
         }
-        assert!(Topic::Stay < Topic::Imaging && Topic::Lab < Topic::Vital);
+        assert!(Topic::ALL.is_sorted() && Topic::ALL[0] == Topic::Stay);
+        assert!(Topic::ALL.iter().filter(|topic| topic.is_of_people()).eq(Topic::ALL.last()));
     }
 
     #[test]

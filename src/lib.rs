@@ -29,6 +29,7 @@
 //! - [`wire`]: Avro ↔ event, framing, schema ids.
 //! - [`store`]: state as keyed whole values; memory and sled.
 //! - [`transport`]: the local log and Kafka.
+//! - [`notify`]: the reference consumer of alerts: what holds, whom it may disturb, the ways out.
 //! - [`model`]: networks, schedule, samplers, the model directory.
 //! - [`drive`]: the one loop: fetch → step → commit → ask.
 //! - [`predict`]: the worker thread: queue → networks → answer.
@@ -70,6 +71,7 @@ pub mod http;
 pub mod ids;
 pub mod metrics;
 pub mod model;
+pub mod notify;
 pub mod ports;
 pub mod predict;
 pub mod replay;

@@ -220,3 +220,33 @@ pub trait Predictor {
     /// Requests taken and not yet answered.
     fn pending(&self) -> usize;
 }
+
+/// Where a record stands in the topic of alerts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AlertPlace {
+    pub partition: u32,
+    pub offset: u64,
+}
+
+/// One record of the topic of alerts.
+#[derive(Clone, Debug)]
+pub struct AlertStored {
+    pub place: AlertPlace,
+    /// Confluent-framed Avro of schema `alert`.
+    pub value: Bytes,
+}
+
+/// The topic of alerts, as a consumer of its own follows it. It stands still until told to go on:
+/// after a restart the feed begins at the positions that were committed last.
+pub trait AlertFeed {
+    /// Appends up to `max` records to `into`, waiting up to `wait` for the first.
+    fn fetch(
+        &mut self,
+        max: usize,
+        wait: Duration,
+        into: &mut Vec<AlertStored>,
+    ) -> Result<(), PortError>;
+
+    /// Everything before these places was dealt with.
+    fn commit(&mut self, next: &[AlertPlace]) -> Result<(), PortError>;
+}

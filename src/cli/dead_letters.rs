@@ -11,9 +11,9 @@ use super::settings::ConfigArgs;
 use crate::config::Config;
 use crate::event::dictionary::Dictionary;
 use crate::ids::{Origin, Topic};
-use crate::ports::PortError;
+use crate::ports::{OutputKind, PortError};
 use crate::transport::kafka::{
-    KafkaSettings, KafkaSink, Place, StoredRecord, read_place, visit_dead_letters,
+    KafkaSettings, KafkaSink, Place, StoredRecord, read_place, visit_outputs,
 };
 use crate::wire::{Codec, DeadLetter};
 
@@ -158,7 +158,7 @@ impl Desk {
     /// Up to `limit` letters that `wanted` takes.
     fn find(&self, wanted: &dyn Fn(&Found) -> bool, limit: usize) -> Result<Vec<Found>> {
         let mut all = Vec::new();
-        visit_dead_letters(&self.settings, &mut |record| {
+        visit_outputs(&self.settings, OutputKind::DeadLetter, &mut |record| {
             let place = record.place;
             let letter = self.codec.decode::<DeadLetter>(&record.value).map_err(|why| {
                 let Place { partition, offset } = place;

@@ -1,5 +1,6 @@
 //! The command line: one file a command. Here is what the commands share.
 
+mod alerts;
 pub mod bench;
 mod check;
 mod dead_letters;
@@ -68,6 +69,8 @@ enum Command {
     Run(run::RunArgs),
     /// Shows the dashboard over the directory of a demo or a replay, finished or running.
     Serve(serve::ServeArgs),
+    /// Follows alerts, passes them on, and writes down what people do about them.
+    Alerts(alerts::AlertsArgs),
     /// Creates or checks the Kafka topics.
     Topics(topics::TopicsArgs),
     /// Lists, shows and re-drives what was not used.
@@ -128,6 +131,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(&args, &settings),
         Command::Replay(args) => replay::run(&args, &settings),
         Command::Run(args) => run::run(&args, &settings),
+        Command::Alerts(args) => alerts::run(&args, &settings),
         Command::Topics(args) => topics::run(&args, &settings),
         Command::DeadLetters(args) => dead_letters::run(&args, &settings),
         Command::Serve(args) => serve::run(&args, &settings),

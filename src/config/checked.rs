@@ -178,9 +178,10 @@ fn feed(value: &Value) -> Result<Feed, String> {
     if name.is_empty() || name.len() > 40 || !name.chars().all(plain) {
         return Err(format!("has the feed name {name:?}; use 1 to 40 letters, digits, _ - ."));
     }
-    let topic = text("topic")
-        .and_then(Topic::from_name)
-        .ok_or_else(|| format!("says no topic for {name:?}; it is stay, imaging, lab or vital"))?;
+    let topic = text("topic").and_then(Topic::from_name).ok_or_else(|| {
+        let topics = Topic::ALL.map(Topic::name).join(", ");
+        format!("says no topic for {name:?}; it is one of {topics}")
+    })?;
     Ok(Feed { name: name.to_owned(), topic })
 }
 

@@ -14,7 +14,7 @@ pub struct Key {
 }
 
 /// The sections in the order of the reference, and what each is for.
-pub const SECTIONS: [(&str, &str); 9] = [
+pub const SECTIONS: [(&str, &str); 10] = [
     ("engine", "How windows are cut and how long things are kept. Changes what is computed."),
     ("feeds", "Where facts come from. Changes what is computed."),
     ("predict", "The worker that answers windows."),
@@ -24,6 +24,7 @@ pub const SECTIONS: [(&str, &str); 9] = [
     ("http", "Dashboard, metrics and health."),
     ("telemetry", "Log lines."),
     ("alerts", "When a risk becomes an alert, and whether anyone may be disturbed."),
+    ("notify", "Where `nowcxr alerts follow` passes alerts on. Silent alerts leave by no channel."),
 ];
 
 const fn key(path: &'static str, default: &'static str, about: &'static str) -> Key {
@@ -35,10 +36,11 @@ const FEEDS: &str = r#"[
     { name = "imaging", topic = "imaging" },
     { name = "lab", topic = "lab" },
     { name = "vital", topic = "vital" },
+    { name = "acknowledgement", topic = "acknowledgement" },
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 51] = [
+pub const KEYS: [Key; 58] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -99,13 +101,15 @@ pub const KEYS: [Key; 51] = [
     key(
         "feeds.list",
         FEEDS,
-        "The sources of facts. Their order is their id in stored state: append, never reorder. \
-         A topic may have several.",
+        "The sources of facts, and of what people do about alerts. Their order is their id in \
+         stored state: append, never reorder. A topic may have several; without a feed of topic \
+         acknowledgement nobody is heard.",
     ),
     key(
         "feeds.timeout",
         r#""15m""#,
-        "A feed whose marks stop for so long is passed over; windows sealed without it say so.",
+        "A feed whose marks stop for so long is passed over; windows sealed without it say so. \
+         Nothing waits for what people do.",
     ),
     key("predict.model", r#""models/demo""#, "Directory of the model."),
     key(
@@ -263,6 +267,39 @@ pub const KEYS: [Key; 51] = [
         "alerts.escalate",
         r#"["15m", "30m"]"#,
         "An interruptive alert without a response is passed on after each of these times.",
+    ),
+    key(
+        "notify.group",
+        r#""nowcxr-alerts""#,
+        "Names the consumer group, or the file of positions beside a local log.",
+    ),
+    key("notify.beds", "20", "Beds of the unit, for its budget."),
+    key(
+        "notify.budget",
+        "0.5",
+        "Alerts of risk per bed and day that may disturb the unit: with 20 beds and 0.5, ten in \
+         any 24 h. The rest are passive and say so.",
+    ),
+    key(
+        "notify.webhook",
+        r#""""#,
+        "URL that shown alerts are posted to as JSON. http only: a relay does TLS.",
+    ),
+    key(
+        "notify.webhook_secret",
+        r#""""#,
+        "Signs each request with HMAC-SHA256. `@FILE` reads it from a file; otherwise put it into \
+         the environment. Never printed.",
+    ),
+    key(
+        "notify.syslog",
+        r#""""#,
+        "`udp://host:port` or `tcp://host:port` for shown alerts as RFC 5424.",
+    ),
+    key(
+        "notify.retry_max",
+        r#""60s""#,
+        "The longest wait before a delivery that failed is tried again; the first is 1 s.",
     ),
 ];
 

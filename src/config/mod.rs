@@ -8,6 +8,7 @@ mod checked;
 mod digest;
 mod engine;
 mod keys;
+mod notify;
 mod raw;
 mod value;
 
@@ -23,6 +24,7 @@ pub use checked::{
 };
 pub use engine::{EngineConfig, Feed, LatePolicy};
 pub use keys::{KEYS, Key, SECTIONS, reference};
+pub use notify::{NotifyConfig, Secret};
 pub use raw::Place;
 
 use crate::event::dictionary::Profile;
@@ -43,6 +45,7 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     pub telemetry: TelemetryConfig,
     pub alerts: AlertConfig,
+    pub notify: NotifyConfig,
 }
 
 /// One thing that is wrong, where it was written, and what to do.
@@ -103,6 +106,7 @@ impl Config {
             http: checked::http(&mut reader),
             telemetry: checked::telemetry(&mut reader),
             alerts: checked::alerts(&mut reader),
+            notify: notify::notify(&mut reader),
         };
         match reader.into_problems() {
             problems if problems.is_empty() => Ok(config),

@@ -110,7 +110,10 @@ fn feeds_are_checked() {
     assert!(complain("[]").contains("is empty"));
     let twice = r#"[{name="a",topic="stay"},{name="a",topic="lab"}]"#;
     assert!(complain(twice).contains("twice"));
-    assert!(complain(r#"[{name="a",topic="x"}]"#).contains("stay, imaging, lab or vital"));
+    assert!(
+        complain(r#"[{name="a",topic="x"}]"#)
+            .contains("stay, imaging, lab, vital, acknowledgement")
+    );
     assert!(complain(r#"[{name="a b",topic="stay"}]"#).contains("letters"));
     assert!(complain(r#"[{name="a",topic="lab"}]"#).contains("no feed of topic stay"));
     assert!(complain(r#"[{name="a",topic="stay",x=1}]"#).contains("unknown key"));
@@ -148,4 +151,36 @@ fn passwords_are_not_printed() {
     let config = from_file(text).expect("valid");
     assert_eq!(config.kafka.properties.0.get("sasl.password").map(String::as_str), Some("hunter2"));
     assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn alerts_are_passed_on_where_it_is_said_and_secrets_are_not_printed() {
+    let secret = file("from a file\n");
+    let text = r#"
+        [notify]
+        group = "ward"
+        beds = 12
+        budget = 0.25
+        webhook = "http://127.0.0.1:8099/alerts"
+        syslog = "tcp://127.0.0.1:601"
+        retry_max = "5s"
+    "#;
+    let config = from_file(text).expect("valid").notify;
+    assert_eq!((config.group.as_str(), config.beds, config.budget), ("ward", 12, 0.25));
+    assert_eq!(config.webhook.as_deref(), Some("http://127.0.0.1:8099/alerts"));
+    assert_eq!(config.syslog.as_deref(), Some("tcp://127.0.0.1:601"));
+    assert_eq!(config.retry_max, Duration::from_secs(5));
+    assert_eq!(defaults().notify.webhook, None);
+    for value in ["s3cret".to_owned(), format!("@{}", secret.path().display())] {
+        let variables = env(&[("NOWCXR_NOTIFY__WEBHOOK_SECRET", &value)]);
+        let config = Config::load(None, variables, &[]).expect("valid");
+        let revealed = config.notify.webhook_secret.reveal().expect("readable");
+        assert!(["s3cret", "from a file"].contains(&revealed.as_str()), "{revealed}");
+        assert!(!format!("{config:?}").contains(&value), "a secret is printed");
+    }
+    let wrong = "[notify]\ngroup = \"a/b\"\nwebhook = \"https://x\"\nsyslog = \"x:1\"\n";
+    let problems = from_file(wrong).expect_err("three errors").0;
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    let digest = |config: &Config| config.digest(Digest([0; 32]));
+    assert_eq!(digest(&from_file(text).expect("valid")), digest(&defaults()), "no payload changes");
 }

@@ -185,7 +185,6 @@ where
             let (task, inputs) = (options.partition, rehearsal.len());
             tracing::info!(task, inputs, "journalled inputs are stepped again");
         }
-        let n_feeds = task.config().feeds.len();
         let backlog: VecDeque<Ticket> = task.unanswered().collect();
         let now = Instant::now();
         Ok(Drive {
@@ -209,7 +208,9 @@ where
             records: Vec::new(),
             rehearsal,
             sent_before: held.payloads,
-            silence: options.feed_timeout.map(|timeout| Silence::new(n_feeds, timeout, now)),
+            silence: options
+                .feed_timeout
+                .map(|timeout| Silence::new(&task.config().feeds, timeout, now)),
             newest_append: None,
             paused_since: None,
             is_torn: false,

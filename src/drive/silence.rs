@@ -1,10 +1,17 @@
 //! Feeds that fall silent: after a while the loop passes them over by a mark of its own, so that
 //! one dead interface does not stop the whole ward. The mark is journalled, and windows sealed
 //! without the feed say so.
+//!
+//! Nobody waits for what people do about alerts: a ward in which nobody does anything is a normal
+//! one, and no window holds any of it. Where such a feed makes no marks of its own, the loop makes
+//! them as soon as it has read what there is. Being journalled, they settle for good after which
+//! predictions an act took effect, so what was said can be computed anew; and an act that comes
+//! behind them takes effect at once.
 
 use std::time::{Duration, Instant};
 
 use super::{Drive, DriveError};
+use crate::config::Feed;
 use crate::engine::{Input, Watermark};
 use crate::event::Mark;
 use crate::ids::FeedId;
@@ -16,16 +23,26 @@ use crate::wire::JournalInput;
 /// When nothing but the wall clock says how late it is, a mark is made this often.
 const WALL_STEP: Span = Span::MINUTE;
 
+/// What a feed of what people do may still have on its way when all else has been read.
+const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(2);
+
 /// When each feed was heard last, counted only while reading keeps up: a task that works off a
 /// backlog hears nothing new, and that is not the feeds' fault.
 pub(super) struct Silence {
     heard: Vec<Instant>,
+    /// After how long each feed is silent.
+    patience: Vec<Duration>,
     timeout: Duration,
 }
 
 impl Silence {
-    pub(super) fn new(n_feeds: usize, timeout: Duration, now: Instant) -> Self {
-        Silence { heard: vec![now; n_feeds], timeout }
+    pub(super) fn new(feeds: &[Feed], timeout: Duration, now: Instant) -> Self {
+        let patience = |feed: &Feed| match feed.topic.is_of_people() {
+            true => timeout.min(PATIENCE_WITH_PEOPLE),
+            false => timeout,
+        };
+        let patience = feeds.iter().map(patience).collect();
+        Silence { heard: vec![now; feeds.len()], patience, timeout }
     }
 
     pub(super) fn heard(&mut self, feed: FeedId, now: Instant) {
@@ -43,8 +60,10 @@ impl Silence {
     /// before `wall` where no other is left and event time is the wall clock's.
     fn marks(&self, watermark: &Watermark, wall: Option<EventTime>, now: Instant) -> Vec<Mark> {
         let is_silent = |feed: FeedId| {
-            let heard = self.heard.get(usize::from(feed.0));
-            heard.is_some_and(|heard| now.saturating_duration_since(*heard) >= self.timeout)
+            let index = usize::from(feed.0);
+            let known = self.heard.get(index).zip(self.patience.get(index));
+            known
+                .is_some_and(|(heard, patience)| now.saturating_duration_since(*heard) >= *patience)
         };
         // A feed that has ended says nothing of how far the others are.
         let open = || watermark.entries().filter(|(_, at, _)| *at != EventTime::MAX);
@@ -78,7 +97,10 @@ where
         let wall = is_wall.then(|| EventTime::from_millis((self.clock)().as_millis()));
         let task = self.options.partition;
         for mark in silence.marks(self.task.watermark(), wall, Instant::now()) {
-            FeedPassed { task, feed: mark.feed, to: mark.time }.emit();
+            let feed = self.task.config().feeds.get(usize::from(mark.feed.0));
+            if feed.is_some_and(|feed| !feed.topic.is_of_people()) {
+                FeedPassed { task, feed: mark.feed, to: mark.time }.emit();
+            }
             self.journal(&JournalInput::DerivedMark(mark))?;
             self.step(Input::DerivedMark(mark))?;
         }
@@ -89,6 +111,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Topic;
 
     const TIMEOUT: Duration = Duration::from_secs(900);
 
@@ -104,10 +127,28 @@ mod tests {
         watermark
     }
 
+    fn feeds(topics: &[Topic]) -> Vec<Feed> {
+        topics.iter().map(|&topic| Feed { name: topic.name().to_owned(), topic }).collect()
+    }
+
+    #[test]
+    fn nobody_waits_for_people_and_a_feed_of_theirs_is_waited_for_while_it_speaks() {
+        let start = Instant::now();
+        let feeds = feeds(&[Topic::Lab, Topic::Acknowledgement]);
+        let mut silence = Silence::new(&feeds, TIMEOUT, start);
+        let soon = start + PATIENCE_WITH_PEOPLE;
+        let at_20 = watermark(&[at(20), EventTime::MIN]);
+        assert!(silence.marks(&at_20, None, start).is_empty(), "what there is, is read first");
+        let passed = Mark { feed: FeedId(1), time: at(20) };
+        assert_eq!(silence.marks(&at_20, None, soon), [passed]);
+        silence.heard(FeedId(1), soon);
+        assert!(silence.marks(&watermark(&[at(20), at(5)]), None, soon).is_empty());
+    }
+
     #[test]
     fn a_silent_feed_is_passed_over_up_to_where_the_others_are() {
         let start = Instant::now();
-        let mut silence = Silence::new(3, TIMEOUT, start);
+        let mut silence = Silence::new(&feeds(&[Topic::Lab; 3]), TIMEOUT, start);
         let watermark = watermark(&[at(10), at(60), at(50)]);
         assert!(silence.marks(&watermark, None, start + TIMEOUT / 2).is_empty());
         let late = start + TIMEOUT;
@@ -122,7 +163,7 @@ mod tests {
     #[test]
     fn when_all_are_silent_only_a_wall_clock_moves_time() {
         let start = Instant::now();
-        let silence = Silence::new(2, TIMEOUT, start);
+        let silence = Silence::new(&feeds(&[Topic::Lab; 2]), TIMEOUT, start);
         let late = start + TIMEOUT;
         let stopped = watermark(&[at(10), EventTime::MAX]);
         assert!(silence.marks(&stopped, None, late).is_empty());
@@ -135,7 +176,7 @@ mod tests {
     #[test]
     fn a_feed_that_was_never_heard_waits_for_the_timeout_only() {
         let start = Instant::now();
-        let mut silence = Silence::new(2, TIMEOUT, start);
+        let mut silence = Silence::new(&feeds(&[Topic::Lab; 2]), TIMEOUT, start);
         let late = start + TIMEOUT;
         silence.heard(FeedId(1), late);
         let passed = Mark { feed: FeedId(0), time: at(7) };

@@ -43,7 +43,8 @@ pub struct View {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fate {
     Used,
-    /// Behind a window that its own feed had already promised complete.
+    /// Behind a window that its own feed had already promised complete; what a person did, behind
+    /// its feed's promise.
     Late,
     /// A fact with this id was decided before.
     Duplicate,

@@ -9,7 +9,7 @@ use super::request::PredictionRequest;
 use super::stay::{Context, Stay, WindowState};
 use super::watermark::Watermark;
 use crate::config::EngineConfig;
-use crate::ids::{Digest, StayId, Ticket};
+use crate::ids::{Digest, FeedId, StayId, Ticket};
 use crate::time::EventTime;
 
 /// The engine of one partition. `step` is total and reads nothing but its arguments and this state.
@@ -67,6 +67,10 @@ impl Task {
                 effects.push(Effect::Decided { origin, stay: None, fate });
             }
             Input::Mark(mark) => self.move_time(|watermark| watermark.mark(mark), effects),
+            // Nothing is missing from a window without what people did, since it holds none of it.
+            Input::DerivedMark(mark) if self.is_of_people(mark.feed) => {
+                self.move_time(|watermark| watermark.mark(mark), effects);
+            }
             Input::DerivedMark(mark) => {
                 self.move_time(|watermark| watermark.derive(mark), effects);
             }
@@ -139,6 +143,11 @@ impl Task {
     /// The stays that changed, and those that expired, since this was last asked.
     pub fn take_dirty(&mut self) -> (BTreeSet<StayId>, BTreeSet<StayId>) {
         (std::mem::take(&mut self.dirty), std::mem::take(&mut self.expired))
+    }
+
+    fn is_of_people(&self, feed: FeedId) -> bool {
+        let feed = self.config.feeds.get(usize::from(feed.0));
+        feed.is_some_and(|feed| feed.topic.is_of_people())
     }
 
     fn context(&self) -> Context<'_> {

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::alert::Act;
 use super::{Film, Observation, StayEvent};
 use crate::ids::{FactId, FeedId, StayId};
 use crate::time::EventTime;
 
-/// One observation, film or stay event, with its two clocks.
+/// One observation, film, stay event or act of a person, with its two clocks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fact {
     pub id: FactId,
@@ -39,4 +40,6 @@ pub enum FactBody {
     Retracted {
         fact: FactId,
     },
+    /// What a person did about alerts. Both clocks are the act's own time.
+    Acted(Box<Act>),
 }

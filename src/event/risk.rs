@@ -144,7 +144,7 @@ pub struct ModelName {
 }
 
 /// Whether anyone may be disturbed by the output. `Silent` until a site decides otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     #[default]

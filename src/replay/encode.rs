@@ -38,14 +38,17 @@ pub enum NotEncoded {
 }
 
 impl<'a> Encoder<'a> {
-    /// Fails if a topic has no feed, because its records could then not name theirs.
+    /// Fails if a topic has no feed, because its records could then not name theirs. A recording
+    /// says nothing of what people did, so that topic needs none; a feed of it gets its marks like
+    /// the others, for a recording says all that there is.
     pub fn new(
         codec: &'a Codec,
         feeds: &[Feed],
         config: &ReplayConfig,
     ) -> Result<Self, ReplayError> {
         let fed = |topic: &Topic| feeds.iter().any(|feed| feed.topic == *topic);
-        if let Some(topic) = Topic::ALL.into_iter().find(|topic| !fed(topic)) {
+        let recorded = Topic::ALL.into_iter().filter(|topic| !topic.is_of_people());
+        if let Some(topic) = recorded.into_iter().find(|topic| !fed(topic)) {
             let problem = format!("no feed is configured for topic `{}`", topic.name());
             return Err(ReplayError::Config(problem));
         }

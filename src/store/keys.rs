@@ -193,6 +193,7 @@ pub(crate) fn topic_code(topic: Topic) -> u8 {
         Topic::Imaging => 1,
         Topic::Lab => 2,
         Topic::Vital => 3,
+        Topic::Acknowledgement => 4,
     }
 }
 
@@ -222,9 +223,11 @@ mod tests {
                 t: EventTime::from_millis(t),
                 revision
             }),
-            (0usize..4, any::<u32>(), any::<u8>()).prop_map(|(topic, partition, feed)| {
-                Key::FeedMark { topic: Topic::ALL[topic], partition, feed: FeedId(feed) }
-            }),
+            (0..Topic::ALL.len(), any::<u32>(), any::<u8>()).prop_map(
+                |(topic, partition, feed)| {
+                    Key::FeedMark { topic: Topic::ALL[topic], partition, feed: FeedId(feed) }
+                }
+            ),
             any::<u32>().prop_map(|partition| Key::Counts { partition }),
         ]
     }

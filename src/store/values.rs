@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::{frame, unframe};
+use super::codec::{NEWEST_VERSION, frame, unframe};
 use super::keys::{Key, Kind};
 use crate::engine::{Stay, Task, Watermark, Window};
 use crate::event::{Mark, PreparedFilm};
@@ -14,9 +14,6 @@ use crate::ids::{Digest, StayId};
 use crate::ports::{Commit, PortError, StateStore};
 use crate::series::{Chunk, History};
 use crate::time::EventTime;
-
-/// Version of the bytes of every value written here.
-const VERSION: u8 = 1;
 
 /// A feed's mark as it is stored: its time, and whether the driver made it. Where the driver passed
 /// the feed over follows, if it did ([`Watermark::passed`]).
@@ -54,7 +51,7 @@ pub fn put_changes(
 /// Adds the prepared film of a stay.
 pub fn put_film(stay: StayId, film: &PreparedFilm, commit: &mut Commit) {
     let key = Key::Film { stay, digest: film.digest() }.encode();
-    commit.puts.push((key, frame(VERSION, film.pixels())));
+    commit.puts.push((key, frame(NEWEST_VERSION, film.pixels())));
 }
 
 /// The prepared film of a stay, if the store has it.
@@ -218,7 +215,7 @@ fn decoded<T>(
 
 fn value<T: Serialize>(value: &T) -> Result<Vec<u8>, PortError> {
     postcard::to_stdvec(value)
-        .map(|payload| frame(VERSION, &payload))
+        .map(|payload| frame(NEWEST_VERSION, &payload))
         .map_err(|error| PortError::Stop(format!("a value cannot be written: {error}")))
 }
 

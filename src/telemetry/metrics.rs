@@ -46,16 +46,17 @@ const PREDICTION_BUCKETS: [f64; 11] =
 const LONG_BUCKETS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0];
 
 /// One counter a topic, found by index: these are counted for every record.
-pub(super) struct ByTopic([IntCounter; 4]);
+pub(super) struct ByTopic([IntCounter; 5]);
 
 impl ByTopic {
     pub(super) fn of(&self, topic: Topic) -> &IntCounter {
-        let [stay, imaging, lab, vital] = &self.0;
+        let [stay, imaging, lab, vital, acknowledgement] = &self.0;
         match topic {
             Topic::Stay => stay,
             Topic::Imaging => imaging,
             Topic::Lab => lab,
             Topic::Vital => vital,
+            Topic::Acknowledgement => acknowledgement,
         }
     }
 }

@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use super::codec::{Codec, Record, does_not_hold};
 use super::form;
-use super::input::check_key;
 use super::risk::ModelRecord;
 use super::schemas::{RecordKind, WireError};
 use crate::event::Rejection;
@@ -156,6 +155,7 @@ pub struct AcknowledgementRecord {
     pub acknowledgement_id: Uuid,
     #[serde(with = "form")]
     pub stay_id: StayId,
+    pub feed: String,
     #[serde(default, with = "form::option")]
     pub alert_id: Option<AlertId>,
     pub deed: DeedKind,
@@ -192,13 +192,6 @@ impl Codec {
     /// The payload as Confluent-framed Avro; equal events give equal bytes.
     pub fn encode_alert(&self, event: &AlertEvent) -> Result<Vec<u8>, WireError> {
         self.encode(&AlertRecord::from(event))
-    }
-
-    /// A record of the acknowledgement topic, checked.
-    pub fn decode_act(&self, key: Option<&[u8]>, value: &[u8]) -> Result<Act, Rejection> {
-        let record: AcknowledgementRecord = self.decode(value)?;
-        check_key(key, record.stay_id)?;
-        Act::try_from(record)
     }
 }
 
@@ -331,8 +324,9 @@ impl From<FilmAge> for FilmStratum {
     }
 }
 
-impl From<&Act> for AcknowledgementRecord {
-    fn from(act: &Act) -> Self {
+impl AcknowledgementRecord {
+    /// The record of an act, sent by `feed`.
+    pub fn new(act: &Act, feed: &str) -> Self {
         let (deed, reason, snooze_hours) = match &act.deed {
             Deed::Acknowledge(_) => (DeedKind::Acknowledge, None, None),
             Deed::Action(_) => (DeedKind::Action, None, None),
@@ -344,6 +338,7 @@ impl From<&Act> for AcknowledgementRecord {
         AcknowledgementRecord {
             acknowledgement_id: act.id,
             stay_id: act.stay,
+            feed: feed.to_owned(),
             alert_id: act.deed.alert(),
             deed,
             reason,

@@ -1,11 +1,13 @@
 //! Records of the input topics to facts: feeds, codes, units and times are checked here, once.
 
+use super::alert::AcknowledgementRecord;
 use super::codec::Codec;
 use super::records::{
     CodeSystem, ImagingEvent, LabEvent, MarkRecord, ObservationStatus, PictureField, RecordedValue,
     StayChange, StayEventRecord, VitalEvent,
 };
 use super::schemas::RecordKind;
+use crate::event::alert::Act;
 use crate::event::dictionary::Profile;
 use crate::event::{
     Admission, Fact, FactBody, Mark, Observation, RawValue, Reason, Rejection, StayEvent,
@@ -116,6 +118,7 @@ impl Codec {
             Topic::Vital => self.vital(key, self.decode::<VitalEvent>(value)?),
             Topic::Imaging => self.imaging(key, self.decode(value)?),
             Topic::Stay => self.stay(key, self.decode(value)?),
+            Topic::Acknowledgement => self.acknowledgement(key, self.decode(value)?),
         }
     }
 
@@ -269,6 +272,25 @@ impl Codec {
         }))
     }
 
+    fn acknowledgement(
+        &self,
+        key: Option<&[u8]>,
+        record: AcknowledgementRecord,
+    ) -> Result<Decoded, Rejection> {
+        check_key(key, record.stay_id)?;
+        check_time("at", record.at)?;
+        let feed = self.feed(Topic::Acknowledgement, &record.feed)?;
+        let act = Act::try_from(record)?;
+        Ok(Decoded::Fact(Fact {
+            id: FactId(act.id),
+            stay: act.stay,
+            feed,
+            observed_at: act.by.at,
+            available_at: act.by.at,
+            body: FactBody::Acted(Box::new(act)),
+        }))
+    }
+
     /// The configured feed of this name, for records that belong to no topic of their own.
     pub(super) fn feed_named(&self, name: &str) -> Result<FeedId, Rejection> {
         let found = (0u8..).zip(&self.feeds).find(|(_, feed)| feed.name == name);
@@ -383,7 +405,7 @@ fn check_time(field: &str, at: EventTime) -> Result<(), Rejection> {
     Err(Rejection::new(Reason::AbsurdTime, detail))
 }
 
-pub(super) fn check_key(key: Option<&[u8]>, stay: StayId) -> Result<(), Rejection> {
+fn check_key(key: Option<&[u8]>, stay: StayId) -> Result<(), Rejection> {
     let Some(key) = key else {
         return Err(Rejection::new(Reason::MissingKey, "key the record by its stay id in decimal"));
     };

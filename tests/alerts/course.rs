@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use nowcxr::config::EngineConfig;
-use nowcxr::engine::alert::{Alerting, Point, Risk, Said, Voice};
-use nowcxr::engine::{Effect, Identity};
+use nowcxr::engine::alert::{Alerting, Heard, Point, Risk, Said, Voice};
+use nowcxr::engine::{Effect, Fate, Identity};
 use nowcxr::event::alert::{Act, AlertEvent, By, Deed};
 use nowcxr::event::risk::{Doubt, Mode, ModelName, Probability};
-use nowcxr::ids::{AlertId, Digest, StayId};
+use nowcxr::ids::{AlertId, Digest, Origin, StayId, Topic};
 use nowcxr::time::{EventTime, Span};
 use uuid::Uuid;
 
@@ -49,19 +49,33 @@ pub fn risk(mortality: f32, film: Option<i64>) -> Said {
     })
 }
 
+/// An act that is read in time.
+pub fn heard(at: i64, act: Act) -> Heard {
+    let origin = Origin { topic: Topic::Acknowledgement, partition: 0, offset: 0 };
+    Heard { at: minute(at), act, origin, late: false }
+}
+
 /// One stay's alerts and everything that was told of them.
 pub struct Stage {
     pub alerting: Alerting,
     pub identity: Identity,
     pub config: EngineConfig,
     pub told: Vec<AlertEvent>,
+    /// What became of the acts, in the order in which that was decided.
+    pub fates: Vec<Fate>,
     n_acts: u128,
 }
 
 impl Stage {
     pub fn new(mode: Mode, config: EngineConfig) -> Self {
-        let alerting = Alerting::default();
-        Stage { alerting, identity: identity(mode), config, told: Vec::new(), n_acts: 0 }
+        Stage {
+            alerting: Alerting::default(),
+            identity: identity(mode),
+            config,
+            told: Vec::new(),
+            fates: Vec::new(),
+            n_acts: 0,
+        }
     }
 
     /// The records that this prediction leads to.
@@ -78,10 +92,14 @@ impl Stage {
     pub fn act(&mut self, at: i64, deed: Deed) -> Result<Vec<AlertEvent>, String> {
         self.n_acts += 1;
         let by = By { role: None, at: minute(at) };
-        let act = Act { id: Uuid::from_u128(self.n_acts), stay: STAY, deed, by };
-        let voice = Voice::new(STAY, &self.identity, &self.config);
-        self.alerting.act(act, minute(at), voice).map_err(|why| why.to_string())?;
-        Ok(self.advance(at))
+        self.alerting
+            .hear(heard(at, Act { id: Uuid::from_u128(self.n_acts), stay: STAY, deed, by }));
+        let told = self.advance(at);
+        match self.fates.last() {
+            Some(Fate::Rejected(why)) => Err(why.to_string()),
+            Some(_) => Ok(told),
+            None => panic!("an act whose time has come has no fate"),
+        }
     }
 
     /// The alert that was told of last and stands.
@@ -105,11 +123,14 @@ impl Stage {
         let mut effects = Vec::new();
         let voice = Voice::new(STAY, &self.identity, &self.config);
         act(&mut self.alerting, voice, &mut effects);
-        let event = |effect| match effect {
-            Effect::Alert(event) => *event,
-            other => panic!("not an alert: {other:?}"),
-        };
-        let events: Vec<AlertEvent> = effects.into_iter().map(event).collect();
+        let mut events = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Alert(event) => events.push(*event),
+                Effect::Decided { fate, .. } => self.fates.push(fate),
+                other => panic!("neither an alert nor the fate of an act: {other:?}"),
+            }
+        }
         self.told.extend(events.iter().cloned());
         events
     }

@@ -319,7 +319,7 @@ fn encode(codec: &Codec, record: &Record) -> Option<Vec<u8>> {
         FactBody::Retracted { fact } => {
             measured(RecordedValue::Missing, ObservationStatus::EnteredInError, Some(*fact))
         }
-        FactBody::Filmed(_) | FactBody::FilmCorrected { .. } => return None,
+        FactBody::Filmed(_) | FactBody::FilmCorrected { .. } | FactBody::Acted(_) => return None,
         FactBody::Stay(change) => {
             let change = match change {
                 StayEvent::Admitted(a) => StayChange::Admit(Admit {

@@ -9,6 +9,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod people;
 mod place;
 mod prove;
 

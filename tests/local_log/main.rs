@@ -1,5 +1,6 @@
 //! The local log under damage, repetition, kill -9 and a full disk. Seeds are printed.
 
+mod alerts;
 mod crash;
 mod damage;
 mod outlet;

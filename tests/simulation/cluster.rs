@@ -337,6 +337,11 @@ impl Cluster {
             };
             drop(asked);
             judge(&evidence, &found, &codec).map_err(|why| format!("task {partition}: {why}"))?;
+            for ((topic, fate), n) in &found.counts.fates {
+                if topic.is_of_people() {
+                    self.world.count_many(act_fate(fate), *n);
+                }
+            }
             self.rebuild(running)?;
         }
         Ok(())
@@ -384,6 +389,16 @@ impl Cluster {
         let differs = |key: &&Vec<u8>| was.get(*key) != is.get(*key);
         let keys: Vec<_> = was.keys().chain(is.keys()).filter(differs).collect();
         Err(format!("task {partition}, rebuilt, differs under {keys:?}"))
+    }
+}
+
+/// How often it happened that an act had this fate is counted under this name.
+fn act_fate(fate: &str) -> &'static str {
+    match fate {
+        "used" => "act used",
+        "late" => "act late",
+        "duplicate" => "act duplicate",
+        _ => "act rejected",
     }
 }
 

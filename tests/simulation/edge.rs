@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use nowcxr::ids::Topic;
+use nowcxr::time::WallTime;
 
+use crate::people::People;
 use crate::ward::{Logged, Ward};
 use crate::world::{Entry, Place, World, set_wall};
 
@@ -17,6 +19,7 @@ pub struct Edge {
     left: BTreeMap<(Topic, u32), VecDeque<Vec<Rc<Logged>>>>,
     /// Producers whose transaction is open: the epoch.
     hanging: BTreeMap<(Topic, u32), u64>,
+    people: People,
     wall: i64,
 }
 
@@ -26,7 +29,7 @@ impl Edge {
             segments.iter().map(|s| s.iter().cloned().map(Rc::new).collect()).collect()
         };
         let left = ward.feeds.iter().map(|(place, segments)| (*place, shared(segments))).collect();
-        Edge { left, hanging: BTreeMap::new(), wall: 0 }
+        Edge { left, hanging: BTreeMap::new(), people: People::new(ward), wall: 0 }
     }
 
     pub fn is_done(&self) -> bool {
@@ -50,7 +53,12 @@ impl Edge {
         let place = if world.chance(0.6) { behind.unwrap_or(chosen) } else { chosen };
         if self.hanging.contains_key(&place) {
             self.settle(place, world);
-        } else if let Some(segment) = self.left.get_mut(&place).and_then(VecDeque::pop_front) {
+        } else if let Some(mut segment) = self.left.get_mut(&place).and_then(VecDeque::pop_front) {
+            if place.0 == Topic::Acknowledgement {
+                let at = segment.last().map_or(WallTime::from_millis(0), |last| last.appended_at);
+                let done = self.people.react(place.1, at, world).into_iter().map(Rc::new);
+                segment.splice(0..0, done);
+            }
             self.send(place, segment, world);
         }
     }

@@ -16,6 +16,7 @@ mod edge;
 mod log;
 mod model;
 mod partitions;
+mod people;
 mod ports;
 mod records;
 mod runner;

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nowcxr::event::FactBody;
 use nowcxr::ids::{Digest, Origin, Position, Topic};
 use nowcxr::ports::{
     Commit, Held, Journal, JournalRecord, Opened, Outlet, Output, PortError, PredictionRequest,
@@ -187,11 +186,7 @@ impl Input {
         self.next.insert(topic, last + 1);
         for (offset, entry) in records {
             let Entry::Input(logged) = entry else { continue };
-            let is_retraction = |truth: &Truth| match truth {
-                Truth::Fact(fact) => matches!(fact.body, FactBody::Retracted { .. }),
-                _ => false,
-            };
-            if world.has(Defect::ForgetsRetractions) && is_retraction(&logged.truth) {
+            if matches!(&logged.truth, Truth::Fact(fact) if world.loses(&fact.body)) {
                 continue;
             }
             into.push(SourceRecord {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use nowcxr::config::EngineConfig;
+use nowcxr::event::alert::{Act, By, Deed};
 use nowcxr::event::{
     Admission, Disposition, Fact, FactBody, Mark, Reason, Sex, StayEvent, ViewPosition,
 };
@@ -11,7 +12,7 @@ use nowcxr::wire::records::{
     Admit, CodeSystem, Discharge, ImagingEvent, InlinePicture, LabEvent, MarkRecord,
     ObservationStatus, PictureField, RecordedValue, StayChange, StayEventRecord, VitalEvent,
 };
-use nowcxr::wire::{Codec, Record};
+use nowcxr::wire::{AcknowledgementRecord, Codec, Record};
 
 use crate::ward::{Logged, Truth, fact_id, films, measured, minute};
 
@@ -19,13 +20,14 @@ use crate::ward::{Logged, Truth, fact_id, films, measured, minute};
 pub const KINDS_OF_DAMAGE: usize = 4;
 
 /// What a sheet says.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Says {
     Nothing,
     Value(usize, i64),
     Film(usize),
     Admitted(i64),
     Discharged(bool),
+    Did(Deed),
 }
 
 /// One thing that a feed will send.
@@ -85,6 +87,10 @@ impl Sheet {
         Sheet { says: Says::Discharged(died), ..self }
     }
 
+    pub fn did(self, deed: Deed) -> Self {
+        Sheet { says: Says::Did(deed), ..self }
+    }
+
     pub fn replacing(self, name: &str) -> Self {
         Sheet { replaces: Some(fact_id(name)), ..self }
     }
@@ -105,11 +111,11 @@ impl Sheet {
         (FeedId(id), feed.name.clone())
     }
 
-    fn body(&self) -> FactBody {
+    fn body(&self, at: EventTime) -> FactBody {
         if let (true, Some(fact)) = (self.retracts, self.replaces) {
             return FactBody::Retracted { fact };
         }
-        match self.says {
+        match self.says.clone() {
             Says::Nothing => FactBody::Retracted { fact: fact_id("nothing") },
             Says::Value(which, value) => {
                 match (measured(self.topic, which, value).2, self.replaces) {
@@ -131,6 +137,10 @@ impl Sheet {
             Says::Discharged(died) => {
                 FactBody::Stay(StayEvent::Discharged { disposition: disposition(died) })
             }
+            Says::Did(deed) => {
+                let (id, by) = (fact_id(&self.name).0, By { role: None, at });
+                FactBody::Acted(Box::new(Act { id, stay: self.stay, deed, by }))
+            }
         }
     }
 }
@@ -146,13 +156,15 @@ pub fn logged(sheet: &Sheet, config: &EngineConfig, codec: &Codec, at: i64) -> L
         0 => sheet.available,
         future => at + future,
     };
+    // What a person does is true from when it is done.
+    let acts = sheet.topic == Topic::Acknowledgement;
     let fact = Fact {
         id: fact_id(&sheet.name),
         stay: sheet.stay,
         feed,
-        observed_at: minute(sheet.observed),
+        observed_at: minute(if acts { available } else { sheet.observed }),
         available_at: minute(available),
-        body: sheet.body(),
+        body: sheet.body(minute(available)),
     };
     let mut key = Some(Bytes::from(Codec::key(sheet.stay)));
     let mut value = encode(sheet, &fact, &feed_name, codec);
@@ -213,8 +225,34 @@ fn encode(sheet: &Sheet, fact: &Fact, feed: &str, codec: &Codec) -> Vec<u8> {
                 replaces,
             },
         ),
+        Topic::Acknowledgement => encode_act(fact, feed, codec),
         Topic::Lab | Topic::Vital => encode_measured(sheet, times, fact, feed, codec, status),
     }
+}
+
+fn encode_act(fact: &Fact, feed: &str, codec: &Codec) -> Vec<u8> {
+    match &fact.body {
+        FactBody::Acted(act) => framed(codec, &AcknowledgementRecord::new(act, feed)),
+        _ => unreachable!("sheets of this topic are acts"),
+    }
+}
+
+/// The record of what a person does.
+pub fn act(act: Act, config: &EngineConfig, codec: &Codec, appended_at: WallTime) -> Logged {
+    let name = Topic::Acknowledgement.name();
+    let mut feeds = (0u8..).zip(&config.feeds);
+    let (feed, _) = feeds.find(|(_, feed)| feed.name == name).unwrap();
+    let (key, at) = (Some(Bytes::from(Codec::key(act.stay))), act.by.at);
+    let fact = Fact {
+        id: FactId(act.id),
+        stay: act.stay,
+        feed: FeedId(feed),
+        observed_at: at,
+        available_at: at,
+        body: FactBody::Acted(Box::new(act)),
+    };
+    let value = encode_act(&fact, name, codec).into();
+    Logged { truth: Truth::Fact(fact), key, value, appended_at }
 }
 
 fn picture(sheet: &Sheet) -> PictureField {

@@ -18,7 +18,11 @@ const DEFAULT_SEEDS: u64 = 120;
 const SEEDS_FOR_ALL: u64 = 100;
 
 /// What happens in every long run; a run in which one of these never happened shows too little.
-const FAULTS: [&str; 22] = [
+const FAULTS: [&str; 27] = [
+    "act duplicate",
+    "act late",
+    "act rejected",
+    "act used",
     "changelog compacted",
     "consumer paused",
     "crash",
@@ -34,6 +38,7 @@ const FAULTS: [&str; 22] = [
     "model died",
     "model unscored",
     "outcome unknown",
+    "person acted",
     "restored from the changelog",
     "segment sent again",
     "store damaged",

@@ -6,10 +6,11 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use nowcxr::config::{EngineConfig, Feed, LatePolicy};
+use nowcxr::event::alert::{Deed, Suppression};
 use nowcxr::event::dictionary::{Dictionary, Profile};
 use nowcxr::event::{Fact, FactBody, Film, Mark, RawValue, Reason, ViewPosition};
 use nowcxr::film;
-use nowcxr::ids::{FactId, FeedId, StayId, Topic};
+use nowcxr::ids::{AlertId, FactId, FeedId, StayId, Topic};
 use nowcxr::time::{EventTime, Span, WallTime};
 use nowcxr::wire::Codec;
 
@@ -214,6 +215,19 @@ fn course(
         let died = dice.chance(0.3);
         out.push(new(Topic::Stay, "out".into()).at(ended, at).discharges(died));
     }
+    // What people do about alerts that they were told of is added as it happens (`edge`).
+    if dice.chance(0.3) {
+        let at = dice.between(admitted - 90, ended + 30);
+        let why = dice.pick(&[Suppression::ComfortCare, Suppression::SiteDecision]);
+        out.push(new(Topic::Acknowledgement, "quiet".into()).at(at, at).did(Deed::Suppress(why)));
+        let at = at + dice.between(0, 300);
+        out.push(new(Topic::Acknowledgement, "loud".into()).at(at, at).did(Deed::Release));
+    }
+    if dice.chance(0.1) {
+        let at = dice.between(admitted, ended);
+        let nobody = Deed::Acknowledge(AlertId(fact_id("no alert").0));
+        out.push(new(Topic::Acknowledgement, "astray".into()).at(at, at).did(nobody));
+    }
     let n = dice.between(3, 22) as usize;
     for i in 0..n.min(most) {
         let topic =
@@ -223,7 +237,7 @@ fn course(
         let observed = dice.between(admitted - 90, ended + 30);
         let lag = if topic == Topic::Vital { 1 } else { dice.between(0, 180) };
         let sheet = new(topic, i.to_string()).at(observed, observed + lag);
-        let labs = config.feeds.len() > 4 && dice.chance(0.4);
+        let labs = config.feeds.len() > Topic::ALL.len() && dice.chance(0.4);
         let sheet = match topic {
             Topic::Imaging => sheet.film(dice.below(films().len())),
             Topic::Lab if labs => sheet.value(dice.below(2), dice.between(60, 200)).by_b(),

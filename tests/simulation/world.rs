@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use nowcxr::config::EngineConfig;
 use nowcxr::engine::Identity;
+use nowcxr::event::FactBody;
 use nowcxr::event::risk::{Doubt, Mode, ModelName};
 use nowcxr::ids::{Digest, Position, Topic};
 use nowcxr::ports::{JournalRecord, Output, PortError, PredictionRequest};
@@ -64,6 +65,8 @@ pub enum Defect {
     ReadsUncommitted,
     /// Retractions never reach the engine.
     ForgetsRetractions,
+    /// What people did never reaches the engine.
+    ForgetsActs,
     /// After a crash windows are gone and the store says nothing.
     LosesTailSilently,
     /// A producer that was fenced may write all the same.
@@ -77,11 +80,12 @@ pub enum Defect {
 }
 
 impl Defect {
-    pub const ALL: [Defect; 9] = [
+    pub const ALL: [Defect; 10] = [
         Defect::DropsOutputAtCrash,
         Defect::DoublesAfterRebuild,
         Defect::ReadsUncommitted,
         Defect::ForgetsRetractions,
+        Defect::ForgetsActs,
         Defect::LosesTailSilently,
         Defect::IgnoresFencing,
         Defect::TearsTransactions,
@@ -176,7 +180,11 @@ impl World {
         if self.traced {
             println!("{what}");
         }
-        *self.counts.borrow_mut().entry(what).or_default() += 1;
+        self.count_many(what, 1);
+    }
+
+    pub fn count_many(&self, what: &'static str, n: u64) {
+        *self.counts.borrow_mut().entry(what).or_default() += n;
     }
 
     /// Whether a fault of this chance happens now; counted under its name.
@@ -190,6 +198,15 @@ impl World {
 
     pub fn has(&self, defect: Defect) -> bool {
         self.defect == Some(defect)
+    }
+
+    /// Whether a planted defect keeps such a fact from the engine.
+    pub fn loses(&self, body: &FactBody) -> bool {
+        match body {
+            FactBody::Retracted { .. } => self.has(Defect::ForgetsRetractions),
+            FactBody::Acted(_) => self.has(Defect::ForgetsActs),
+            _ => false,
+        }
     }
 }
 
@@ -244,7 +261,8 @@ pub fn identity() -> Identity {
             digest: Digest::of(b"the simulated model"),
         },
         config_digest: Digest::of(b"the simulated config"),
-        mode: Mode::Silent,
+        // Only interruptive alerts are passed on.
+        mode: Mode::Interruptive,
         doubts: vec![Doubt::NotValidated],
         variables: dictionary().variables().iter().map(|v| v.code.clone()).collect(),
         epoch: 7,

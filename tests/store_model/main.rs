@@ -102,7 +102,7 @@ fn random_commit(rng: &mut ChaCha8Rng, model: &Model) -> Commit {
         puts: (0..puts).map(|_| (random_key(rng), random_value(rng))).collect(),
         deletes: (0..deletes).map(|_| random_key(rng)).collect(),
         positions: vec![Position {
-            topic: Topic::ALL[below(rng, 4) as usize],
+            topic: Topic::ALL[below(rng, Topic::ALL.len() as u64) as usize],
             partition: 1,
             next: rng.next_u64(),
         }],

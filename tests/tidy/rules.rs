@@ -6,7 +6,7 @@ use super::source::{Source, Tree, is_word, item_end, words};
 
 /// The modules from the top of the layout to its bottom. A module may use only what stands above
 /// it; `main` may use everything.
-pub const LAYOUT: [&str; 23] = [
+pub const LAYOUT: [&str; 24] = [
     "time",
     "ids",
     "event",
@@ -19,6 +19,7 @@ pub const LAYOUT: [&str; 23] = [
     "wire",
     "store",
     "transport",
+    "notify",
     "model",
     "drive",
     "predict",

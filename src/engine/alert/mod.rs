@@ -10,7 +10,8 @@
 //!
 //! Records leave in the order of what was known when: risk events in the order of sealing, and an
 //! act or a step of escalation when every window before it is answered. So no record depends on
-//! how fast the model answers. At one time the order is prediction, escalation, act.
+//! how fast the model answers. At one time the order is prediction, escalation, act. Whether an act
+//! names an alert that there is, is decided then too, and not when it is read.
 //!
 //! Escalation belongs to the telling: it counts from the record that first told of the alert, also
 //! where a correction raises one for a window long past, for nobody could answer it before.
@@ -19,16 +20,18 @@ mod course;
 mod point;
 mod standing;
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::effect::Effect;
+use super::effect::{Effect, Fate};
 use super::identity::Identity;
 use crate::config::{AlertPolicy, EngineConfig};
 use crate::event::alert::{Act, AlertEvent, Response, State, Subject};
 use crate::event::risk::Mode;
 use crate::event::{Reason, Rejection};
-use crate::ids::{AlertId, EventId, NAMESPACE, StayId, Ticket};
+use crate::ids::{AlertId, EventId, NAMESPACE, Origin, StayId, Ticket};
 use crate::time::{EventTime, Span};
 
 use course::{ACTS_MAX, Course};
@@ -39,8 +42,8 @@ use standing::{Acted, Alert};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alerting {
     course: Course,
-    /// What people did, while a window before it is unanswered. In order of time.
-    waiting: Vec<Acted>,
+    /// What people did and what has not taken effect, in the order in which it will.
+    waiting: VecDeque<Heard>,
     /// Ids of the acts that were taken, in order; as many as acts can be kept.
     taken: Vec<Uuid>,
     /// Alerts that were told of and that a correction can still reach.
@@ -60,6 +63,17 @@ struct Told {
     /// Steps of escalation that have passed.
     escalation: u32,
     in_error: bool,
+}
+
+/// What a person did, until its turn comes and its fate is decided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Heard {
+    /// When it takes effect, in the patient's time.
+    pub at: EventTime,
+    pub act: Act,
+    pub origin: Origin,
+    /// Its feed had promised that no such act would come any more.
+    pub late: bool,
 }
 
 /// Who speaks, of which stay, by which rules.
@@ -82,7 +96,7 @@ impl Default for Alerting {
     fn default() -> Self {
         Alerting {
             course: Course::default(),
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             taken: Vec::new(),
             told: Vec::new(),
             clock: EventTime::MIN,
@@ -100,32 +114,18 @@ impl Alerting {
         self.forget(voice);
     }
 
-    /// Takes what a person did at `at`. It takes effect with the next [`Alerting::advance`], or
-    /// before the next risk event that is known later.
-    ///
-    /// # Errors
-    /// A rejection if the alert is unknown, or the stay holds too many acts.
-    pub fn act(&mut self, act: Act, at: EventTime, voice: Voice<'_>) -> Result<Taken, Rejection> {
-        if self.taken.contains(&act.id) {
-            return Ok(Taken::Before);
-        }
-        let subject = match act.deed.alert() {
-            Some(alert) => Some(self.subject_of(alert, voice).ok_or_else(|| {
-                let detail = "names an alert that this stay does not have (any more)";
-                Rejection::new(Reason::UnknownFact, detail)
-            })?),
-            None => None,
-        };
-        if self.course.n_acts() + self.waiting.len() >= ACTS_MAX {
-            let detail = format!("{ACTS_MAX} acts of this stay are held already");
-            return Err(Rejection::new(Reason::TooManyWaiting, detail));
-        }
-        let surplus = (self.taken.len() + 1).saturating_sub(ACTS_MAX);
-        self.taken.drain(..surplus);
-        self.taken.push(act.id);
-        let index = self.waiting.partition_point(|held| held.at <= at);
-        self.waiting.insert(index, Acted { at, subject, deed: act.deed, by: act.by });
-        Ok(Taken::Now)
+    /// Takes note of what a person did. It takes effect with [`Alerting::advance`], or before the
+    /// next risk event that is known later. Of acts that take effect at one time, as all do that
+    /// come late, the one that was done first comes first.
+    pub fn hear(&mut self, heard: Heard) {
+        let order = |heard: &Heard| (heard.at, heard.act.by.at, heard.act.id);
+        let index = self.waiting.partition_point(|held| order(held) <= order(&heard));
+        self.waiting.insert(index, heard);
+    }
+
+    /// Acts that have not taken effect.
+    pub fn n_waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Does everything that is due by `now`. To be called when every window up to then has been
@@ -134,19 +134,20 @@ impl Alerting {
         self.pump(|at| at <= now, voice, effects);
     }
 
-    /// When the next alert is to be passed on.
-    pub fn next_escalation(&self, policy: &AlertPolicy) -> Option<EventTime> {
+    /// When time will next change what is told: what a person did takes effect, or an alert is
+    /// passed on.
+    pub fn next_due(&self, policy: &AlertPolicy) -> Option<EventTime> {
+        let act = self.waiting.front().map(|heard| heard.at);
+        self.next_escalation(policy).into_iter().chain(act).min()
+    }
+
+    fn next_escalation(&self, policy: &AlertPolicy) -> Option<EventTime> {
         self.told.iter().filter_map(|told| told.escalates_at(policy)).min()
     }
 
     /// Alerts that stand now.
     pub fn standing(&self) -> usize {
         self.told.iter().filter(|told| told.is_standing()).count()
-    }
-
-    fn subject_of(&self, id: AlertId, voice: Voice<'_>) -> Option<Subject> {
-        let named = |told: &&Told| alert_id(&told.alert, voice) == id;
-        self.told.iter().find(named).map(|told| told.alert.subject())
     }
 
     /// Escalations and acts in the order of time, as far as they are `due`.
@@ -158,21 +159,59 @@ impl Alerting {
     ) {
         loop {
             let escalation = self.next_escalation(voice.policy).filter(|&at| due(at));
-            let act = self.waiting.first().map(|acted| acted.at).filter(|&at| due(at));
+            let before = |heard: &mut Heard| escalation.is_none_or(|at| heard.at < at);
+            let act = self.waiting.pop_front_if(|heard| due(heard.at) && before(heard));
             match (escalation, act) {
-                (Some(at), act) if act.is_none_or(|act| at <= act) => {
+                (_, Some(heard)) => {
+                    self.clock = self.clock.max(heard.at);
+                    self.act(heard, voice, effects);
+                }
+                (Some(at), None) => {
                     self.clock = self.clock.max(at);
                     self.escalate(at, voice, effects);
                 }
-                (_, Some(at)) => {
-                    self.clock = self.clock.max(at);
-                    let acted = self.waiting.remove(0);
-                    self.course.take_act(acted);
-                    self.tell(voice, effects);
-                }
-                (_, None) => return,
+                (None, None) => return,
             }
         }
+    }
+
+    /// Decides the fate of an act whose turn has come, in the order duplicate, range, and lets it
+    /// take effect. One that comes late is never dropped: somebody meant it.
+    fn act(&mut self, heard: Heard, voice: Voice<'_>, effects: &mut Vec<Effect>) {
+        let Heard { at, act, origin, late } = heard;
+        let decided = |fate| Effect::Decided { origin, stay: Some(voice.stay), fate };
+        if self.taken.contains(&act.id) {
+            return effects.push(decided(Fate::Duplicate));
+        }
+        let subject = match self.about(&act, voice) {
+            Ok(subject) => subject,
+            Err(rejection) => return effects.push(decided(Fate::Rejected(rejection))),
+        };
+        effects.push(decided(if late { Fate::Late } else { Fate::Used }));
+        let surplus = (self.taken.len() + 1).saturating_sub(ACTS_MAX);
+        self.taken.drain(..surplus);
+        self.taken.push(act.id);
+        self.course.take_act(Acted { at, subject, deed: act.deed, by: act.by });
+        self.tell(voice, effects);
+    }
+
+    /// The subject of the alert that an act names; `None` if it is about the whole stay.
+    fn about(&self, act: &Act, voice: Voice<'_>) -> Result<Option<Subject>, Rejection> {
+        let Some(alert) = act.deed.alert() else { return self.has_room().map(|()| None) };
+        let named = |told: &&Told| alert_id(&told.alert, voice) == alert;
+        let told = self.told.iter().find(named).ok_or_else(|| {
+            let detail = "names an alert that this stay does not have (any more)";
+            Rejection::new(Reason::UnknownFact, detail)
+        })?;
+        self.has_room().map(|()| Some(told.alert.subject()))
+    }
+
+    fn has_room(&self) -> Result<(), Rejection> {
+        if self.course.n_acts() < ACTS_MAX {
+            return Ok(());
+        }
+        let detail = format!("{ACTS_MAX} acts of this stay are held already");
+        Err(Rejection::new(Reason::TooManyWaiting, detail))
     }
 
     fn escalate(&mut self, at: EventTime, voice: Voice<'_>, effects: &mut Vec<Effect>) {
@@ -252,14 +291,6 @@ pub fn settled(points: impl IntoIterator<Item = Point>, voice: Voice<'_>) -> Vec
         _ => None,
     };
     effects.into_iter().filter_map(alert).collect()
-}
-
-/// Whether an act was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    Now,
-    /// It is one that was taken before.
-    Before,
 }
 
 impl Told {

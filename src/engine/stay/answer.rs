@@ -34,7 +34,6 @@ impl Stay {
             WindowState::Open => {
                 self.set_state(index, WindowState::Held(Box::new(answer.outcome)));
                 self.emit_ready(context, effects);
-                self.settle_alerts(context, effects);
             }
             WindowState::Overdue => self.answer_late(index, answer.outcome, context, effects),
             WindowState::Held(_) | WindowState::Answered => {
@@ -52,14 +51,6 @@ impl Stay {
         let outcome = Outcome::Unscored(DEADLINE_PASSED.to_owned());
         self.set_state(index, WindowState::Held(Box::new(outcome)));
         self.emit_ready(context, effects);
-        self.settle_alerts(context, effects);
-    }
-
-    /// What waited for the last open question is done now.
-    fn settle_alerts(&mut self, context: Context<'_>, effects: &mut Vec<Effect>) {
-        if self.unanswered().next().is_none() {
-            self.alerting.advance(context.watermark.time(), self.voice(context), effects);
-        }
     }
 
     fn index_of(&self, ticket: Ticket) -> Option<usize> {

@@ -3,6 +3,7 @@
 
 use super::{Admitted, Context, HeldFilm, Phase, Stay, Waiting};
 use crate::config::LatePolicy;
+use crate::engine::alert::Heard;
 use crate::engine::effect::{Effect, Fate};
 use crate::event::risk::StayEnd;
 use crate::event::{Admission, Disposition, Fact, FactBody, Film, Reason, Rejection, StayEvent};
@@ -69,6 +70,13 @@ impl Stay {
         effects: &mut Vec<Effect>,
     ) {
         let Waiting { fact, origin, passed_by } = waiting;
+        if let FactBody::Acted(act) = fact.body {
+            // No window holds it: it opens no silent stay and takes no place in the order of
+            // facts. Its fate is decided when its turn comes among the alerts.
+            let late = passed_by.is_some();
+            self.alerting.hear(Heard { at: effective, act: *act, origin, late });
+            return;
+        }
         if self.knows(&fact, context) {
             self.decide(origin, Fate::Duplicate, effects);
             return;
@@ -179,6 +187,8 @@ impl Stay {
                 self.correct(replaces, seq, effective, context, effects);
             }
             FactBody::Retracted { fact } => self.retract(fact, seq, effective, context, effects),
+            // Heard by the alerts before it came here.
+            FactBody::Acted(_) => {}
         }
     }
 

@@ -126,8 +126,8 @@ enum Due {
     GiveUpOrphan,
     End(StayEnd),
     Seal(Triggers),
-    /// An alert without a response is passed on.
-    Escalate,
+    /// What a person did takes effect, or an alert without a response is passed on.
+    Alerts,
     Expire,
 }
 
@@ -205,7 +205,7 @@ impl Stay {
                 }
                 Due::End(how) => self.end(at, at, how, context, effects),
                 Due::Seal(triggers) => self.seal_due(at, triggers, context, effects),
-                Due::Escalate => self.alerting.advance(at, self.voice(context), effects),
+                Due::Alerts => self.alerting.advance(at, self.voice(context), effects),
                 Due::Expire => {
                     effects.push(Effect::Expired(self.id));
                     return;
@@ -247,7 +247,7 @@ impl Stay {
     }
 
     pub fn n_waiting(&self) -> usize {
-        self.waiting.len() + self.orphans.len()
+        self.waiting.len() + self.orphans.len() + self.alerting.n_waiting()
     }
 
     /// How the stay ended, if it has.
@@ -268,7 +268,8 @@ impl Stay {
     }
 
     /// The earliest thing due. At one time a fact comes before an end, and an end before a window:
-    /// a window at t holds the facts available by t, and a stay that ended has no more windows.
+    /// a window at t holds the facts available by t, and a stay that ended has no more windows. What
+    /// people did comes last: at one time the prediction was first.
     fn due(&self, config: &EngineConfig) -> Option<(EventTime, Due)> {
         let apply = self.waiting.first_key_value().map(|(order, _)| (order.effective, Due::Apply));
         let course = match self.phase {
@@ -292,16 +293,18 @@ impl Stay {
             (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
             (a, b) => a.or(b),
         };
-        match (first, self.escalates_at(config)) {
+        match (first, self.alerts_due(config)) {
+            // Nobody is left unheard by a stay that expires.
+            (Some((at, Due::Expire)), Some(alerts)) if alerts <= at => Some((alerts, Due::Alerts)),
             (Some(first), Some(at)) if first.0 <= at => Some(first),
-            (_, Some(at)) => Some((at, Due::Escalate)),
+            (_, Some(at)) => Some((at, Due::Alerts)),
             (first, None) => first,
         }
     }
 
-    /// An open question is answered first: its answer may end the alert.
-    fn escalates_at(&self, config: &EngineConfig) -> Option<EventTime> {
-        let at = self.alerting.next_escalation(&config.alerts)?;
+    /// An open question is answered first: its answer may raise or end the alert.
+    fn alerts_due(&self, config: &EngineConfig) -> Option<EventTime> {
+        let at = self.alerting.next_due(&config.alerts)?;
         self.unanswered().next().is_none().then_some(at)
     }
 

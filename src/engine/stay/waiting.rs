@@ -96,6 +96,7 @@ fn tie_of(fact: &Fact) -> u64 {
         }
         FactBody::Filmed(film) | FactBody::FilmCorrected { film, .. } => first_8(&film.digest.0),
         FactBody::Retracted { fact } => fact.key(),
+        FactBody::Acted(act) => first_8(&Digest::of(format!("{act:?}").as_bytes()).0),
         FactBody::Stay(_) => 0,
     };
     content.rotate_left(17) ^ fact.observed_at.as_millis() as u64

@@ -6,7 +6,7 @@ mod tile;
 use maud::{Markup, html};
 
 pub use query::{Asked, BoardQuery, ViewAs};
-pub use tile::{Tile, arrow, film_badge, row, tile};
+pub use tile::{Tile, alert_badge, arrow, film_badge, row, tile};
 
 use super::format;
 use super::page::{self, Chrome};

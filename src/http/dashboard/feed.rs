@@ -7,7 +7,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::wire::records::{ImagingEvent, PictureField, StayChange, StayEventRecord};
-use crate::wire::{Codec, DeadLetter, Record, RiskRecord, StayView};
+use crate::wire::{AlertRecord, Codec, DeadLetter, Record, RiskRecord, StayView};
 
 /// Records that one poll may give; more wait for the next.
 pub const MAX_BATCH: usize = 512;
@@ -22,6 +22,7 @@ pub struct FeedError(pub String);
 pub enum FeedTopic {
     Risk,
     View,
+    Alert,
     DeadLetter,
     /// Input topic: unit names.
     Stay,
@@ -74,6 +75,7 @@ pub trait Archive: Send + Sync {
 pub enum News {
     Risk(Box<RiskRecord>),
     View(Box<StayView>),
+    Alert(Box<AlertRecord>),
     DeadLetter(Box<DeadLetter>),
     Stay(Box<StayEventRecord>),
     /// Without its picture, which is read from its place when somebody looks at it.
@@ -81,17 +83,18 @@ pub enum News {
 }
 
 impl FeedTopic {
-    pub const ALL: [FeedTopic; 5] = [
+    pub const ALL: [FeedTopic; 6] = [
         FeedTopic::Stay,
         FeedTopic::Imaging,
         FeedTopic::Risk,
         FeedTopic::View,
+        FeedTopic::Alert,
         FeedTopic::DeadLetter,
     ];
 
     /// True for what the engine writes; inputs hold marks as well, which say nothing here.
     pub const fn is_output(self) -> bool {
-        matches!(self, FeedTopic::Risk | FeedTopic::View | FeedTopic::DeadLetter)
+        !matches!(self, FeedTopic::Stay | FeedTopic::Imaging)
     }
 
     /// The topic's name in the local log.
@@ -99,6 +102,7 @@ impl FeedTopic {
         match self {
             FeedTopic::Risk => "risk",
             FeedTopic::View => "view",
+            FeedTopic::Alert => "alert",
             FeedTopic::DeadLetter => "dead_letter",
             FeedTopic::Stay => "stay",
             FeedTopic::Imaging => "imaging",
@@ -112,6 +116,7 @@ impl Told {
         match self.place.topic {
             FeedTopic::Risk => self.record(codec).map(News::Risk),
             FeedTopic::View => self.record(codec).map(News::View),
+            FeedTopic::Alert => self.record(codec).map(News::Alert),
             FeedTopic::DeadLetter => self.record(codec).map(News::DeadLetter),
             FeedTopic::Stay => self.record(codec).map(News::Stay),
             FeedTopic::Imaging => self.record::<ImagingEvent>(codec).map(|mut film| {

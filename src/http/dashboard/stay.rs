@@ -1,10 +1,12 @@
 //! The page of one stay: what the model says, what it saw, and on what ground.
 
+mod alerts;
 mod films;
 mod measured;
 mod phenotypes;
 mod reasons;
 
+pub use alerts::state as alert_state;
 use maud::{Markup, html};
 
 use super::board::{self, Tile};
@@ -50,6 +52,7 @@ impl StayPage<'_> {
             (self.banner())
             div.stay {
                 (self.risk())
+                (self.alerts())
                 (self.films())
                 (self.measured())
                 (self.reasons())
@@ -91,6 +94,7 @@ impl StayPage<'_> {
                         }
                     }
                     (board::film_badge(tile.film_age))
+                    (board::alert_badge(tile.alert))
                     @if let Some((end, at)) = tile.ended {
                         span.badge.end { (format::end(end)) " " (format::stamp(at)) }
                     }

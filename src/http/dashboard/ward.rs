@@ -3,7 +3,11 @@
 //! Everything is bounded: what a page needs beyond this is read again from its place. Nothing here
 //! is the truth; it can be built again from the topics at any time.
 
+mod alerts;
+
 use std::collections::BTreeMap;
+
+pub use alerts::{AlertNote, MAX_ALERTS};
 
 use super::feed::{News, Place, unit_of};
 use crate::event::risk::{Doubt, FilmAge, Mode, StayEnd};
@@ -58,6 +62,8 @@ pub struct StayLog {
     moments: Vec<Moment>,
     /// In the order of acquisition.
     pub films: Vec<FilmNote>,
+    /// In the order in which they were read.
+    alerts: Vec<AlertNote>,
 }
 
 /// One risk event, as far as lists and curves show it.
@@ -156,6 +162,11 @@ impl Ward {
         match news {
             News::Risk(risk) => Some(self.risk(place, &risk)),
             News::View(view) => Some(self.view(place, &view)),
+            News::Alert(alert) => {
+                let stay = alert.stay_id;
+                self.entry(stay).alert(AlertNote::new(*alert));
+                Some(stay)
+            }
             News::DeadLetter(letter) => {
                 self.dead_letter(letter.topic, letter.reason);
                 None

@@ -1,4 +1,4 @@
-//! The dead letters, and the records of the inputs that they name.
+//! Outputs read back, and the records of the inputs that dead letters name.
 
 use rdkafka::message::{BorrowedMessage, Message, Timestamp};
 
@@ -43,13 +43,14 @@ impl StoredRecord {
     }
 }
 
-/// Shows every dead letter, partition by partition. An error of `visit` ends it.
-pub fn visit_dead_letters(
+/// Shows every output of a kind, partition by partition. An error of `visit` ends it.
+pub fn visit_outputs(
     settings: &KafkaSettings,
+    kind: OutputKind,
     visit: &mut dyn FnMut(StoredRecord) -> Result<(), PortError>,
 ) -> Result<(), PortError> {
     check_topics(settings)?;
-    let topic = settings.output(OutputKind::DeadLetter);
+    let topic = settings.output(kind);
     // It is no co-partitioned topic, so its own count is asked for.
     let first = Stretch::open(settings, topic.clone(), 0)?;
     for partition in 0..first.partitions()? {

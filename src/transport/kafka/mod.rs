@@ -1,7 +1,7 @@
 //! The Kafka transport: each commit of a task is one transaction, so its effects are there exactly
 //! once for whoever reads committed records.
 //!
-//! A *task* is one partition of the four input topics, which are co-partitioned by stay. One
+//! A *task* is one partition of the five input topics, which are co-partitioned by stay. One
 //! [`KafkaGroup`] a process is a member of the consumer group and hands out a [`KafkaSource`] a
 //! partition; a process that needs no group (a rebuild, a test, the only node) opens a
 //! [`KafkaSource`] on the partitions that it names. Where a source reads on is said by the task's
@@ -15,6 +15,7 @@
 //!
 //! Facts about librdkafka on which this rests are in `reference/kafka.md`.
 
+mod alerts;
 mod audit;
 mod changelog;
 mod client;
@@ -38,10 +39,11 @@ mod transaction;
 #[cfg(test)]
 mod mock_tests;
 
+pub use alerts::KafkaAlerts;
 pub use audit::{Finding, TopicReport, audit_topics, tombstones_kept};
 pub use committer::{CommitterOptions, KafkaCommitter};
 pub use group::KafkaGroup;
-pub use letters::{Place, StoredRecord, read_place, visit_dead_letters};
+pub use letters::{Place, StoredRecord, read_place, visit_outputs};
 pub use ownership::{Hold, Ownership};
 pub use settings::{AppendClock, KafkaSettings};
 pub use sink::KafkaSink;

@@ -49,7 +49,7 @@ pub(super) struct Reader {
 struct Pump {
     settings: KafkaSettings,
     consumer: BaseConsumer<Quiet>,
-    topics: [String; 4],
+    topics: [String; 5],
     feeders: Vec<Feeder>,
     commands: Receiver<Command>,
     stop: Arc<AtomicBool>,
@@ -218,7 +218,7 @@ fn is_ours(feeder: &Feeder) -> bool {
 
 fn add(
     list: &mut TopicPartitionList,
-    topics: &[String; 4],
+    topics: &[String; 5],
     topic: Topic,
     partition: u32,
     next: Offset,
@@ -229,7 +229,7 @@ fn add(
 /// `None` for a record of a topic that is none of ours.
 fn to_record(
     message: &BorrowedMessage<'_>,
-    topics: &[String; 4],
+    topics: &[String; 5],
     clock: AppendClock,
 ) -> Option<SourceRecord> {
     let name = message.topic();

@@ -175,7 +175,7 @@ impl KafkaSettings {
     }
 
     /// Names of the input topics, in the order of [`Topic::ALL`].
-    pub fn inputs(&self) -> [String; 4] {
+    pub fn inputs(&self) -> [String; 5] {
         Topic::ALL.map(|topic| self.input(topic))
     }
 

@@ -10,7 +10,7 @@ use crate::time::WallTime;
 /// Appends records to the input topics. Order is kept within each partition.
 pub struct KafkaSink {
     delivery: Delivery,
-    topics: [String; 4],
+    topics: [String; 5],
     labels: String,
     dead_letters: String,
     partitions: u32,

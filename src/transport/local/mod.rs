@@ -8,6 +8,7 @@
 //! A tail that a crash tore is cut off on open and reported. A record that was once durable and
 //! cannot be read is never skipped: the log refuses, because what was acknowledged would be lost.
 
+mod alerts;
 mod blocks;
 mod error;
 mod frame;
@@ -20,6 +21,7 @@ mod recover;
 mod segment;
 mod source;
 
+pub use alerts::LocalAlerts;
 pub use error::LogError;
 pub use frame::{MAX_RECORD_BYTES, NewRecord, Record};
 pub use journal::LocalJournal;

@@ -1,5 +1,7 @@
 //! The judge: from a task's input and journal alone it counts out what must have left, by the
-//! rules of the design and without the engine. Of the engine's module it uses data types only.
+//! rules of the design and without the engine. Of the engine's module it uses data types, and the
+//! alert policy of one stay, of which `tests/alerts` is the judge: here it is judged that it hears
+//! of everything, at the right moment and in the right order.
 //!
 //! Between two journalled inputs the topics may be read in any order; the judge reads them one
 //! after the other, which no run does, so it also judges that the order cannot be seen.
@@ -13,6 +15,7 @@ use std::rc::Rc;
 
 use nowcxr::config::EngineConfig;
 use nowcxr::engine::{Identity, PredictionRequest, View};
+use nowcxr::event::alert::AlertEvent;
 use nowcxr::event::risk::RiskEvent;
 use nowcxr::event::{Mark, Reason};
 use nowcxr::ids::{Digest, FeedId, Origin, Position, StayId, Ticket, Topic};
@@ -36,6 +39,7 @@ pub enum Fate {
 pub enum Said {
     Risk(Box<RiskEvent>),
     View(Box<View>),
+    Alert(Box<AlertEvent>),
     Letter { origin: Origin, stay: Option<StayId>, reason: Reason, raw: Option<Rc<Logged>> },
 }
 
@@ -160,7 +164,11 @@ impl Court<'_> {
 
     fn take_journalled(&mut self, input: &JournalInput) {
         match input {
-            JournalInput::DerivedMark(mark) => self.raise(*mark, true),
+            JournalInput::DerivedMark(mark) => {
+                // No window holds what people did, so it is not missing without it.
+                let feed = &self.evidence.config.feeds[usize::from(mark.feed.0)];
+                self.raise(*mark, !feed.topic.is_of_people());
+            }
             JournalInput::Answer(answer) if answer.epoch == self.evidence.identity.epoch => {
                 self.on(answer.ticket.stay, |stay, desk| stay.answer(answer, desk));
             }

@@ -2,10 +2,12 @@
 //! everything is looked for by scanning.
 
 mod answers;
+mod revise;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use nowcxr::config::{EngineConfig, LatePolicy};
+use nowcxr::engine::alert::{Alerting, Heard};
 use nowcxr::engine::{Identity, Outcome, PredictionRequest};
 use nowcxr::event::risk::{StayEnd, Triggers};
 use nowcxr::event::{Disposition, Fact, FactBody, Reason, StayEvent};
@@ -68,6 +70,7 @@ pub struct Stay {
     sealed_to: EventTime,
     last_fact_at: EventTime,
     windows: Vec<Window>,
+    alerting: Alerting,
 }
 
 /// What time does next.
@@ -76,6 +79,8 @@ enum Next {
     GiveUp,
     End(StayEnd),
     Seal(Triggers),
+    /// What a person did takes effect, or an alert is passed on.
+    Alerts,
     Expire,
 }
 
@@ -94,6 +99,7 @@ impl Stay {
             sealed_to: EventTime::MIN,
             last_fact_at: EventTime::MIN,
             windows: Vec::new(),
+            alerting: Alerting::default(),
         }
     }
 
@@ -121,6 +127,9 @@ impl Stay {
                     self.films_due.retain(|due| *due > at);
                     self.seal(at, 0, at, triggers, None, desk);
                 }
+                Next::Alerts => {
+                    self.tell(desk, |alerts, voice, out| alerts.advance(at, voice, out))
+                }
                 Next::Expire => {
                     if !self.expire(desk) {
                         return false;
@@ -139,7 +148,19 @@ impl Stay {
         !self.pending.is_empty()
     }
 
+    /// People come last: at one time facts, ends and windows were first. Only an expiry lets them
+    /// go first, for it forgets them. They wait for every answer.
     fn next(&self, config: &EngineConfig) -> Option<(EventTime, Next)> {
+        let facts = self.next_fact(config);
+        let due = self.alerting.next_due(&config.alerts).filter(|_| !self.is_waiting());
+        match (facts, due) {
+            (Some((at, Next::Expire)), Some(due)) if due <= at => Some((due, Next::Alerts)),
+            (Some(facts), due) if due.is_none_or(|due| facts.0 <= due) => Some(facts),
+            (facts, due) => due.map(|due| (due, Next::Alerts)).or(facts),
+        }
+    }
+
+    fn next_fact(&self, config: &EngineConfig) -> Option<(EventTime, Next)> {
         let course = self.course(config);
         let fact = (0..self.pending.len()).min_by_key(|&i| self.pending[i].order());
         let fact = fact.map(|i| (self.pending[i].effective, Next::Apply(i)));
@@ -244,6 +265,10 @@ impl Stay {
 
     fn apply_admitted(&mut self, pending: Pending, effective: EventTime, desk: &mut Desk<'_>) {
         let config = desk.config;
+        if let FactBody::Acted(act) = pending.fact.body {
+            let (origin, late) = (pending.origin, pending.passed_by.is_some());
+            return self.alerting.hear(Heard { at: effective, act: *act, origin, late });
+        }
         if self.knows(pending.fact.id, config) {
             return self.decide(&pending, Fate::Duplicate, desk);
         }
@@ -279,7 +304,7 @@ impl Stay {
                     self.admitted = Some((fact.observed_at, statics));
                 }
             }
-            FactBody::Stay(StayEvent::Transferred { .. }) => {}
+            FactBody::Stay(StayEvent::Transferred { .. }) | FactBody::Acted(_) => {}
             FactBody::Stay(StayEvent::Discharged { disposition }) => {
                 let how = match disposition {
                     Disposition::Alive => StayEnd::Discharged,
@@ -336,69 +361,6 @@ impl Stay {
             a.fact.id == id && (a.film().is_some() || a.value().is_some() && counts)
         };
         self.applied.iter().any(held)
-    }
-
-    fn make_void(&mut self, id: FactId) {
-        self.void.insert(id);
-        self.applied.iter_mut().filter(|a| a.fact.id == id).for_each(|a| a.void = true);
-    }
-
-    /// The fact and all that it corrected, as far as it still counts.
-    fn corrected_by(&self, id: FactId, config: &EngineConfig) -> Vec<FactId> {
-        let mut ids = Vec::new();
-        let mut next = Some(id);
-        while let Some(id) = next.filter(|id| !ids.contains(id) && self.touches(*id, config)) {
-            ids.push(id);
-            let fact = self.applied.iter().rev().find(|a| a.fact.id == id);
-            next = fact.and_then(|a| match a.fact.body {
-                FactBody::Corrected { replaces, .. } => Some(replaces),
-                _ => None,
-            });
-        }
-        ids
-    }
-
-    /// The newest revision of each window that used one of the facts, newest window first.
-    fn used_by(&self, ids: &[FactId]) -> Vec<Window> {
-        let mut last: BTreeMap<EventTime, &Window> = BTreeMap::new();
-        for window in &self.windows {
-            last.insert(window.t, window);
-        }
-        let used = last.into_values().rev();
-        let has_used = |w: &Window| ids.iter().any(|id| w.used(*id));
-        used.filter(|w| w.kind == Kind::Prediction && has_used(w)).cloned().collect()
-    }
-
-    fn correct(&mut self, id: FactId, known_at: EventTime, desk: &mut Desk<'_>) {
-        let touches = self.touches(id, desk.config);
-        let stale = self.used_by(&[id]);
-        self.make_void(id);
-        if !touches {
-            return;
-        }
-        for window in stale.into_iter().take(desk.config.revise_windows) {
-            self.seal_again(&window, known_at, desk);
-        }
-    }
-
-    fn retract(&mut self, id: FactId, known_at: EventTime, desk: &mut Desk<'_>) {
-        if !self.touches(id, desk.config) {
-            return;
-        }
-        let stale = self.used_by(&self.corrected_by(id, desk.config));
-        self.make_void(id);
-        for window in stale.iter().skip(1).rev() {
-            let revision = window.revision + 1;
-            let reason = Outcome::Unscored("retracted".to_owned());
-            let state = State::Held(Box::new(reason), false);
-            let back =
-                Window { revision, known_at, kind: Kind::Retraction, state, ..window.clone() };
-            self.windows.push(back);
-            self.say(desk);
-        }
-        if let Some(newest) = stale.first() {
-            self.seal_again(newest, known_at, desk);
-        }
     }
 
     fn seal_again(&mut self, window: &Window, known_at: EventTime, desk: &mut Desk<'_>) {

@@ -8,7 +8,7 @@ use nowcxr::event::risk::Status;
 use nowcxr::event::{Reason, Rejection};
 use nowcxr::ids::Topic;
 use nowcxr::ports::{Output, OutputKind};
-use nowcxr::wire::{Codec, DeadLetter};
+use nowcxr::wire::{AlertRecord, Codec, DeadLetter};
 
 use super::{Evidence, Expected, Fate, Said, counted, each_once};
 
@@ -35,6 +35,7 @@ pub fn judge(evidence: &Evidence<'_>, found: &Found<'_>, codec: &Codec) -> Resul
     equal("expiries", &counts.expired, &expected.expired)?;
     outputs(&expected, found, codec)?;
     equal("events", &counts.events, &statuses(&expected))?;
+    equal("alerts", &counts.alerts, &raised(&expected))?;
     questions(&expected, found)
 }
 
@@ -68,8 +69,21 @@ fn statuses(expected: &Expected) -> BTreeMap<&'static str, u64> {
     counts
 }
 
-/// Payloads in the order in which they leave: of one stay for risk events and views, none for
-/// letters, whose order nobody needs.
+/// Alerts raised, by what they are about.
+fn raised(expected: &Expected) -> BTreeMap<&'static str, u64> {
+    let mut counts = BTreeMap::new();
+    for said in &expected.said {
+        if let Said::Alert(event) = said
+            && event.revision == 0
+        {
+            *counts.entry(event.claim.subject().name()).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// Payloads in the order in which they leave: of one stay for risk events, views and alerts, none
+/// for letters, whose order nobody needs.
 type Stream = (OutputKind, Option<u64>);
 
 fn outputs(expected: &Expected, found: &Found<'_>, codec: &Codec) -> Result<(), String> {
@@ -79,16 +93,7 @@ fn outputs(expected: &Expected, found: &Found<'_>, codec: &Codec) -> Result<(), 
         want.entry((kind, stay)).or_default().push(payload);
     }
     let mut got: BTreeMap<Stream, Vec<Vec<u8>>> = BTreeMap::new();
-    // The judge knows no alert policy (tests/alerts does): that alerts are right here follows from
-    // the rebuild, which sends none anew. None may leave twice.
-    let mut alerts = BTreeSet::new();
     for output in &found.outputs {
-        if output.kind == OutputKind::Alert {
-            if !alerts.insert(&output.payload) {
-                return Err(format!("an alert of stay {:?} left twice", output.stay));
-            }
-            continue;
-        }
         let is_letter = output.kind == OutputKind::DeadLetter;
         let stay = output.stay.map(|stay| stay.0).filter(|_| !is_letter);
         let payload =
@@ -125,6 +130,7 @@ fn difference((kind, stay): Stream, want: &[Vec<u8>], got: &[Vec<u8>], codec: &C
         (_, None) => "nothing".to_owned(),
         (OutputKind::Risk, Some(bytes)) => format!("{:?}", codec.decode_risk(bytes)),
         (OutputKind::View, Some(bytes)) => format!("{:?}", codec.decode_view(bytes)),
+        (OutputKind::Alert, Some(bytes)) => format!("{:?}", codec.decode::<AlertRecord>(bytes)),
         (_, Some(bytes)) => format!("{:?}", codec.decode::<DeadLetter>(bytes)),
     };
     let (must, is) = part(&tell(want.get(place)), &tell(got.get(place)));
@@ -152,6 +158,9 @@ fn payload_of(said: &Said, codec: &Codec) -> (OutputKind, Option<u64>, Vec<u8>) 
         }
         Said::View(view) => {
             (OutputKind::View, Some(view.event.stay.0), codec.encode_view(view).unwrap())
+        }
+        Said::Alert(event) => {
+            (OutputKind::Alert, Some(event.stay.0), codec.encode_alert(event).unwrap())
         }
         Said::Letter { origin, stay, reason, raw } => {
             let known = stay.map(|stay| stay.to_string().into_bytes());

@@ -3,9 +3,11 @@
 use maud::{Markup, html};
 
 use crate::event::Sex;
-use crate::event::risk::{FilmAge, StayEnd};
+use crate::event::alert::Subject;
+use crate::event::risk::{FilmAge, Mode, StayEnd};
 use crate::http::dashboard::page::bars;
-use crate::http::dashboard::ward::{Band, Moment, StayLog};
+use crate::http::dashboard::stay::alert_state;
+use crate::http::dashboard::ward::{AlertNote, Band, Moment, StayLog};
 use crate::http::dashboard::{chart, format};
 use crate::ids::StayId;
 use crate::time::{EventTime, Span};
@@ -33,6 +35,8 @@ pub struct Tile<'a> {
     pub film_age: Option<(Span, FilmAge)>,
     pub ehr_age: Option<Span>,
     pub now: EventTime,
+    /// The alert that stands and was raised last.
+    pub alert: Option<&'a AlertNote>,
     known: Vec<&'a Moment>,
 }
 
@@ -71,6 +75,7 @@ impl<'a> Tile<'a> {
             film_age,
             ehr_age: ehr_at.map(|at| now.since(at)),
             now,
+            alert: stay.alerts(at).into_iter().find(|note| note.standing),
             known,
         })
     }
@@ -164,8 +169,23 @@ fn ehr_badge(age: Option<Span>) -> Markup {
     }
 }
 
+/// The alert's state in words and shape; where nobody was disturbed it says so.
+pub fn alert_badge(alert: Option<&AlertNote>) -> Markup {
+    html! {
+        @if let Some(note) = alert {
+            span.badge.flag.alert title=(note.summary) {
+                span aria-hidden="true" { "△ " }
+                @if note.delivery == Mode::Silent { "silent " }
+                @if note.subject == Subject::DataQuality { "technical " }
+                "alert " (alert_state(note.state))
+            }
+        }
+    }
+}
+
 fn notes(tile: &Tile<'_>) -> Markup {
     html! {
+        (alert_badge(tile.alert))
         @if tile.newest.feed_missing { span.badge.flag { "⚑ feed silent" } }
         @if tile.newest.status == RiskStatus::Degraded { span.badge.flag { "degraded" } }
         @if tile.newest.status == RiskStatus::Retracted { span.badge.flag { "retracted" } }

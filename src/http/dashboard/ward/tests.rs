@@ -46,6 +46,35 @@ fn a_past_moment_shows_only_what_was_known_then() {
 }
 
 #[test]
+fn an_alert_is_shown_by_its_highest_revision_known_at_that_moment() {
+    let text = include_str!("../../../../schemas/examples/alert.json");
+    let example: crate::wire::AlertRecord = serde_json::from_str(text).expect("example");
+    let alert = |revision: u32, minutes: i64| {
+        let mut alert = example.clone();
+        alert.stay_id = StayId(1);
+        alert.revision = revision;
+        alert.known_at = EventTime::from_millis(0) + Span::minutes(minutes);
+        News::Alert(Box::new(alert))
+    };
+    for order in [vec![0, 1], vec![1, 0], vec![1, 0, 1, 0]] {
+        let mut ward = Ward::default();
+        for revision in order {
+            ward.take(place(0), alert(revision, i64::from(revision) * 30));
+        }
+        let stay = ward.stay(StayId(1)).expect("told");
+        let shown = |minutes: i64| -> Vec<u32> {
+            let at = EventTime::from_millis(0) + Span::minutes(minutes);
+            stay.alerts(Some(at)).iter().map(|note| note.revision).collect()
+        };
+        assert_eq!(
+            (shown(-1), shown(0), shown(29), shown(30)),
+            (vec![], vec![0], vec![0], vec![1])
+        );
+        assert_eq!(stay.alerts(None).len(), 1);
+    }
+}
+
+#[test]
 fn a_late_lower_revision_changes_nothing() {
     let mut ward = Ward::default();
     told(&mut ward, risk(1, 10, 1, 0.4));

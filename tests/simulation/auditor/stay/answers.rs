@@ -1,10 +1,11 @@
 //! What becomes of an answer, of one that comes too late, and of one that never comes.
 
-use nowcxr::engine::{Answer, Outcome, View};
+use nowcxr::engine::alert::{Alerting, Point, Voice};
+use nowcxr::engine::{Answer, Effect, Fate as EngineFate, Outcome, View};
 use nowcxr::ids::Ticket;
 
-use super::super::Said;
 use super::super::window::{Kind, State, Window};
+use super::super::{Fate, Said};
 use super::{Desk, Stay};
 
 impl Stay {
@@ -55,10 +56,40 @@ impl Stay {
         }
     }
 
-    fn emit(&self, window: &Window, outcome: Outcome, desk: &mut Desk<'_>) {
+    /// What the alert policy says, and what becomes of people's acts.
+    pub(super) fn tell(
+        &mut self,
+        desk: &mut Desk<'_>,
+        act: impl FnOnce(&mut Alerting, Voice<'_>, &mut Vec<Effect>),
+    ) {
+        let mut effects = Vec::new();
+        act(&mut self.alerting, Voice::new(self.id, desk.identity, desk.config), &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Alert(event) => desk.said.push(Said::Alert(event)),
+                Effect::Decided { origin, stay, fate } => {
+                    let fate = match fate {
+                        EngineFate::Used => Fate::Used,
+                        EngineFate::Late => Fate::Late,
+                        EngineFate::Duplicate => Fate::Duplicate,
+                        EngineFate::Rejected(rejection) => {
+                            let letter = Said::letter(origin, stay, rejection.reason, None);
+                            desk.said.push(letter);
+                            Fate::Rejected(rejection.reason)
+                        }
+                    };
+                    desk.fates.push((origin, fate));
+                }
+                other => panic!("the alert policy says {other:?}"),
+            }
+        }
+    }
+
+    fn emit(&mut self, window: &Window, outcome: Outcome, desk: &mut Desk<'_>) {
         let in_time = matches!(window.state, State::Held(..));
         let whole = in_time || window.from.hour() >= self.horizon(desk.config);
         let event = window.event(self.id, outcome, whole, desk.identity);
+        let point = Point::of(&event, window.admitted_at, &desk.config.alerts);
         desk.said.push(Said::Risk(Box::new(event.clone())));
         let later = |w: &Window| w.t > window.t && matches!(w.state, State::Said | State::Overdue);
         if !self.windows.iter().any(later) {
@@ -66,5 +97,6 @@ impl Stay {
             let given = is_shown.then(|| window.question(self.id, desk.identity));
             desk.said.push(Said::View(Box::new(View { event, given })));
         }
+        self.tell(desk, |alerts, voice, out| alerts.risk(point, voice, out));
     }
 }
