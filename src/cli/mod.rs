@@ -4,6 +4,7 @@ pub mod bench;
 mod check;
 mod dead_letters;
 mod demo;
+mod detection;
 mod embedded;
 mod evaluate;
 mod exports;
@@ -12,11 +13,15 @@ mod held;
 mod inspect;
 mod keepsake;
 mod model;
+mod offline;
 mod pictures;
 mod policy;
 mod progress;
 mod replay;
+mod rescore;
+mod reset;
 mod run;
+mod schemas;
 mod serve;
 mod serving;
 mod settings;
@@ -70,6 +75,10 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Creates or checks the Kafka topics.
     Topics(topics::TopicsArgs),
+    /// Empties the state of the Kafka application, so that everything is computed anew.
+    Reset(reset::ResetArgs),
+    /// Answers the sealed windows of a stretch anew under another model.
+    Rescore(rescore::RescoreArgs),
     /// Lists, shows and re-drives what was not used.
     DeadLetters(dead_letters::DeadLettersArgs),
     /// Writes a synthetic ward as MIMIC files, or says what it is like.
@@ -129,6 +138,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Replay(args) => replay::run(&args, &settings),
         Command::Run(args) => run::run(&args, &settings),
         Command::Topics(args) => topics::run(&args, &settings),
+        Command::Reset(args) => reset::run(&args, &settings),
+        Command::Rescore(args) => rescore::run(&args, &settings),
         Command::DeadLetters(args) => dead_letters::run(&args, &settings),
         Command::Serve(args) => serve::run(&args, &settings),
         Command::Synth(args) => synth::run(&args),

@@ -9,6 +9,7 @@ mod digest;
 mod engine;
 mod keys;
 mod raw;
+mod registry;
 mod value;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use checked::{
 pub use engine::{EngineConfig, Feed, LatePolicy};
 pub use keys::{KEYS, Key, SECTIONS, reference};
 pub use raw::Place;
+pub use registry::{RegistryConfig, SubjectNames, secret};
 
 use crate::event::dictionary::Profile;
 use value::Reader;
@@ -39,6 +41,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub local: LocalConfig,
     pub kafka: KafkaConfig,
+    pub registry: RegistryConfig,
     /// Where HTTP listens; `None` for not at all.
     pub http: Option<SocketAddr>,
     pub telemetry: TelemetryConfig,
@@ -100,6 +103,7 @@ impl Config {
             local: checked::local(&mut reader),
             store: checked::store(&mut reader),
             kafka: checked::kafka(&mut reader),
+            registry: registry::registry(&mut reader),
             http: checked::http(&mut reader),
             telemetry: checked::telemetry(&mut reader),
             alerts: checked::alerts(&mut reader),

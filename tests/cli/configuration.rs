@@ -66,3 +66,17 @@ fn check_says_what_would_not_work_and_prints_the_reference() {
     assert!(failed.iter().any(|row| row["found"].to_string().contains("nowhere")), "{failed:?}");
     assert!(failed.iter().all(|row| row["advice"] != ""), "{failed:?}");
 }
+
+#[test]
+fn the_least_rights_are_printed_without_a_broker_and_only_the_feeder_may_touch_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["topics", "acls", "--service", "User:svc", "--set", "kafka.prefix=icu."];
+    let said = run(dir.path(), &args).expect(0).out;
+    let of_labels: Vec<&str> = said.lines().filter(|l| l.contains("--topic icu.label")).collect();
+    assert!(matches!(of_labels[..], [line] if line.contains("User:nowcxr-feeder")), "{said}");
+    assert!(said.lines().all(|line| line.starts_with("--add --allow-principal User:")), "{said}");
+    let task = "--transactional-id nowcxr- --resource-pattern-type prefixed";
+    assert!(said.lines().any(|line| line.contains("User:svc") && line.ends_with(task)), "{said}");
+    let json = run(dir.path(), &[&args[..], &["--json"]].concat()).expect(0).out;
+    assert_eq!(json.lines().count(), said.lines().count());
+}

@@ -16,6 +16,7 @@
 //! where a correction raises one for a window long past, for nobody could answer it before.
 
 mod course;
+mod inherited;
 mod point;
 mod standing;
 
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::effect::Effect;
-use super::identity::Identity;
+use super::identity::{Identity, Maker};
 use crate::config::{AlertPolicy, EngineConfig};
 use crate::event::alert::{Act, AlertEvent, Response, State, Subject};
 use crate::event::risk::Mode;
@@ -32,6 +33,7 @@ use crate::ids::{AlertId, EventId, NAMESPACE, StayId, Ticket};
 use crate::time::{EventTime, Span};
 
 use course::{ACTS_MAX, Course};
+pub use inherited::Inherited;
 pub use point::{Point, Risk, Said};
 use standing::{Acted, Alert};
 
@@ -47,6 +49,9 @@ pub struct Alerting {
     told: Vec<Told>,
     /// How far everything has been told.
     clock: EventTime,
+    /// Which of them an earlier maker raised. Stored apart.
+    #[serde(skip)]
+    pub(super) inherited: Inherited,
 }
 
 /// An alert as it was last told.
@@ -86,6 +91,7 @@ impl Default for Alerting {
             taken: Vec::new(),
             told: Vec::new(),
             clock: EventTime::MIN,
+            inherited: Inherited::default(),
         }
     }
 }
@@ -144,8 +150,18 @@ impl Alerting {
         self.told.iter().filter(|told| told.is_standing()).count()
     }
 
+    /// Another model or policy goes on from here, and tells nothing of that: what stands goes on
+    /// as it was told, what people did holds, and predictions made before count no more.
+    pub(super) fn hand_over(&mut self, earlier: Maker, policy: &AlertPolicy) {
+        self.told.retain(|told| !told.in_error);
+        self.told.sort_by_key(|told| told.alert.raised_at);
+        self.course.begin_anew(self.told.iter().map(|told| &told.alert), policy);
+        self.told.retain(Told::is_standing);
+        self.inherited.add(self.told.iter().map(|told| told.alert.key()), earlier);
+    }
+
     fn subject_of(&self, id: AlertId, voice: Voice<'_>) -> Option<Subject> {
-        let named = |told: &&Told| alert_id(&told.alert, voice) == id;
+        let named = |told: &&Told| self.inherited.id_of(&told.alert, voice) == id;
         self.told.iter().find(named).map(|told| told.alert.subject())
     }
 
@@ -181,7 +197,7 @@ impl Alerting {
         for told in self.told.iter_mut().filter(due) {
             told.escalation += 1;
             told.revision += 1;
-            effects.push(told.record(clock, voice));
+            effects.push(told.record(clock, &self.inherited, voice));
         }
     }
 
@@ -194,7 +210,7 @@ impl Alerting {
             if !holds(told) {
                 told.in_error = true;
                 told.revision += 1;
-                effects.push(told.record(clock, voice));
+                effects.push(told.record(clock, &self.inherited, voice));
             }
         }
         for alert in alerts {
@@ -205,7 +221,7 @@ impl Alerting {
                     told.alert = alert;
                     told.in_error = false;
                     told.revision += 1;
-                    effects.push(told.record(clock, voice));
+                    effects.push(told.record(clock, &self.inherited, voice));
                 }
                 None => {
                     let delivery = delivery(&alert, voice.identity.mode);
@@ -217,7 +233,7 @@ impl Alerting {
                         escalation: 0,
                         in_error: false,
                     };
-                    effects.push(told.record(clock, voice));
+                    effects.push(told.record(clock, &self.inherited, voice));
                     self.told.push(told);
                 }
             }
@@ -234,6 +250,7 @@ impl Alerting {
                 || ended.iter().any(|alert| alert.key() == told.alert.key())
         };
         self.told.retain(|told| !is_over(told));
+        self.inherited.keep(self.told.iter().map(|told| told.alert.key()));
     }
 }
 
@@ -277,12 +294,13 @@ impl Told {
         (unanswered && disturbs && of_risk).then_some(at.max(until))
     }
 
-    fn record(&self, clock: EventTime, voice: Voice<'_>) -> Effect {
+    fn record(&self, clock: EventTime, inherited: &Inherited, voice: Voice<'_>) -> Effect {
         let alert = &self.alert;
         let identity = voice.identity;
-        let id = alert_id(alert, voice);
+        let maker = inherited.maker_of(alert, voice);
+        let id = alert_id(alert, maker, voice.stay);
         let basis = |&(t, revision): &(EventTime, u32)| {
-            identity.event_id(Ticket { stay: voice.stay, t, revision }, "risk")
+            maker.event_id(Ticket { stay: voice.stay, t, revision }, "risk")
         };
         let response = || alert.response.clone();
         let state = match alert.resolved {
@@ -324,9 +342,9 @@ fn delivery(alert: &Alert, mode: Mode) -> Mode {
 
 /// UUIDv5 of (stay, window, subject, model digest, config digest): the same whatever the revision
 /// of the window.
-fn alert_id(alert: &Alert, voice: Voice<'_>) -> AlertId {
-    let ticket = Ticket { stay: voice.stay, t: alert.raised_at, revision: 0 };
-    AlertId(voice.identity.event_id(ticket, &format!("alert/{}", alert.subject().name())).0)
+fn alert_id(alert: &Alert, maker: Maker, stay: StayId) -> AlertId {
+    let ticket = Ticket { stay, t: alert.raised_at, revision: 0 };
+    AlertId(maker.event_id(ticket, &format!("alert/{}", alert.subject().name())).0)
 }
 
 fn record_id(alert: AlertId, revision: u32) -> EventId {

@@ -17,10 +17,12 @@
 
 mod audit;
 mod changelog;
+mod changeover;
 mod client;
 mod committer;
 mod delivery;
 mod error;
+mod grants;
 mod group;
 pub mod journal;
 mod lane;
@@ -28,6 +30,7 @@ mod letters;
 mod outlet;
 mod ownership;
 mod reader;
+mod reset;
 pub mod settings;
 mod sink;
 mod source;
@@ -39,11 +42,14 @@ mod transaction;
 mod mock_tests;
 
 pub use audit::{Finding, TopicReport, audit_topics, tombstones_kept};
+pub use changeover::Changeover;
 pub use committer::{CommitterOptions, KafkaCommitter};
+pub use grants::{Grant, Resource, Role, grants};
 pub use group::KafkaGroup;
 pub use letters::{Place, StoredRecord, read_place, visit_dead_letters};
 pub use ownership::{Hold, Ownership};
+pub use reset::{Emptied, members, reset};
 pub use settings::{AppendClock, KafkaSettings};
 pub use sink::KafkaSink;
 pub use source::KafkaSource;
-pub use topics::{check_topics, ensure_topics};
+pub use topics::{check_topics, ensure_topic_beside, ensure_topics};
