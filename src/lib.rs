@@ -28,7 +28,7 @@
 //! - [`telemetry`]: one struct per happening: its log line and its metric.
 //! - [`wire`]: Avro ↔ event, framing, schema ids.
 //! - [`store`]: state as keyed whole values; memory and sled.
-//! - [`transport`]: the local log and Kafka.
+//! - [`transport`]: the local log, Kafka, and the registry of its schemas.
 //! - [`notify`]: the reference consumer of alerts: what holds, whom it may disturb, the ways out.
 //! - [`model`]: networks, schedule, samplers, the model directory.
 //! - [`drive`]: the one loop: fetch → step → commit → ask.

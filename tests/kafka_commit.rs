@@ -23,8 +23,8 @@ use nowcxr::store::keys::Key;
 use nowcxr::store::memory::MemoryStore;
 use nowcxr::store::sled::{SledStore, StoreOptions};
 use nowcxr::transport::kafka::{
-    AppendClock, CommitterOptions, Hold, KafkaCommitter, KafkaGroup, KafkaSettings, KafkaSource,
-    ensure_topics, journal,
+    AppendClock, Changeover, CommitterOptions, Hold, KafkaCommitter, KafkaGroup, KafkaSettings,
+    KafkaSource, ensure_topics, journal,
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -62,6 +62,7 @@ fn options(partition: u32) -> CommitterOptions {
         partition,
         config: Digest::of(b"config"),
         flush_every: Duration::from_secs(2),
+        changeover: Changeover::Refuse,
         stop: Arc::new(AtomicBool::new(false)),
     }
 }

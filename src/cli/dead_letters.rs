@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::schemas::Ids;
 use super::settings::ConfigArgs;
 use crate::config::Config;
 use crate::event::dictionary::Dictionary;
@@ -151,7 +152,7 @@ impl Found {
 impl Desk {
     fn open(config: &Config) -> Result<Self> {
         let dictionary = Dictionary::builtin(config.profile)?;
-        let codec = Codec::new(&config.engine.feeds, dictionary)?;
+        let codec = Ids::of(config)?.codec(config, &dictionary)?;
         Ok(Desk { settings: KafkaSettings::from(&config.kafka), codec })
     }
 
@@ -160,6 +161,7 @@ impl Desk {
         let mut all = Vec::new();
         visit_outputs(&self.settings, OutputKind::DeadLetter, &mut |record| {
             let place = record.place;
+            self.codec.learn(&record.value)?;
             let letter = self.codec.decode::<DeadLetter>(&record.value).map_err(|why| {
                 let Place { partition, offset } = place;
                 PortError::Stop(format!("what lies at {partition}@{offset} is no letter: {why}"))

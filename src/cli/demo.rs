@@ -66,6 +66,7 @@ pub fn run(args: &DemoArgs, settings: &ConfigArgs) -> Result<ExitCode> {
         ),
         demo: true,
         serve: !args.no_serve,
+        detect: false,
     };
     replay_into(&args.out, recording, config, args.json)
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::feeding::{Fed, LogSink, feed};
+use super::feeding::{Fed, LogSink, feed_with_faults};
 use super::held::Held;
 use super::keepsake::{Keepsakes, Listening};
 use super::now;
@@ -178,9 +178,9 @@ fn tell(
 ) -> Result<(Fed, Reconciliation)> {
     let encoder = Encoder::new(codec, &setup.config.engine.feeds, &setup.replay)?;
     let mut player = Player::new(source, encoder, &setup.replay, setup.speed);
-    let mut sink = LogSink::open(log, codec)?;
-    let fed = feed(&mut player, &mut sink, stop)?;
-    Ok((fed, player.source().counts().clone()))
+    let sink = LogSink::open(log, codec, setup.replay.faults.is_some())?;
+    let with = (&setup.replay, &setup.dictionary);
+    feed_with_faults(&mut player, sink, codec, with, setup.home.dir(), stop)
 }
 
 /// The configured model.

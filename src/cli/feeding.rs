@@ -4,19 +4,24 @@
 //! number of its place in it. So a run that goes on after a kill says everything again, and the
 //! log drops what it holds.
 
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use crate::event::dictionary::Dictionary;
 use crate::ids::{StayId, Topic};
 use crate::ports::PortError;
-use crate::replay::{Player, RejectedRow, ReplaySink, Step};
+use crate::replay::faults::Faulty;
+use crate::replay::{Player, Reconciliation, RejectedRow, ReplayConfig, ReplaySink, Step};
 use crate::time::{EventTime, WallTime};
-use crate::transport::kafka::{AppendClock, KafkaSettings, KafkaSink};
+use crate::transport::kafka::{AppendClock, KafkaSettings, KafkaSink, ensure_topic_beside};
 use crate::transport::local::{LocalLog, LogError, NewRecord, Partition};
 use crate::wire::{Codec, WireError};
 
@@ -24,10 +29,14 @@ use crate::wire::{Codec, WireError};
 const BATCH_BYTES: usize = 1 << 20;
 /// Records gathered for one topic before they are appended.
 const BATCH_RECORDS: usize = 2_048;
+/// The file of the truth about faults, below the directory of a run.
+const FAULTS_FILE: &str = "faults.jsonl";
 /// How long a waiting feeder sleeps before it asks again whether to stop.
 const NAP: Duration = Duration::from_millis(50);
 /// Topic of the rows that cannot be told, as dead letters.
 pub const UNTOLD: &str = "replay_dead_letter";
+/// The topic of the truth about faults, behind the prefix on Kafka.
+const FAULTS: &str = "fault";
 /// The replay's writer id: its appends are idempotent under it.
 const WRITER: u64 = 1;
 
@@ -54,12 +63,29 @@ pub trait Feed: ReplaySink {
     fn fed(&self) -> Fed;
 }
 
+impl<S: Feed> Feed for Faulty<'_, S> {
+    fn told(&mut self) -> Result<()> {
+        self.inner_mut().told()
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.flush_truth()?;
+        self.inner_mut().settle()
+    }
+
+    fn fed(&self) -> Fed {
+        self.inner().fed()
+    }
+}
+
 /// Appends a recording to the input topics of a local log.
 pub struct LogSink<'a> {
     codec: &'a Codec,
     topics: Vec<Gathering>,
     labels: Gathering,
     dead_letters: Gathering,
+    /// The truth about faults that were put in on purpose, where there are any.
+    faults: Option<Gathering>,
     fed: Fed,
     /// The replay's clock, which stamps what is appended: its dates lie a century from now.
     clock: WallTime,
@@ -91,8 +117,38 @@ pub fn feed(player: &mut Player<'_>, sink: &mut impl Feed, stop: &AtomicBool) ->
     Ok(sink.fed())
 }
 
+/// Tells the recording to `sink`, through the faults that `replay` asks for, and says in the
+/// books of the recording how many more records they made. Their truth goes to a file in `out`.
+pub fn feed_with_faults(
+    player: &mut Player<'_>,
+    sink: impl Feed,
+    codec: &Codec,
+    (replay, dictionary): (&ReplayConfig, &Dictionary),
+    out: &Path,
+    stop: &AtomicBool,
+) -> Result<(Fed, Reconciliation)> {
+    let Some(plan) = replay.faults.clone() else {
+        let mut sink = sink;
+        let fed = feed(player, &mut sink, stop)?;
+        return Ok((fed, player.source().counts().clone()));
+    };
+    let path = faults_file(out);
+    let truth = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let truth = Box::new(BufWriter::new(truth));
+    let mut sink = Faulty::new(sink, codec, dictionary, (plan, replay.seed), truth);
+    let fed = feed(player, &mut sink, stop)?;
+    let mut books = player.source().counts().clone();
+    books.enter_surplus(sink.surplus().clone());
+    Ok((fed, books))
+}
+
+/// Where the truth about the faults of a run in `out` stands.
+pub fn faults_file(out: &Path) -> PathBuf {
+    out.join(FAULTS_FILE)
+}
+
 impl<'a> LogSink<'a> {
-    pub fn open(log: &LocalLog, codec: &'a Codec) -> Result<Self> {
+    pub fn open(log: &LocalLog, codec: &'a Codec, has_faults: bool) -> Result<Self> {
         let gather = |name: &str| Gathering::open(log, name);
         Ok(LogSink {
             codec,
@@ -102,13 +158,15 @@ impl<'a> LogSink<'a> {
                 .collect::<Result<_, _>>()?,
             labels: gather("label")?,
             dead_letters: gather(UNTOLD)?,
+            faults: has_faults.then(|| gather(FAULTS)).transpose()?,
             fed: Fed::default(),
             clock: WallTime::from_millis(0),
         })
     }
 
     fn append_all(&mut self) -> Result<(), LogError> {
-        for topic in self.topics.iter_mut().chain([&mut self.labels, &mut self.dead_letters]) {
+        let beside = [&mut self.labels, &mut self.dead_letters];
+        for topic in self.topics.iter_mut().chain(beside).chain(&mut self.faults) {
             topic.append(self.clock)?;
         }
         Ok(())
@@ -168,6 +226,13 @@ impl ReplaySink for LogSink<'_> {
         self.labels.push(Some(Codec::key(stay)), record);
         Ok(())
     }
+
+    fn fault(&mut self, stay: StayId, truth: &[u8]) -> Result<(), PortError> {
+        if let Some(faults) = &mut self.faults {
+            faults.push(Some(Codec::key(stay)), truth);
+        }
+        Ok(())
+    }
 }
 
 /// Writes a recording to Kafka: facts and marks to the input topics, labels to theirs, and rows
@@ -176,17 +241,26 @@ impl ReplaySink for LogSink<'_> {
 pub struct KafkaFeed<'a> {
     codec: &'a Codec,
     sink: KafkaSink,
+    faults: String,
     fed: Fed,
     clock: Option<WallTime>,
     is_replay_clock: bool,
 }
 
 impl<'a> KafkaFeed<'a> {
-    /// Creates the topics where they are missing.
-    pub fn open(settings: &KafkaSettings, codec: &'a Codec) -> Result<Self, PortError> {
+    /// Creates the topics where they are missing, that of the truth about faults if there are any.
+    pub fn open(
+        settings: &KafkaSettings,
+        codec: &'a Codec,
+        has_faults: bool,
+    ) -> Result<Self, PortError> {
         let sink = KafkaSink::open(settings)?;
+        let faults = format!("{}{FAULTS}", settings.prefix);
+        if has_faults {
+            ensure_topic_beside(settings, &faults)?;
+        }
         let is_replay_clock = settings.clock == AppendClock::Replay;
-        Ok(KafkaFeed { codec, sink, fed: Fed::default(), clock: None, is_replay_clock })
+        Ok(KafkaFeed { codec, sink, faults, fed: Fed::default(), clock: None, is_replay_clock })
     }
 
     pub fn partitions(&self) -> u32 {
@@ -230,6 +304,10 @@ impl ReplaySink for KafkaFeed<'_> {
     fn label(&mut self, stay: StayId, record: &[u8]) -> Result<(), PortError> {
         self.fed.labels += 1;
         self.sink.label(Codec::key(stay).as_bytes(), record)
+    }
+
+    fn fault(&mut self, stay: StayId, truth: &[u8]) -> Result<(), PortError> {
+        self.sink.beside(&self.faults, Codec::key(stay).as_bytes(), truth)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod bench;
 mod check;
 mod dead_letters;
 mod demo;
+mod detection;
 mod embedded;
 mod evaluate;
 mod exports;
@@ -13,11 +14,15 @@ mod held;
 mod inspect;
 mod keepsake;
 mod model;
+mod offline;
 mod pictures;
 mod policy;
 mod progress;
 mod replay;
+mod rescore;
+mod reset;
 mod run;
+mod schemas;
 mod serve;
 mod serving;
 mod settings;
@@ -73,6 +78,10 @@ enum Command {
     Alerts(alerts::AlertsArgs),
     /// Creates or checks the Kafka topics.
     Topics(topics::TopicsArgs),
+    /// Empties the state of the Kafka application, so that everything is computed anew.
+    Reset(reset::ResetArgs),
+    /// Answers the sealed windows of a stretch anew under another model.
+    Rescore(rescore::RescoreArgs),
     /// Lists, shows and re-drives what was not used.
     DeadLetters(dead_letters::DeadLettersArgs),
     /// Writes a synthetic ward as MIMIC files, or says what it is like.
@@ -133,6 +142,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args, &settings),
         Command::Alerts(args) => alerts::run(&args, &settings),
         Command::Topics(args) => topics::run(&args, &settings),
+        Command::Reset(args) => reset::run(&args, &settings),
+        Command::Rescore(args) => rescore::run(&args, &settings),
         Command::DeadLetters(args) => dead_letters::run(&args, &settings),
         Command::Serve(args) => serve::run(&args, &settings),
         Command::Synth(args) => synth::run(&args),

@@ -10,18 +10,21 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::detection::{Told, detect};
 use super::embedded::{self, Home, Ran, Setup};
 use super::exports::{Exports, export};
-use super::feeding::{Fed, KafkaFeed, feed};
+use super::feeding::{Fed, KafkaFeed, feed_with_faults};
 use super::held::{Held, is_pairing_simulated};
 use super::pictures;
 use super::progress::Progress;
+use super::schemas::Ids;
 use super::serving::Http;
 use super::settings::ConfigArgs;
 use super::summary::Summary;
 use super::{STOPPED, print, stop_on_signal};
 use crate::config::Config;
 use crate::event::dictionary::Dictionary;
+use crate::replay::faults::FaultPlan;
 use crate::replay::{Anchor, Cohort, EngineCounts, ItemFilter, Reconciliation, ReplayConfig};
 use crate::replay::{Encoder, Player, ReplaySource, Speed};
 use crate::time::Span;
@@ -64,6 +67,16 @@ pub struct ReplayArgs {
     /// Seed of whatever the replay draws.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Put faults into the records on purpose, drawn by --seed: rate=0.01 for one in a hundred,
+    /// and ,kinds=late+garbage for these kinds only (duplicate, drop, late, reorder, correct,
+    /// wrong_patient, unit_swap, garbage, stale_film, inverted_film). The truth about each goes to
+    /// faults.jsonl in --out and to the topic `fault`. Never on data that anybody relies on.
+    #[arg(long, value_name = "rate=SHARE")]
+    faults: Option<FaultPlan>,
+    /// Look at the inputs once more when all is told, and say of each kind of fault how many the
+    /// pipeline has found and how; also in detection.json in --out.
+    #[arg(long, requires = "faults")]
+    detection: bool,
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
@@ -89,6 +102,8 @@ pub struct Recording {
     pub demo: bool,
     /// Go on serving the dashboard when all is told, if somebody sits at the terminal.
     pub serve: bool,
+    /// Say in the end what was found of the faults.
+    pub detect: bool,
 }
 
 pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
@@ -113,6 +128,7 @@ pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
         seed: args.seed,
         lookback: config.engine.lookback,
         grace: config.engine.grace,
+        faults: args.faults.clone(),
         ..ReplayConfig::default()
     };
     let simulated = args.mimic_cxr.as_deref().is_some_and(is_pairing_simulated);
@@ -122,11 +138,11 @@ pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
         ""
     };
     let provenance = format!("Replay of {}.{pairing}", args.mimic_iv.display());
-    let (speed, serve) = (args.speed, !args.no_serve);
-    let recording = Recording { replay, speed, provenance, demo: false, serve };
+    let (speed, serve, detect) = (args.speed, !args.no_serve, args.detection);
+    let recording = Recording { replay, speed, provenance, demo: false, serve, detect };
     match args.to {
         To::Local => replay_into(&args.out, recording, config, args.json),
-        To::Kafka => replay_to_kafka(recording, &config, args.json),
+        To::Kafka => replay_to_kafka(&args.out, recording, &config, args.json),
     }
 }
 
@@ -143,24 +159,38 @@ fn read(recording: &Recording, dictionary: &Dictionary) -> Result<ReplaySource> 
 
 /// Tells a recording to the input topics, labels and dead letters beside them, and says what
 /// became of its rows.
-fn replay_to_kafka(recording: Recording, config: &Config, json: bool) -> Result<ExitCode> {
+fn replay_to_kafka(
+    out: &Path,
+    recording: Recording,
+    config: &Config,
+    json: bool,
+) -> Result<ExitCode> {
     let stop = stop_on_signal()?;
     let started = Instant::now();
     let dictionary = Dictionary::builtin(config.profile)?;
-    let codec = Codec::new(&config.engine.feeds, dictionary.clone())?;
+    let ids = Ids::of(config)?;
+    let codec = ids.codec(config, &dictionary)?;
     let kafka = KafkaSettings::from(&config.kafka);
-    let mut sink = KafkaFeed::open(&kafka, &codec)?;
+    let has_faults = recording.replay.faults.is_some();
+    if has_faults {
+        std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    }
+    let sink = KafkaFeed::open(&kafka, &codec, has_faults)?;
+    let partitions = sink.partitions();
     let source = read(&recording, &dictionary)?;
     let encoder = Encoder::new(&codec, &config.engine.feeds, &recording.replay)?;
     let mut player = Player::new(source, encoder, &recording.replay, recording.speed);
-    let fed = feed(&mut player, &mut sink, &stop)?;
+    let with = (&recording.replay, &dictionary);
+    let (fed, books) = feed_with_faults(&mut player, sink, &codec, with, out, &stop)?;
     let stopped = stop.load(Ordering::Acquire);
     let seconds = started.elapsed().as_secs_f64();
-    let (books, partitions) = (player.source().counts(), sink.partitions());
+    let detection = recording.detect.then(|| detect(Told::Kafka(&kafka, ids), out, config, &stop));
+    let detection = detection.transpose()?;
     if json {
         let told = json!({
             "provenance": recording.provenance, "stopped_early": stopped, "told": fed,
             "rows": books, "topics": kafka.inputs(), "partitions": partitions, "wall_s": seconds,
+            "detection": detection,
         });
         print(&serde_json::to_string_pretty(&told)?)?;
     } else {
@@ -168,9 +198,10 @@ fn replay_to_kafka(recording: Recording, config: &Config, json: bool) -> Result<
         print(&format!(
             "{books}\n{}\n\n  told {records} records ({films} films) and {labels} labels in \
              {seconds:.1} s\n  rejected {rejected} rows, which are dead letters\n  topics {} in \
-             {partitions} partitions",
+             {partitions} partitions{}",
             recording.provenance,
-            kafka.inputs().join(", ")
+            kafka.inputs().join(", "),
+            detection.as_ref().map(|found| format!("\n{found}")).unwrap_or_default()
         ))?;
     }
     Ok(if stopped { ExitCode::from(STOPPED) } else { ExitCode::SUCCESS })
@@ -213,6 +244,8 @@ pub fn replay_into(
         books.path(out),
     ];
     books.write(out)?;
+    let detection = recording.detect.then(|| detect(Told::Local(out), out, &setup.config, &stop));
+    summary.detection = detection.transpose()?;
     if json {
         print(&serde_json::to_string_pretty(&summary)?)?;
     } else {

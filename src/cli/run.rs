@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 
 use super::embedded;
+use super::schemas::Ids;
 use super::serving::Http;
 use super::settings::ConfigArgs;
 use super::stop_on_signal;
@@ -26,7 +27,9 @@ use crate::event::dictionary::Dictionary;
 use crate::http::Health;
 use crate::ports::PortError;
 use crate::predict::{Worker, WorkerConfig};
-use crate::transport::kafka::{KafkaGroup, KafkaSettings, ensure_topics, tombstones_kept};
+use crate::transport::kafka::{
+    Changeover, KafkaGroup, KafkaSettings, ensure_topics, tombstones_kept,
+};
 use task::{Node, Topics, Totals, run_task};
 
 /// How often the group, the tasks and the end are looked at.
@@ -42,6 +45,15 @@ pub struct RunArgs {
     /// End once nothing has come for so many seconds and every window is answered.
     #[arg(long, value_name = "SECONDS")]
     until_idle: Option<u64>,
+    /// Go on with a state that another configuration or model has made: what it said stays said,
+    /// and windows are this one's from now on. Append to feeds.list and reorder nothing.
+    #[arg(long, conflicts_with = "reprocess")]
+    from_now: bool,
+    /// Empty a state that another configuration or model has made, and compute everything anew
+    /// from the inputs. No alert is told of what was computed before. State of this configuration
+    /// is gone on with.
+    #[arg(long)]
+    reprocess: bool,
 }
 
 /// One task's thread.
@@ -96,14 +108,18 @@ fn serve(
 ) -> Result<Totals> {
     let dictionary = Dictionary::builtin(config.profile)?;
     let settings = KafkaSettings::from(&config.kafka);
-    let Some(topics) = await_topics(&settings, &stop)? else { return Ok(Totals::default()) };
+    let Some(topics) = await_topics(&config, &settings, &stop)? else {
+        return Ok(Totals::default());
+    };
     let pipeline = embedded::pipeline(&config)?;
     let identity = embedded::identity(&config, &dictionary, pipeline.model());
     health.model_loaded();
     // The loop has the deadline, so that a late answer can still become a revision.
     let limits = WorkerConfig { max_pending: config.predict.queue, deadline: None };
     let worker = Worker::start(pipeline, limits)?;
-    let node = Node::new(config, dictionary, settings, identity, topics, health, stop);
+    let changeover = args.changeover();
+    let node = Node::new(config, dictionary, settings, identity, topics, health, stop)
+        .with_changeover(changeover);
     let mut service = Service {
         node: Arc::new(node),
         worker,
@@ -115,12 +131,18 @@ fn serve(
     Ok(service.node.totals())
 }
 
-/// Creates or checks the topics, waiting for the cluster; `None` when told to stop meanwhile.
-fn await_topics(settings: &KafkaSettings, stop: &AtomicBool) -> Result<Option<Topics>> {
+/// Creates or checks the topics, waiting for the cluster and the registry; `None` when told to stop
+/// meanwhile.
+fn await_topics(
+    config: &Config,
+    settings: &KafkaSettings,
+    stop: &AtomicBool,
+) -> Result<Option<Topics>> {
     let mut wait = BACK_OFF;
     while !stop.load(Ordering::Acquire) {
         let topics = ensure_topics(settings).and_then(|partitions| {
-            Ok(Topics { partitions, tombstones_kept: tombstones_kept(settings)? })
+            let ids = Ids::of(config)?;
+            Ok(Topics { partitions, tombstones_kept: tombstones_kept(settings)?, ids })
         });
         match topics {
             Ok(topics) => return Ok(Some(topics)),
@@ -131,6 +153,16 @@ fn await_topics(settings: &KafkaSettings, stop: &AtomicBool) -> Result<Option<To
         wait = (wait * 2).min(BACK_OFF_MAX);
     }
     Ok(None)
+}
+
+impl RunArgs {
+    fn changeover(&self) -> Changeover {
+        match (self.from_now, self.reprocess) {
+            (true, _) => Changeover::FromNow,
+            (false, true) => Changeover::Reprocess,
+            (false, false) => Changeover::Refuse,
+        }
+    }
 }
 
 impl Service {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::detection::Detection;
 use super::embedded::Ran;
 use super::exports::Exports;
 use crate::event::alert::Subject;
@@ -31,6 +32,9 @@ pub struct Summary {
     pub events: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// By topic and reason.
     pub rejected: BTreeMap<String, u64>,
+    /// Of the faults that were put in on purpose, where somebody asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detection: Option<Detection>,
     pub films: u64,
     pub windows: u64,
     /// By status.
@@ -105,6 +109,7 @@ impl Summary {
                 .iter()
                 .map(|((topic, reason), n)| (format!("{} {}", topic.name(), reason.code()), *n))
                 .collect(),
+            detection: None,
             films: ran.fed.films,
             windows: counts.sealed,
             predictions: counts.events.clone(),
@@ -257,7 +262,7 @@ impl Summary {
         for (reason, n) in &self.rejected {
             writeln!(f, "    rejected: {n} × {reason}")?;
         }
-        Ok(())
+        self.detection.as_ref().map_or(Ok(()), |found| writeln!(f, "\n{found}"))
     }
 
     fn write_risks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,5 @@
-//! `nowcxr topics`: creates or checks the Kafka topics that the service needs.
+//! `nowcxr topics`: creates or checks the Kafka topics that the service needs, and says what rights
+//! on them whom to give.
 
 use std::process::ExitCode;
 
@@ -8,7 +9,9 @@ use serde_json::json;
 
 use super::settings::ConfigArgs;
 use crate::config::Config;
-use crate::transport::kafka::{KafkaSettings, TopicReport, audit_topics, ensure_topics};
+use crate::transport::kafka::{
+    Grant, KafkaSettings, Resource, Role, TopicReport, audit_topics, ensure_topics, grants,
+};
 
 #[derive(Args)]
 pub struct TopicsArgs {
@@ -19,18 +22,50 @@ pub struct TopicsArgs {
     json: bool,
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Clone, Subcommand)]
 enum What {
     /// Says of every topic whether it is as the service needs it.
     Check,
     /// Creates what is missing, then checks; what exists is not changed.
     Create,
+    /// Prints the least rights of each kind of client, as arguments of Kafka's kafka-acls.sh. Asks
+    /// no broker.
+    ///
+    /// The service needs kafka.create_topics = false then, and sees no label.
+    Acls {
+        /// Who `nowcxr run` is to the cluster.
+        #[arg(long, default_value = "User:nowcxr")]
+        service: String,
+        /// Whoever writes the inputs, and the labels of a replay.
+        #[arg(long, default_value = "User:nowcxr-feeder")]
+        feeder: String,
+        /// Whoever shows risks and alerts. Give it a consumer group of its own.
+        #[arg(long, default_value = "User:nowcxr-reader")]
+        reader: String,
+        /// Whoever looks at dead letters, resets and rescores.
+        #[arg(long, default_value = "User:nowcxr-operator")]
+        operator: String,
+    },
 }
 
 /// Exits with 1 if the service must not run on these topics.
 pub fn run(args: &TopicsArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let config = settings.load()?;
     let kafka = KafkaSettings::from(&config.kafka);
+    if let What::Acls { service, feeder, reader, operator } = &args.what {
+        let principal = |role| match role {
+            Role::Service => service,
+            Role::Feeder => feeder,
+            Role::Reader => reader,
+            Role::Operator => operator,
+        };
+        for grant in grants(&kafka) {
+            let principal = principal(grant.role);
+            let json = || grant_json(&grant, principal);
+            super::print(&if args.json { json() } else { acl_arguments(&grant, principal) })?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     if matches!(args.what, What::Create) {
         ensure_topics(&KafkaSettings { create_topics: true, ..kafka.clone() })?;
     }
@@ -40,6 +75,36 @@ pub fn run(args: &TopicsArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     }
     let errors = reports.iter().flat_map(|report| &report.findings).filter(|f| f.is_error).count();
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One call of kafka-acls.sh, but for where the cluster is.
+fn acl_arguments(grant: &Grant, principal: &str) -> String {
+    let mut words = vec!["--add".to_owned(), format!("--allow-principal {principal}")];
+    words.extend(grant.operations.iter().map(|operation| format!("--operation {operation}")));
+    match &grant.resource {
+        Resource::Topics(names) => words.extend(names.iter().map(|n| format!("--topic {n}"))),
+        Resource::Group(name) => words.push(format!("--group {name}")),
+        Resource::TransactionalIds(beginning) => {
+            words.push(format!("--transactional-id {beginning}"));
+            words.push("--resource-pattern-type prefixed".to_owned());
+        }
+    }
+    words.join(" ")
+}
+
+fn grant_json(grant: &Grant, principal: &str) -> String {
+    let (kind, names, is_prefix) = match &grant.resource {
+        Resource::Topics(names) => ("topic", names.clone(), false),
+        Resource::Group(name) => ("group", vec![name.clone()], false),
+        Resource::TransactionalIds(beginning) => {
+            ("transactional_id", vec![beginning.clone()], true)
+        }
+    };
+    json!({
+        "role": grant.role.name(), "principal": principal, "resource": kind, "names": names,
+        "prefixed": is_prefix, "operations": grant.operations,
+    })
+    .to_string()
 }
 
 /// The longest that a fact can matter: from before the admission until after the discharge.

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Value;
 
+use super::registry::with_secrets;
 use super::value::Reader;
 use super::{AlertPolicy, ESCALATIONS_MAX, EngineConfig, Feed, HOLD_MAX, LatePolicy, PERSIST_MAX};
 use crate::event::dictionary::Profile;
@@ -85,7 +86,8 @@ pub enum AppendTime {
 }
 
 /// librdkafka's own properties. They may hold passwords, so their values are not printed.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Properties(pub BTreeMap<String, String>);
 
 impl fmt::Debug for Properties {
@@ -225,6 +227,7 @@ pub fn kafka(reader: &mut Reader) -> KafkaConfig {
         reader.complain("kafka.group", "is empty; name the group".to_owned());
     }
     let instance = reader.text("kafka.instance");
+    let written = reader.read("kafka.properties", Properties::default(), properties);
     KafkaConfig {
         brokers: brokers(reader),
         group,
@@ -237,7 +240,7 @@ pub fn kafka(reader: &mut Reader) -> KafkaConfig {
         delivery_timeout: reader.duration("kafka.delivery_timeout", Duration::from_secs(1)),
         commit_interval: reader.duration("kafka.commit_interval", Duration::from_millis(1)),
         session_timeout: reader.duration("kafka.session_timeout", Duration::from_secs(6)),
-        properties: reader.read("kafka.properties", Properties::default(), properties),
+        properties: with_secrets(reader, written),
     }
 }
 

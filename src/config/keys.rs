@@ -14,13 +14,14 @@ pub struct Key {
 }
 
 /// The sections in the order of the reference, and what each is for.
-pub const SECTIONS: [(&str, &str); 10] = [
+pub const SECTIONS: [(&str, &str); 11] = [
     ("engine", "How windows are cut and how long things are kept. Changes what is computed."),
     ("feeds", "Where facts come from. Changes what is computed."),
     ("predict", "The worker that answers windows."),
     ("store", "The durable state."),
     ("local", "The log on this machine's disk, the transport that needs no broker."),
     ("kafka", "The Kafka transport."),
+    ("registry", "Where schemas are named, on Kafka."),
     ("http", "Dashboard, metrics and health."),
     ("telemetry", "Log lines."),
     ("alerts", "When a risk becomes an alert, and whether anyone may be disturbed."),
@@ -40,7 +41,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 58] = [
+pub const KEYS: [Key; 63] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -206,6 +207,35 @@ pub const KEYS: [Key; 58] = [
         "{}",
         "Further librdkafka properties, such as \"security.protocol\". They win over ours and \
          are never printed.",
+    ),
+    key(
+        "kafka.secrets",
+        "{}",
+        "As properties, but each value is the name of a file that holds it, such as \
+         { \"sasl.password\" = \"/run/secrets/kafka\" }. Its last line end is cut off.",
+    ),
+    key(
+        "registry.url",
+        r#""""#,
+        "A Confluent-compatible schema registry, such as `http://registry:8081`. Empty for the \
+         fixed ids of schemas/ids.toml. An application keeps to one of the two: its records carry \
+         the ids.",
+    ),
+    key(
+        "registry.register",
+        "true",
+        "Whether schemas that the registry lacks are registered; otherwise they must be there.",
+    ),
+    key(
+        "registry.subjects",
+        r#""record""#,
+        "How subjects are named: `record` for the record's full name, `topic_record` for topic and \
+         name. A topic has records of several schemas, so its name alone would not do.",
+    ),
+    key(
+        "registry.credentials",
+        r#""""#,
+        "A file that holds user:password for the registry; empty for none.",
     ),
     key(
         "http.listen",

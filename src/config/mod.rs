@@ -10,6 +10,7 @@ mod engine;
 mod keys;
 mod notify;
 mod raw;
+mod registry;
 mod value;
 
 use std::fmt;
@@ -26,6 +27,7 @@ pub use engine::{EngineConfig, Feed, LatePolicy};
 pub use keys::{KEYS, Key, SECTIONS, reference};
 pub use notify::{NotifyConfig, Secret};
 pub use raw::Place;
+pub use registry::{RegistryConfig, SubjectNames, secret};
 
 use crate::event::dictionary::Profile;
 use value::Reader;
@@ -41,6 +43,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub local: LocalConfig,
     pub kafka: KafkaConfig,
+    pub registry: RegistryConfig,
     /// Where HTTP listens; `None` for not at all.
     pub http: Option<SocketAddr>,
     pub telemetry: TelemetryConfig,
@@ -103,6 +106,7 @@ impl Config {
             local: checked::local(&mut reader),
             store: checked::store(&mut reader),
             kafka: checked::kafka(&mut reader),
+            registry: registry::registry(&mut reader),
             http: checked::http(&mut reader),
             telemetry: checked::telemetry(&mut reader),
             alerts: checked::alerts(&mut reader),

@@ -29,8 +29,19 @@ where
         }
         let wait = self.patience();
         let mut records = std::mem::take(&mut self.records);
-        records.clear();
-        let fetched = self.ports.source.fetch(FETCH_MAX, wait, &mut records);
+        // A batch whose schemas nobody could be asked for is tried again before more is read.
+        let fetched = match std::mem::take(&mut self.is_unlearned) {
+            true => Ok(()),
+            false => {
+                records.clear();
+                self.ports.source.fetch(FETCH_MAX, wait, &mut records)
+            }
+        };
+        if let Err(error) = records.iter().try_for_each(|record| self.codec.learn(&record.value)) {
+            self.records = records;
+            self.is_unlearned = true;
+            return Err(error.into());
+        }
         let n_records = records.len();
         if (fetched.is_err() || n_records == FETCH_MAX || rehearses)
             && let Some(silence) = &mut self.silence
@@ -95,6 +106,7 @@ where
             silence.heard(mark.feed, Instant::now());
         }
         self.step(input)?;
+        self.catch_up()?;
         self.send_dead_letters(Some(record))
     }
 

@@ -13,6 +13,7 @@ mod outbox;
 mod outputs;
 mod rehearsal;
 mod silence;
+mod succession;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -23,8 +24,8 @@ pub use films::{FilmCache, bytes_of};
 pub use outbox::Outbox;
 pub use outputs::Counts;
 
-use crate::engine::{Effect, Input, Task};
-use crate::ids::{Digest, Position, Ticket, Topic};
+use crate::engine::{Effect, Fate, Input, Task};
+use crate::ids::{Digest, Origin, Position, Ticket, Topic};
 use crate::ports::{
     Answer, Commit, Committer, Held, PortError, Predictor, Source, SourceRecord, StateStore,
 };
@@ -34,6 +35,7 @@ use crate::time::WallTime;
 use crate::wire::{Codec, JournalInput, WireError};
 use rehearsal::Rehearsal;
 use silence::Silence;
+use succession::Succession;
 
 /// Records taken from the source at once.
 const FETCH_MAX: usize = 1_024;
@@ -78,6 +80,9 @@ impl Default for DriveOptions {
         }
     }
 }
+
+/// Is shown where a record stood and what became of it, once each.
+pub type Watcher = Box<dyn FnMut(Origin, &Fate)>;
 
 /// Everything outside that a task needs.
 pub struct Ports<S, T, C, P> {
@@ -141,14 +146,18 @@ pub struct Drive<S, T, C, P> {
     last_commit: Instant,
     effects: Vec<Effect>,
     records: Vec<SourceRecord>,
+    /// `records` holds a batch that was read and not stepped.
+    is_unlearned: bool,
     rehearsal: Rehearsal,
     /// SHA-256 of payloads that the outlet holds from before the store was lost.
     sent_before: BTreeSet<Digest>,
     silence: Option<Silence>,
+    succession: Succession,
     /// Append time of the newest record read.
     newest_append: Option<WallTime>,
     /// Since when reading waits for the predictor.
     paused_since: Option<Instant>,
+    watcher: Option<Watcher>,
     /// A commit has begun and not ended well: memory and store differ.
     is_torn: bool,
 }
@@ -175,6 +184,7 @@ where
         let opened = store.opened().clone();
         let (watermark, stays) = values::load(&store, task.config().feeds.len())?;
         task.restore(watermark, stays);
+        let succession = Succession::open(&mut task, &store, options.partition)?;
         source.seek(&opened.positions)?;
         // A store that was lost, or lost its last commits, makes outputs again that have left.
         let lost = has_left > opened.last_output;
@@ -206,13 +216,16 @@ where
             last_commit: now,
             effects: Vec::new(),
             records: Vec::new(),
+            is_unlearned: false,
             rehearsal,
             sent_before: held.payloads,
             silence: options
                 .feed_timeout
                 .map(|timeout| Silence::new(&task.config().feeds, timeout, now)),
+            succession,
             newest_append: None,
             paused_since: None,
+            watcher: None,
             is_torn: false,
             ports: Ports { source, store, committer, predictor },
             task,
@@ -252,6 +265,11 @@ where
     /// not, the task must be opened anew.
     pub fn is_whole(&self) -> bool {
         !self.is_torn
+    }
+
+    /// Shows `watcher` what becomes of every record from here on.
+    pub fn watch(&mut self, watcher: Watcher) {
+        self.watcher = Some(watcher);
     }
 
     pub fn task(&self) -> &Task {
@@ -347,7 +365,7 @@ where
             && pending.journal.is_empty()
             && pending.puts.is_empty()
             && self.sealed.is_empty();
-        !nothing || self.task.has_changes()
+        !nothing || self.succession.is_changed || self.task.has_changes()
     }
 
     /// Makes everything since the last commit durable, sends it, and lets the questions go.
@@ -360,6 +378,7 @@ where
         let partition = self.options.partition;
         values::put_changes(&mut self.task, partition, &self.ports.store, &mut commit)?;
         self.counts.put(partition, &mut commit)?;
+        self.succession.put(self.task.identity().maker(), partition, &mut commit)?;
         let (puts, outputs) = (commit.puts.len(), commit.outputs.len());
         self.ports.committer.commit(&mut commit, &mut self.ports.store)?;
         self.commit_number = commit.number;

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Drive, DriveError};
 use crate::engine::{Effect, Fate, View};
 use crate::event::alert::{AlertEvent, Subject};
-use crate::event::risk::{RiskEvent, Status};
+use crate::event::risk::RiskEvent;
 use crate::event::{Reason, Rejection};
 use crate::ids::{Digest, Origin, Position, StayId, Ticket, Topic, program};
 use crate::ports::{
@@ -181,6 +181,9 @@ where
             Effect::Decided { origin, stay, fate } => {
                 self.counts.decided(origin.topic, &fate);
                 tell(origin, stay, &fate);
+                if let Some(watcher) = &mut self.watcher {
+                    watcher(origin, &fate);
+                }
                 if let Fate::Rejected(rejection) = fate {
                     self.rejected.push(Rejected { origin, stay, rejection });
                 }
@@ -225,14 +228,7 @@ where
     }
 
     fn risk(&mut self, event: &RiskEvent) -> Result<(), DriveError> {
-        let status = match event.status {
-            Status::Scored => "scored",
-            Status::Degraded { .. } => "degraded",
-            Status::Unscored { .. } if event.stay_end.is_some() => "closing",
-            Status::Unscored { .. } => "unscored",
-            Status::Retracted => "retracted",
-        };
-        *self.counts.events.entry(status).or_default() += 1;
+        *self.counts.events.entry(event.counted_as()).or_default() += 1;
         let ticket = Ticket { stay: event.stay, t: event.t, revision: event.revision };
         let latency = self.answered_after.remove(&ticket);
         if let Some(latency) = latency {
@@ -250,6 +246,9 @@ where
     }
 
     fn alert(&mut self, event: &AlertEvent) -> Result<(), DriveError> {
+        if self.withholds(event) {
+            return Ok(());
+        }
         AlertTold { event }.emit();
         if event.revision == 0 {
             *self.counts.alerts.entry(event.claim.subject().name()).or_default() += 1;

@@ -147,6 +147,7 @@ where
     }
 
     fn step_entry(&mut self, entry: &JournalRecord) -> Result<(), DriveError> {
+        self.codec.learn(&entry.input)?;
         let input = match decode(&self.codec, entry)? {
             JournalInput::Answer(answer) => {
                 self.sealed_at.remove(&answer.ticket);

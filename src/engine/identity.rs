@@ -1,6 +1,7 @@
 //! Who speaks: the model, the config and the mode that every event names, and the ids and seeds
 //! that follow from them.
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::event::risk::{Doubt, Mode, ModelName};
@@ -20,18 +21,36 @@ pub struct Identity {
     pub epoch: u64,
 }
 
-impl Identity {
+/// Model and configuration as far as ids name them: who made an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Maker {
+    pub model: Digest,
+    pub config: Digest,
+}
+
+impl Maker {
     /// UUIDv5 of (stay, t, revision, model digest, config digest, kind).
-    pub fn event_id(&self, ticket: Ticket, kind: &str) -> EventId {
+    pub fn event_id(self, ticket: Ticket, kind: &str) -> EventId {
         let name = format!(
             "{}/{}/{}/{}/{}/{kind}",
             ticket.stay,
             ticket.t.as_millis(),
             ticket.revision,
-            self.model.digest,
-            self.config_digest,
+            self.model,
+            self.config,
         );
         EventId(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
+    }
+}
+
+impl Identity {
+    pub fn maker(&self) -> Maker {
+        Maker { model: self.model.digest, config: self.config_digest }
+    }
+
+    /// As [`Maker::event_id`], of whoever speaks now.
+    pub fn event_id(&self, ticket: Ticket, kind: &str) -> EventId {
+        self.maker().event_id(ticket, kind)
     }
 
     /// The seed of whatever noise the sampler draws for this ticket.

@@ -34,10 +34,10 @@ mod watermark;
 pub mod window;
 
 pub use effect::{Effect, Fate, View};
-pub use identity::Identity;
+pub use identity::{Identity, Maker};
 pub use input::Input;
 pub use request::{Answer, Outcome, PredictionRequest};
-pub use stay::{Changes, Kind, Stay, Window, WindowState};
+pub use stay::{Changes, Heritage, Kind, Stay, Window, WindowState};
 pub use stay::{GENERATION_BINS_MAX, GENERATION_FLOOR, PREDICTION_BINS};
 pub use task::Task;
 pub use watermark::Watermark;

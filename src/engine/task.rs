@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::effect::{Effect, Fate};
-use super::identity::Identity;
+use super::identity::{Identity, Maker};
 use super::input::Input;
 use super::request::PredictionRequest;
 use super::stay::{Context, Stay, WindowState};
@@ -44,8 +44,21 @@ impl Task {
     /// Takes back what a store held.
     pub fn restore(&mut self, watermark: Watermark, stays: impl IntoIterator<Item = Stay>) {
         self.watermark = watermark;
-        self.due.clear();
         self.stays = stays.into_iter().map(|stay| (stay.id, stay)).collect();
+        self.schedule();
+    }
+
+    /// The state that `earlier` made is gone on with under this task's own identity.
+    pub fn hand_over(&mut self, earlier: Maker) {
+        for stay in self.stays.values_mut() {
+            stay.hand_over(earlier, &self.config.alerts);
+        }
+        self.dirty.extend(self.stays.keys());
+        self.schedule();
+    }
+
+    fn schedule(&mut self) {
+        self.due.clear();
         for stay in self.stays.values() {
             if let Some(at) = stay.next_due(&self.config) {
                 self.due.insert((at, stay.id));

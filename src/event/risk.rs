@@ -63,6 +63,19 @@ pub enum Status {
     Retracted,
 }
 
+impl RiskEvent {
+    /// Under what name it is counted: its status, or that it closes its stay.
+    pub const fn counted_as(&self) -> &'static str {
+        match self.status {
+            Status::Scored => "scored",
+            Status::Degraded { .. } => "degraded",
+            Status::Unscored { .. } if self.stay_end.is_some() => "closing",
+            Status::Unscored { .. } => "unscored",
+            Status::Retracted => "retracted",
+        }
+    }
+}
+
 /// The EHR that the model saw.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeriesUsed {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::faults::FaultPlan;
 use crate::ids::{Digest, StayId};
 use crate::time::{Span, WallTime};
 
@@ -88,6 +89,9 @@ pub struct ReplayConfig {
     pub anchor: Anchor,
     pub cohort: Cohort,
     pub seed: u64,
+    /// What is put wrong on purpose; drawn from `seed`, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultPlan>,
     /// Bound of the memory in which rows are sorted; more is spilled to sorted runs on disk.
     pub sort_bytes: usize,
     /// Where runs are spilled; the system's directory for temporary files if none.
@@ -115,6 +119,7 @@ impl Default for ReplayConfig {
             anchor: Anchor::Original,
             cohort: Cohort::default(),
             seed: 1,
+            faults: None,
             sort_bytes: 256 << 20,
             spill_dir: None,
             max_film_bytes: 50 << 20,

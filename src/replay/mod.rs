@@ -10,6 +10,7 @@ mod checkpoint;
 mod config;
 mod encode;
 mod error;
+pub mod faults;
 mod intake;
 mod item;
 pub mod mimic;

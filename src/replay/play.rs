@@ -33,6 +33,16 @@ pub trait ReplaySink {
 
     /// What turned out to be true of a stay, for the label stream and never for an input topic.
     fn label(&mut self, stay: StayId, record: &[u8]) -> Result<(), PortError>;
+
+    /// The truth about a fault that was put into a record of `stay`, as JSON.
+    fn fault(&mut self, _stay: StayId, _truth: &[u8]) -> Result<(), PortError> {
+        Ok(())
+    }
+
+    /// Only the last marks follow.
+    fn ending(&mut self) -> Result<(), PortError> {
+        Ok(())
+    }
 }
 
 /// What [`Player::step`] did.
@@ -108,6 +118,9 @@ impl<'a> Player<'a> {
             ReplayItem::Event(event) => self.tell_event(&event, sink)?,
             ReplayItem::Rejected(row) => sink.reject(&row)?,
             ReplayItem::Mark(time) => {
+                if self.source.has_ended() {
+                    sink.ending()?;
+                }
                 for (topic, record) in self.encoder.marks(time)? {
                     sink.mark(topic, &record)?;
                 }

@@ -42,6 +42,9 @@ pub struct EngineCounts {
 pub struct Reconciliation {
     tables: BTreeMap<MimicTable, TableCounts>,
     engine: BTreeMap<Topic, EngineCounts>,
+    /// Of each topic how many more records were told than the tables have, on purpose.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    surplus: BTreeMap<Topic, i64>,
 }
 
 impl TableCounts {
@@ -78,6 +81,11 @@ impl Reconciliation {
         self.engine.insert(topic, counts);
     }
 
+    /// Enters how many more records of each topic were told, because faults were put in.
+    pub fn enter_surplus(&mut self, surplus: BTreeMap<Topic, i64>) {
+        self.surplus = surplus;
+    }
+
     /// Moves an event that could not be sent after all to the dead letters.
     pub fn unsend(&mut self, table: MimicTable, reason: Reason) {
         let counts = self.table(table);
@@ -102,6 +110,8 @@ impl Reconciliation {
         for (topic, counts) in &self.engine {
             let of_topic = self.tables.iter().filter(|(table, _)| table.topic() == *topic);
             let events: u64 = of_topic.map(|(_, counts)| counts.events).sum();
+            let events =
+                events.saturating_add_signed(self.surplus.get(topic).copied().unwrap_or(0));
             if events != counts.accounted() {
                 differences.push(format!(
                     "topic {}: {events} events sent, {} accounted for by the engine",

@@ -96,6 +96,11 @@ impl ReplaySource {
         Ok(self.pending.take())
     }
 
+    /// Whether the final mark was given.
+    pub fn has_ended(&self) -> bool {
+        self.marks.ended
+    }
+
     /// The stays of the data set.
     pub fn stays(&self) -> &Stays {
         &self.stays

@@ -22,6 +22,8 @@ pub enum Key {
     FeedMark { topic: Topic, partition: u32, feed: FeedId },
     /// What the driver has counted in one partition.
     Counts { partition: u32 },
+    /// Who makes the state of one partition.
+    Lineage { partition: u32 },
 }
 
 /// The kinds of keys; the discriminant is the tag on disk and must never change.
@@ -34,6 +36,7 @@ pub enum Kind {
     Window = 4,
     FeedMark = 5,
     Counts = 6,
+    Lineage = 7,
 }
 
 /// The store's own keys.
@@ -58,11 +61,11 @@ impl Kind {
         vec![self as u8]
     }
 
-    /// The prefix of the keys of this kind that belong to `stay`. Feed marks and counts belong to
-    /// none, and their prefix is that of the kind.
+    /// The prefix of the keys of this kind that belong to `stay`. Feed marks, counts and
+    /// lineages belong to none, and their prefix is that of the kind.
     pub fn prefix_of(self, stay: StayId) -> Vec<u8> {
         let mut bytes = self.prefix();
-        if !matches!(self, Kind::FeedMark | Kind::Counts) {
+        if !matches!(self, Kind::FeedMark | Kind::Counts | Kind::Lineage) {
             bytes.extend_from_slice(&stay.0.to_be_bytes());
         }
         bytes
@@ -78,6 +81,7 @@ impl Key {
             Key::Window { .. } => Kind::Window,
             Key::FeedMark { .. } => Kind::FeedMark,
             Key::Counts { .. } => Kind::Counts,
+            Key::Lineage { .. } => Kind::Lineage,
         }
     }
 
@@ -104,7 +108,9 @@ impl Key {
                 bytes.extend_from_slice(&partition.to_be_bytes());
                 bytes.push(feed.0);
             }
-            Key::Counts { partition } => bytes.extend_from_slice(&partition.to_be_bytes()),
+            Key::Counts { partition } | Key::Lineage { partition } => {
+                bytes.extend_from_slice(&partition.to_be_bytes());
+            }
         }
         bytes
     }
@@ -127,6 +133,7 @@ impl Key {
                 feed: FeedId(fields.byte()?),
             },
             6 => Key::Counts { partition: u32::from_be_bytes(fields.take()?) },
+            7 => Key::Lineage { partition: u32::from_be_bytes(fields.take()?) },
             _ => return None,
         };
         fields.0.is_empty().then_some(key)
@@ -229,6 +236,7 @@ mod tests {
                 }
             ),
             any::<u32>().prop_map(|partition| Key::Counts { partition }),
+            any::<u32>().prop_map(|partition| Key::Lineage { partition }),
         ]
     }
 

@@ -8,6 +8,7 @@
 pub mod codec;
 pub mod keys;
 mod ledger;
+pub mod lineage;
 pub mod memory;
 mod outbox;
 pub mod sled;

@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::codec::{NEWEST_VERSION, frame, unframe};
 use super::keys::{Key, Kind};
-use crate::engine::{Stay, Task, Watermark, Window};
+use super::lineage::Lineage;
+use crate::engine::{Heritage, Stay, Task, Watermark, Window};
 use crate::event::{Mark, PreparedFilm};
 use crate::ids::{Digest, StayId};
 use crate::ports::{Commit, PortError, StateStore};
@@ -67,7 +68,7 @@ pub fn film(
 
 /// The whole state of a task: what [`Task::restore`] takes.
 pub fn load(store: &impl StateStore, n_feeds: usize) -> Result<(Watermark, Vec<Stay>), PortError> {
-    let heads = values::<Stay>(store, Kind::Head)?;
+    let heads = decoded(store, Kind::Head, head)?;
     let mut histories: BTreeMap<StayId, History> = BTreeMap::new();
     for (key, chunk) in values::<Chunk>(store, Kind::Chunk)? {
         if let Key::Chunk { stay, .. } = key {
@@ -109,13 +110,43 @@ pub fn counts<T: DeserializeOwned>(
     counts.map(Some).map_err(|error| unreadable(&error.to_string()))
 }
 
+/// Adds who makes the state of a partition.
+pub fn put_lineage(
+    partition: u32,
+    lineage: &Lineage,
+    commit: &mut Commit,
+) -> Result<(), PortError> {
+    commit.puts.push((Key::Lineage { partition }.encode(), value(lineage)?));
+    Ok(())
+}
+
+/// Who makes the state of a partition, if the store says so.
+pub fn lineage(store: &impl StateStore, partition: u32) -> Result<Option<Lineage>, PortError> {
+    let Some(bytes) = store.get(&Key::Lineage { partition }.encode())? else { return Ok(None) };
+    let lineage = postcard::from_bytes(payload(&bytes)?);
+    lineage.map(Some).map_err(|error| unreadable(&error.to_string()))
+}
+
+/// A head, and behind it what earlier makers have said of the stay, if there were any.
+fn head(payload: &[u8]) -> postcard::Result<Stay> {
+    let (mut stay, rest) = postcard::take_from_bytes::<Stay>(payload)?;
+    if !rest.is_empty() {
+        stay.inherit(postcard::from_bytes::<Heritage>(rest)?);
+    }
+    Ok(stay)
+}
+
 fn put_stay(
     stay: &mut Stay,
     store: &impl StateStore,
     commit: &mut Commit,
 ) -> Result<(), PortError> {
     let id = stay.id;
-    commit.puts.push((Key::Head { stay: id }.encode(), value(&*stay)?));
+    let head = match stay.heritage() {
+        Some(heritage) => value(&(&*stay, heritage))?,
+        None => value(&*stay)?,
+    };
+    commit.puts.push((Key::Head { stay: id }.encode(), head));
     let changes = stay.take_changes();
     for window in changes.windows {
         let key = Key::Window { stay: id, t: window.t, revision: window.revision };

@@ -1,7 +1,9 @@
 //! How records come in and leave: the two transports behind the same ports.
 //!
 //! [`local`] is an append-only log on disk in this process, the embedded default. [`kafka`] is a
-//! cluster. Nothing above knows which one it has.
+//! cluster. Nothing above knows which one it has. [`registry`] names the schemas of a cluster's
+//! records.
 
 pub mod kafka;
 pub mod local;
+pub mod registry;

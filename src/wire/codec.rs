@@ -1,10 +1,14 @@
 //! Bytes to records and back, on readers and writers that are built once.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::datum;
 use super::records::{ImagingEvent, LabEvent, MarkRecord, StayEventRecord, VitalEvent};
+use super::registry::SchemaSource;
 use super::schemas::{
     HEADER_BYTES, MAX_RECORD_BYTES, OlderSchema, RecordKind, Schemas, WireError, write_header,
 };
@@ -73,6 +77,22 @@ impl Codec {
         older: &[OlderSchema],
     ) -> Result<Self, WireError> {
         Ok(Codec { schemas: Schemas::new(older)?, feeds: feeds.to_vec(), dictionary })
+    }
+
+    /// With the schemas of this version under the ids that a registry gave them. What other
+    /// versions have written is read by the schemas that `source` knows.
+    pub fn with_registry(
+        feeds: &[Feed],
+        dictionary: Dictionary,
+        ids: &BTreeMap<RecordKind, u32>,
+        source: Arc<dyn SchemaSource>,
+    ) -> Result<Self, WireError> {
+        let schemas = Schemas::registered(ids, source)?;
+        Ok(Codec { schemas, feeds: feeds.to_vec(), dictionary })
+    }
+
+    pub(super) fn schemas(&self) -> &Schemas {
+        &self.schemas
     }
 
     /// `record` as Confluent-framed Avro.

@@ -13,6 +13,7 @@ mod input;
 mod journal;
 mod outputs;
 pub mod records;
+mod registry;
 mod risk;
 mod schemas;
 mod view;
@@ -30,6 +31,7 @@ pub use journal::{
     TicketRecord,
 };
 pub use outputs::{DEAD_LETTER_BYTES, DeadLetter, Header, LabelEvent};
+pub use registry::SchemaSource;
 pub use risk::{
     FilmRecord, GenerationRecord, IntervalRecord, LastObservedRecord, ModelRecord, RiskRecord,
     RiskStatus, ScoresRecord, SeriesRecord, risk_to_json,

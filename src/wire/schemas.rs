@@ -1,16 +1,18 @@
 //! The schemas, their ids and the framing: byte 0, a 4-byte big-endian schema id, the Avro body
-//! (`reference/kafka.md` 8). The schemas of this version are compiled in with the fixed ids of
-//! `schemas/ids.toml`; texts of older versions can be added, because a record is always decoded
-//! with the schema that wrote it.
+//! (`reference/kafka.md` 8). The schemas of this version are compiled in; their ids are the fixed
+//! ones of `schemas/ids.toml`, or a registry's. Texts of other versions can be added, or are asked
+//! for when a record names them, because a record is always decoded with the schema that wrote it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::writer::datum::GenericDatumWriter;
 use serde::Deserialize;
 use thiserror::Error;
+
+use super::registry::{Learned, SchemaSource};
 
 /// The longest record that is read, and the most that decoding may allocate for one value. A
 /// chest film as DICOM has at most 20 MB.
@@ -119,6 +121,8 @@ pub struct Schemas {
     /// In the order of [`RecordKind::ALL`].
     writers: Vec<(u32, GenericDatumWriter<'static>)>,
     readers: BTreeMap<u32, (RecordKind, GenericDatumReader<'static>)>,
+    /// What a registry has told; `None` in the static mode.
+    learned: Option<Learned>,
 }
 
 #[derive(Deserialize)]
@@ -127,17 +131,33 @@ struct Ids {
 }
 
 impl Schemas {
-    /// The schemas of this version, and those of older ones for reading.
+    /// The schemas of this version under their fixed ids, and those of older ones for reading.
     pub fn new(older: &[OlderSchema]) -> Result<Self, WireError> {
-        apache_avro::util::max_allocation_bytes(MAX_RECORD_BYTES);
         let ids: Ids = toml::from_str(include_str!("../../schemas/ids.toml"))
             .map_err(|error| WireError::Schema(format!("ids.toml: {error}")))?;
-        let mut schemas = Schemas { writers: Vec::new(), readers: BTreeMap::new() };
+        let mut schemas = Schemas::under(&|kind| ids.ids.get(kind.name()).copied())?;
+        for OlderSchema { id, kind, text } in older {
+            schemas.add_reader(*id, *kind, intern(text, *kind)?)?;
+        }
+        Ok(schemas)
+    }
+
+    /// The schemas of this version under the ids that a registry gave them; those of other
+    /// versions are asked of `source`.
+    pub fn registered(
+        ids: &BTreeMap<RecordKind, u32>,
+        source: Arc<dyn SchemaSource>,
+    ) -> Result<Self, WireError> {
+        let schemas = Schemas::under(&|kind| ids.get(&kind).copied())?;
+        Ok(Schemas { learned: Some(Learned::from(source)), ..schemas })
+    }
+
+    fn under(ids: &dyn Fn(RecordKind) -> Option<u32>) -> Result<Self, WireError> {
+        apache_avro::util::max_allocation_bytes(MAX_RECORD_BYTES);
+        let mut schemas = Schemas { writers: Vec::new(), readers: BTreeMap::new(), learned: None };
         for kind in RecordKind::ALL {
-            let id = *ids
-                .ids
-                .get(kind.name())
-                .ok_or_else(|| WireError::Schema(format!("ids.toml: no id for {}", kind.name())))?;
+            let id = ids(kind)
+                .ok_or_else(|| WireError::Schema(format!("{}: has no id", kind.name())))?;
             let schema = intern(kind.schema_text(), kind)?;
             let writer = GenericDatumWriter::builder(schema)
                 .human_readable(false)
@@ -146,10 +166,16 @@ impl Schemas {
             schemas.writers.push((id, writer));
             schemas.add_reader(id, kind, schema)?;
         }
-        for OlderSchema { id, kind, text } in older {
-            schemas.add_reader(*id, *kind, intern(text, *kind)?)?;
-        }
         Ok(schemas)
+    }
+
+    pub(super) fn learned(&self) -> Option<&Learned> {
+        self.learned.as_ref()
+    }
+
+    /// Whether an id was known from the start.
+    pub(super) fn is_own(&self, id: u32) -> bool {
+        self.readers.contains_key(&id)
     }
 
     fn add_reader(
@@ -196,10 +222,13 @@ impl Schemas {
             return Err(format!("first byte is {magic}, not 0: not in Confluent wire format"));
         }
         let id = u32::from_be_bytes(id);
-        match self.readers.get(&id) {
-            Some((kind, reader)) => Ok((*kind, reader, body)),
-            None => Err(format!("schema id {id} is unknown; add its schema or correct the id")),
+        if let Some((kind, reader)) = self.readers.get(&id) {
+            return Ok((*kind, reader, body));
         }
+        let learned = self.learned().and_then(|learned| learned.reader(id));
+        learned
+            .map(|(kind, reader)| (kind, reader, body))
+            .ok_or_else(|| format!("schema id {id} is unknown; add its schema or correct the id"))
     }
 }
 
@@ -209,13 +238,29 @@ pub fn write_header(id: u32, into: &mut Vec<u8>) {
     into.extend_from_slice(&id.to_be_bytes());
 }
 
+/// The schema id of a framed record; `None` where there is no frame.
+pub(super) fn id_of(record: &[u8]) -> Option<u32> {
+    let ([magic, id @ ..], _) = record.split_first_chunk::<HEADER_BYTES>()?;
+    (*magic == MAGIC).then(|| u32::from_be_bytes(*id))
+}
+
+/// The kind whose record has the name of this schema; `None` for one of another application.
+pub(super) fn kind_named(text: &str) -> Option<RecordKind> {
+    let full_name = |text: &str| {
+        let schema = Schema::parse_str(text).ok()?;
+        schema.name().map(|name| name.fullname(None))
+    };
+    let named = full_name(text)?;
+    RecordKind::ALL.into_iter().find(|kind| full_name(kind.schema_text()).as_ref() == Some(&named))
+}
+
 fn broken(kind: RecordKind, error: impl std::fmt::Display) -> WireError {
     WireError::Schema(format!("{}: {error}", kind.name()))
 }
 
 /// Readers and writers borrow their schema for good, so each different text is parsed once and
 /// kept until the process ends.
-fn intern(text: &str, kind: RecordKind) -> Result<&'static Schema, WireError> {
+pub(super) fn intern(text: &str, kind: RecordKind) -> Result<&'static Schema, WireError> {
     static PARSED: Mutex<BTreeMap<String, &'static Schema>> = Mutex::new(BTreeMap::new());
     let mut parsed = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(schema) = parsed.get(text) {

@@ -88,3 +88,17 @@ fn the_span_of_a_stay_is_the_same_for_replay_and_engine() {
         assert!(none["engine"][topic]["rejected"]["before_lookback"].is_null(), "{none}");
     }
 }
+
+#[test]
+fn the_least_rights_are_printed_without_a_broker_and_only_the_feeder_may_touch_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["topics", "acls", "--service", "User:svc", "--set", "kafka.prefix=icu."];
+    let said = run(dir.path(), &args).expect(0).out;
+    let of_labels: Vec<&str> = said.lines().filter(|l| l.contains("--topic icu.label")).collect();
+    assert!(matches!(of_labels[..], [line] if line.contains("User:nowcxr-feeder")), "{said}");
+    assert!(said.lines().all(|line| line.starts_with("--add --allow-principal User:")), "{said}");
+    let task = "--transactional-id nowcxr- --resource-pattern-type prefixed";
+    assert!(said.lines().any(|line| line.contains("User:svc") && line.ends_with(task)), "{said}");
+    let json = run(dir.path(), &[&args[..], &["--json"]].concat()).expect(0).out;
+    assert_eq!(json.lines().count(), said.lines().count());
+}

@@ -16,6 +16,8 @@ fn help_names_every_command_and_says_that_it_is_for_research() {
         "run",
         "serve",
         "topics",
+        "reset",
+        "rescore",
         "dead-letters",
         "synth",
         "evaluate",

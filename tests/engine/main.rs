@@ -4,6 +4,7 @@
 
 mod crash;
 mod golden;
+mod handover;
 mod invariants;
 mod support;
 mod workload;

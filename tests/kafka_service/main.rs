@@ -9,9 +9,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod changeover;
 mod people;
 mod place;
 mod prove;
+mod schemas;
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Output};
@@ -24,6 +26,13 @@ fn counted(summary: &str) -> serde_json::Value {
     let mut summary: serde_json::Value = serde_json::from_str(summary).unwrap();
     summary.as_object_mut().unwrap().remove("wall_s");
     summary
+}
+
+/// Tells the service to stop, and waits until it has.
+fn stop(service: &mut Child) -> std::process::ExitStatus {
+    let pid = service.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    service.wait().unwrap()
 }
 
 /// Waits until `some` different risk events have left, then sends the signal.

@@ -52,6 +52,10 @@ impl Place {
         self.dir.path().join(name)
     }
 
+    pub fn model(&self) -> &Path {
+        &self.model
+    }
+
     /// The binary with this test's settings; `node` names a state directory.
     pub fn nowcxr(&self, command: &str, node: &str) -> Command {
         let mut nowcxr = Command::new(env!("CARGO_BIN_EXE_nowcxr"));

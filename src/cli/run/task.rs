@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::cli::now;
+use crate::cli::schemas::Ids;
 use crate::config::Config;
 use crate::drive::{Counts, Drive, DriveError, DriveOptions, Ports};
 use crate::engine::{Identity, Task};
@@ -21,9 +22,9 @@ use crate::store::sled::{Recovery, SledStore, StoreError, StoreOptions};
 use crate::telemetry::{PauseCause, StoreRecovered, TaskPaused, TaskResumed};
 use crate::time::WallTime;
 use crate::transport::kafka::{
-    AppendClock, CommitterOptions, Hold, KafkaCommitter, KafkaSettings, KafkaSource, Ownership,
+    AppendClock, Changeover, CommitterOptions, Hold, KafkaCommitter, KafkaSettings, KafkaSource,
+    Ownership,
 };
-use crate::wire::Codec;
 
 /// Between two attempts while a broker does not answer, at first and at most.
 const BACK_OFF: Duration = Duration::from_millis(200);
@@ -35,11 +36,12 @@ const LEAST_CACHE_BYTES: u64 = 1 << 20;
 
 type KafkaDrive = Drive<KafkaSource, SledStore, KafkaCommitter, Worker>;
 
-/// What the topics say of themselves.
-#[derive(Clone, Copy)]
+/// What the topics and the registry of their schemas say.
+#[derive(Clone)]
 pub struct Topics {
     pub partitions: u32,
     pub tombstones_kept: Duration,
+    pub ids: Ids,
 }
 
 /// What the tasks of this process have in common.
@@ -51,6 +53,7 @@ pub struct Node {
     dictionary: Dictionary,
     identity: Identity,
     topics: Topics,
+    changeover: Changeover,
     started: Instant,
     /// Milliseconds after the start at which a task last had something to do.
     active_ms: AtomicU64,
@@ -107,10 +110,16 @@ impl Node {
             dictionary,
             identity,
             topics: Topics { partitions: topics.partitions.max(1), ..topics },
+            changeover: Changeover::default(),
             started: Instant::now(),
             active_ms: AtomicU64::new(0),
             counts: Mutex::default(),
         }
+    }
+
+    /// The same, going that way with a state that another configuration or model has made.
+    pub fn with_changeover(self, changeover: Changeover) -> Self {
+        Node { changeover, ..self }
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -206,13 +215,14 @@ impl Node {
             partition,
             config: self.identity.config_digest,
             flush_every: self.config.store.flush_every,
+            changeover: self.changeover,
             stop: Arc::clone(&self.stop),
         };
         // First, so that no other writer is left when the state is looked at.
         let committer = KafkaCommitter::open(&self.settings, source.ownership(), options)?;
         let ports = Ports { source, store: self.open_store(partition)?, committer, predictor };
         let task = Task::new(self.config.engine.clone(), self.identity.clone());
-        let codec = Codec::new(&self.config.engine.feeds, self.dictionary.clone())?;
+        let codec = self.topics.ids.codec(&self.config, &self.dictionary)?;
         Drive::open(ports, task, codec, self.options(partition), now)
     }
 }

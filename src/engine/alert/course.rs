@@ -113,6 +113,25 @@ impl Course {
         ended
     }
 
+    /// Forgets every prediction and makes what stands the base: `told` are the alerts that were
+    /// told of, in the order in which they were. What people did is kept in the base.
+    pub(super) fn begin_anew<'a>(
+        &mut self,
+        told: impl Iterator<Item = &'a Alert>,
+        policy: &AlertPolicy,
+    ) {
+        let mut base = self.base.clone();
+        for next in self.in_order() {
+            step(&mut base, next, policy, &mut Vec::new());
+        }
+        let newest_act = self.acts.last().map(|acted| acted.at);
+        let newest = self.newest().max(newest_act);
+        self.base_to = newest.map_or(self.base_to, |newest| self.base_to.max(newest));
+        self.base = base.with_told(told);
+        self.points.clear();
+        self.acts.clear();
+    }
+
     pub(super) fn newest(&self) -> Option<EventTime> {
         self.points.last().map(|point| point.t)
     }

@@ -17,6 +17,7 @@
 //! where a correction raises one for a window long past, for nobody could answer it before.
 
 mod course;
+mod inherited;
 mod point;
 mod standing;
 
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::effect::{Effect, Fate};
-use super::identity::Identity;
+use super::identity::{Identity, Maker};
 use crate::config::{AlertPolicy, EngineConfig};
 use crate::event::alert::{Act, AlertEvent, Response, State, Subject};
 use crate::event::risk::Mode;
@@ -35,6 +36,7 @@ use crate::ids::{AlertId, EventId, NAMESPACE, Origin, StayId, Ticket};
 use crate::time::{EventTime, Span};
 
 use course::{ACTS_MAX, Course};
+pub use inherited::Inherited;
 pub use point::{Point, Risk, Said};
 use standing::{Acted, Alert};
 
@@ -50,6 +52,9 @@ pub struct Alerting {
     told: Vec<Told>,
     /// How far everything has been told.
     clock: EventTime,
+    /// Which of them an earlier maker raised. Stored apart.
+    #[serde(skip)]
+    pub(super) inherited: Inherited,
 }
 
 /// An alert as it was last told.
@@ -100,6 +105,7 @@ impl Default for Alerting {
             taken: Vec::new(),
             told: Vec::new(),
             clock: EventTime::MIN,
+            inherited: Inherited::default(),
         }
     }
 }
@@ -150,6 +156,16 @@ impl Alerting {
         self.told.iter().filter(|told| told.is_standing()).count()
     }
 
+    /// Another model or policy goes on from here, and tells nothing of that: what stands goes on
+    /// as it was told, what people did holds, and predictions made before count no more.
+    pub(super) fn hand_over(&mut self, earlier: Maker, policy: &AlertPolicy) {
+        self.told.retain(|told| !told.in_error);
+        self.told.sort_by_key(|told| told.alert.raised_at);
+        self.course.begin_anew(self.told.iter().map(|told| &told.alert), policy);
+        self.told.retain(Told::is_standing);
+        self.inherited.add(self.told.iter().map(|told| told.alert.key()), earlier);
+    }
+
     /// Escalations and acts in the order of time, as far as they are `due`.
     fn pump(
         &mut self,
@@ -198,7 +214,7 @@ impl Alerting {
     /// The subject of the alert that an act names; `None` if it is about the whole stay.
     fn about(&self, act: &Act, voice: Voice<'_>) -> Result<Option<Subject>, Rejection> {
         let Some(alert) = act.deed.alert() else { return self.has_room().map(|()| None) };
-        let named = |told: &&Told| alert_id(&told.alert, voice) == alert;
+        let named = |told: &&Told| self.inherited.id_of(&told.alert, voice) == alert;
         let told = self.told.iter().find(named).ok_or_else(|| {
             let detail = "names an alert that this stay does not have (any more)";
             Rejection::new(Reason::UnknownFact, detail)
@@ -220,7 +236,7 @@ impl Alerting {
         for told in self.told.iter_mut().filter(due) {
             told.escalation += 1;
             told.revision += 1;
-            effects.push(told.record(clock, voice));
+            effects.push(told.record(clock, &self.inherited, voice));
         }
     }
 
@@ -233,7 +249,7 @@ impl Alerting {
             if !holds(told) {
                 told.in_error = true;
                 told.revision += 1;
-                effects.push(told.record(clock, voice));
+                effects.push(told.record(clock, &self.inherited, voice));
             }
         }
         for alert in alerts {
@@ -244,7 +260,7 @@ impl Alerting {
                     told.alert = alert;
                     told.in_error = false;
                     told.revision += 1;
-                    effects.push(told.record(clock, voice));
+                    effects.push(told.record(clock, &self.inherited, voice));
                 }
                 None => {
                     let delivery = delivery(&alert, voice.identity.mode);
@@ -256,7 +272,7 @@ impl Alerting {
                         escalation: 0,
                         in_error: false,
                     };
-                    effects.push(told.record(clock, voice));
+                    effects.push(told.record(clock, &self.inherited, voice));
                     self.told.push(told);
                 }
             }
@@ -273,6 +289,7 @@ impl Alerting {
                 || ended.iter().any(|alert| alert.key() == told.alert.key())
         };
         self.told.retain(|told| !is_over(told));
+        self.inherited.keep(self.told.iter().map(|told| told.alert.key()));
     }
 }
 
@@ -308,12 +325,13 @@ impl Told {
         (unanswered && disturbs && of_risk).then_some(at.max(until))
     }
 
-    fn record(&self, clock: EventTime, voice: Voice<'_>) -> Effect {
+    fn record(&self, clock: EventTime, inherited: &Inherited, voice: Voice<'_>) -> Effect {
         let alert = &self.alert;
         let identity = voice.identity;
-        let id = alert_id(alert, voice);
+        let maker = inherited.maker_of(alert, voice);
+        let id = alert_id(alert, maker, voice.stay);
         let basis = |&(t, revision): &(EventTime, u32)| {
-            identity.event_id(Ticket { stay: voice.stay, t, revision }, "risk")
+            maker.event_id(Ticket { stay: voice.stay, t, revision }, "risk")
         };
         let response = || alert.response.clone();
         let state = match alert.resolved {
@@ -355,9 +373,9 @@ fn delivery(alert: &Alert, mode: Mode) -> Mode {
 
 /// UUIDv5 of (stay, window, subject, model digest, config digest): the same whatever the revision
 /// of the window.
-fn alert_id(alert: &Alert, voice: Voice<'_>) -> AlertId {
-    let ticket = Ticket { stay: voice.stay, t: alert.raised_at, revision: 0 };
-    AlertId(voice.identity.event_id(ticket, &format!("alert/{}", alert.subject().name())).0)
+fn alert_id(alert: &Alert, maker: Maker, stay: StayId) -> AlertId {
+    let ticket = Ticket { stay, t: alert.raised_at, revision: 0 };
+    AlertId(maker.event_id(ticket, &format!("alert/{}", alert.subject().name())).0)
 }
 
 fn record_id(alert: AlertId, revision: u32) -> EventId {

@@ -150,6 +150,32 @@ impl Standing {
         self.fault = self.fault.take().filter(|alert| !rests(alert));
     }
 
+    /// The same with the alerts that were told of, whatever these predictions would have led to,
+    /// and without the predictions: those to come are another model's.
+    pub(super) fn with_told<'a>(self, told: impl Iterator<Item = &'a Alert>) -> Self {
+        let Standing { suppressed, snoozed, .. } = self;
+        let mut standing = Standing { suppressed, snoozed, ..Standing::default() };
+        for alert in told {
+            let stands = alert.resolved.is_none().then(|| alert.clone());
+            match &alert.claim {
+                Claim::Risk(claim) => {
+                    standing.last = Some(Last {
+                        t: alert.raised_at,
+                        mortality: claim.mortality.get(),
+                        film_acquired_at: claim.film_acquired_at,
+                    });
+                    standing.spent.extend(alert.within_budget.then_some(alert.raised_at));
+                    standing.risk = stands;
+                }
+                Claim::Fault(_) => {
+                    standing.last_fault = Some(alert.raised_at);
+                    standing.fault = stands;
+                }
+            }
+        }
+        standing
+    }
+
     fn place(&mut self, subject: Subject) -> Option<&mut Alert> {
         match subject {
             Subject::InHospitalDeath => self.risk.as_mut(),

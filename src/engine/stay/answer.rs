@@ -176,7 +176,8 @@ impl Stay {
     fn event(&self, window: &Window, context: Context<'_>) -> RiskEvent {
         let identity = context.identity;
         let ticket = self.ticket_of(window);
-        let superseded = window.revision.checked_sub(1);
+        let superseded =
+            window.revision.checked_sub(1).map(|revision| Ticket { revision, ..ticket });
         let name_of = |feed: &crate::ids::FeedId| {
             let feed = context.config.feeds.get(usize::from(feed.0));
             feed.map_or_else(String::new, |feed| feed.name.clone())
@@ -188,7 +189,7 @@ impl Stay {
             known_at: window.known_at,
             revision: window.revision,
             supersedes: superseded
-                .map(|revision| identity.event_id(Ticket { revision, ..ticket }, "risk")),
+                .map(|earlier| self.maker_of(earlier, identity).event_id(earlier, "risk")),
             triggers: window.triggers,
             status: Status::Unscored { reason: String::new() },
             scores: None,

@@ -7,6 +7,7 @@
 
 mod answer;
 mod apply;
+mod handover;
 mod revise;
 mod seal;
 mod waiting;
@@ -28,6 +29,8 @@ use crate::ids::{Digest, StayId};
 use crate::series::{History, StaticFacts};
 use crate::time::EventTime;
 
+use handover::Era;
+pub use handover::Heritage;
 pub use seal::{GENERATION_BINS_MAX, GENERATION_FLOOR, PREDICTION_BINS};
 pub use seal::{Kind, Window, WindowState};
 use waiting::{Order, Waiting};
@@ -74,6 +77,10 @@ pub struct Stay {
     /// Films of the facts that have stopped waiting since the last commit.
     #[serde(skip)]
     films_decided: BTreeSet<Digest>,
+    /// Who let out the events of which windows, if not whoever speaks now. Stored with the head,
+    /// where there is something to store.
+    #[serde(skip)]
+    eras: Vec<Era>,
 }
 
 /// What of a stay must be stored again, besides its head.
@@ -150,6 +157,7 @@ impl Stay {
             windows_changed: BTreeSet::new(),
             history: History::default(),
             films_decided: BTreeSet::new(),
+            eras: Vec::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{ClientConfig, ClientContext};
 
 use super::settings::{
@@ -95,7 +95,7 @@ pub(super) fn producer(settings: &KafkaSettings, role: &str) -> ClientConfig {
 }
 
 pub(super) fn with_properties(mut config: ClientConfig, settings: &KafkaSettings) -> ClientConfig {
-    for (key, value) in &settings.properties {
+    for (key, value) in &settings.properties.0 {
         config.set(key, value);
     }
     config
@@ -117,7 +117,12 @@ pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, line: &str) {
 }
 
 /// Errors of the client as a whole. They also reach the caller of whatever they make fail, so here
-/// they are only written down.
+/// they are only written down; but that a broker does not let us in reaches him as silence.
 pub(super) fn log_error(error: &KafkaError, reason: &str) {
+    let code = error.rdkafka_error_code();
+    if let Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) = code {
+        let advice = "check user, secret and certificates under kafka.properties";
+        tracing::error!(target: "librdkafka", "{reason}; {advice}");
+    }
     tracing::debug!(target: "librdkafka", "{error}: {reason}");
 }

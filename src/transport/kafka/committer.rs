@@ -17,6 +17,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::changelog::{self, Progress};
+use super::changeover::Changeover;
 use super::journal;
 use super::outlet;
 use super::ownership::{Hold, Ownership};
@@ -44,6 +45,8 @@ pub struct CommitterOptions {
     pub config: Digest,
     /// The longest time between two flushes of a store that has changed.
     pub flush_every: Duration,
+    /// What becomes of a state that another configuration or model has made.
+    pub changeover: Changeover,
     /// Set when the process is to end: then nothing is waited for that may take long.
     pub stop: Arc<AtomicBool>,
 }
@@ -51,13 +54,13 @@ pub struct CommitterOptions {
 /// The commits of one task.
 pub struct KafkaCommitter {
     settings: KafkaSettings,
-    options: CommitterOptions,
+    pub(super) options: CommitterOptions,
     ownership: Ownership,
     transactions: Transactions,
     outputs: [String; 4],
     changelog: String,
     journal: String,
-    reached: Reached,
+    pub(super) reached: Reached,
     /// Since when the store holds what is not flushed.
     unflushed: Option<Instant>,
 }
@@ -85,17 +88,17 @@ impl KafkaCommitter {
         })
     }
 
-    /// State that another configuration or model made does not fit this one.
-    fn check_config(&self, found: Option<Digest>) -> Result<(), PortError> {
-        if found.is_none_or(|digest| digest == self.options.config) {
-            return Ok(());
-        }
-        Err(PortError::Stop(format!(
-            "the state of task {} was made under another configuration or model; go back to \
-             that, or name another store.dir and kafka.group to compute everything anew from the \
-             inputs",
-            self.options.partition
-        )))
+    /// Brings `store` to the last commit, whoever made it.
+    pub(super) fn restore(&mut self, store: &mut impl StateStore) -> Result<(), PortError> {
+        let (task, started) = (self.options.partition, Instant::now());
+        let stretch = Stretch::open(&self.settings, self.changelog.clone(), task)?;
+        let unwanted = || is_unwanted(&self.ownership, &self.options);
+        let restored = changelog::restore(&self.settings, task, &stretch, store, &unwanted)?;
+        self.reached = restored.reached;
+        let (records, took) = (restored.records, started.elapsed());
+        tracing::info!(task, records, ?took, "restored from the changelog");
+        self.compare_offsets(&stretch, &store.opened().positions);
+        Ok(())
     }
 
     /// The state decides where reading goes on. If the group's own note says otherwise, somebody
@@ -154,7 +157,7 @@ impl KafkaCommitter {
     }
 
     /// Tries until the transaction has come to be. Returns where the changelog ends then.
-    fn transact(&mut self, commit: &Commit, progress: &[u8]) -> Result<u64, PortError> {
+    pub(super) fn transact(&mut self, commit: &Commit, progress: &[u8]) -> Result<u64, PortError> {
         let offsets = self.offsets(&commit.positions)?;
         let deadline = Instant::now() + self.settings.delivery_timeout();
         let mut wait = BACK_OFF;
@@ -232,16 +235,8 @@ fn lost(partition: u32) -> PortError {
 
 impl Committer for KafkaCommitter {
     fn open(&mut self, store: &mut impl StateStore) -> Result<u64, PortError> {
-        let (task, started) = (self.options.partition, Instant::now());
-        self.check_config(store.opened().config_digest)?;
-        let stretch = Stretch::open(&self.settings, self.changelog.clone(), task)?;
-        let unwanted = || is_unwanted(&self.ownership, &self.options);
-        let restored = changelog::restore(&self.settings, task, &stretch, store, &unwanted)?;
-        self.check_config(restored.reached.config)?;
-        self.reached = restored.reached;
-        let (records, took) = (restored.records, started.elapsed());
-        tracing::info!(task, records, ?took, "restored from the changelog");
-        self.compare_offsets(&stretch, &store.opened().positions);
+        self.restore(store)?;
+        self.change_over(store)?;
         Ok(self.reached.last_output)
     }
 

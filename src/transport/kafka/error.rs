@@ -10,9 +10,12 @@ use crate::ports::PortError;
 /// shows itself soon where it is.
 pub(super) fn port_error(doing: &str, bootstrap: &str, error: &KafkaError) -> PortError {
     match error {
+        // Its value may be a password.
         KafkaError::ClientConfig(_, why, key, value) => {
+            let said = !value.is_empty() && why.contains(value.as_str());
+            let why = if said { "its value" } else { why.as_str() };
             return PortError::Stop(format!(
-                "kafka property {key} = {value} is refused ({why}); correct it under \
+                "kafka property {key} is refused ({why}); correct it under \
                  kafka.properties (a build without the feature for TLS knows no ssl and sasl)"
             ));
         }

@@ -120,9 +120,14 @@ impl Feeder {
             }
         }
         for position in positions {
-            let offset = i64::try_from(position.next).unwrap_or(i64::MAX);
+            let offset = match i64::try_from(position.next) {
+                // The first record there is, should the topic have let go of older ones.
+                Ok(0) => Offset::Beginning,
+                Ok(offset) => Offset::Offset(offset),
+                Err(_) => Offset::Offset(i64::MAX),
+            };
             if let Some(next) = self.next.get_mut(&(position.topic, position.partition)) {
-                *next = Offset::Offset(offset);
+                *next = offset;
             }
         }
     }

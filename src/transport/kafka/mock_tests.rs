@@ -149,7 +149,7 @@ fn nobody_at_the_address_is_told_in_bounded_time() {
 #[test]
 fn a_property_that_kafka_refuses_is_named() {
     let mut settings = KafkaSettings::new("127.0.0.1:9");
-    settings.properties.insert("no.such.property".to_owned(), "1".to_owned());
+    settings.properties.0.insert("no.such.property".to_owned(), "1".to_owned());
     let error = Delivery::open(&settings, "test").err().unwrap();
     assert!(matches!(error, PortError::Stop(_)));
     assert!(error.to_string().contains("no.such.property"), "{error}");

@@ -1,13 +1,13 @@
 //! What must be said about a Kafka cluster, and every bound of this transport.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{AppendTime, KafkaConfig};
+use crate::config::{AppendTime, KafkaConfig, Properties};
 use crate::ids::Topic;
 use crate::ports::OutputKind;
+use crate::wire::RecordKind;
 
 /// The largest record: an inline film of 16 MiB, and room for its key, headers and framing.
 pub const MAX_RECORD_BYTES: usize = 17 * 1024 * 1024;
@@ -67,7 +67,7 @@ pub struct KafkaSettings {
     pub session_timeout_ms: u64,
     /// Further librdkafka properties, such as `security.protocol`. They win over ours.
     #[serde(default)]
-    pub properties: BTreeMap<String, String>,
+    pub properties: Properties,
 }
 
 /// Which timestamp of a record says when it was appended.
@@ -122,7 +122,7 @@ impl From<&KafkaConfig> for KafkaSettings {
             instance: config.instance.clone(),
             delivery_timeout_ms: millis(config.delivery_timeout),
             session_timeout_ms: millis(config.session_timeout),
-            properties: config.properties.0.clone(),
+            properties: config.properties.clone(),
         }
     }
 }
@@ -141,7 +141,7 @@ impl KafkaSettings {
             instance: None,
             delivery_timeout_ms: default_delivery(),
             session_timeout_ms: default_session(),
-            properties: BTreeMap::new(),
+            properties: Properties::default(),
         }
     }
 
@@ -172,6 +172,25 @@ impl KafkaSettings {
 
     pub fn journal(&self) -> String {
         format!("{}-journal", self.app)
+    }
+
+    /// Names of the topics that hold records of a kind.
+    pub fn topics_of(&self, kind: RecordKind) -> Vec<String> {
+        let input = |topic| vec![self.input(topic)];
+        match kind {
+            RecordKind::Lab => input(Topic::Lab),
+            RecordKind::Vital => input(Topic::Vital),
+            RecordKind::Imaging => input(Topic::Imaging),
+            RecordKind::Stay => input(Topic::Stay),
+            RecordKind::Mark => self.inputs().to_vec(),
+            RecordKind::Journal => vec![self.journal()],
+            RecordKind::Risk => vec![self.output(OutputKind::Risk)],
+            RecordKind::Alert => vec![self.output(OutputKind::Alert)],
+            RecordKind::View => vec![self.output(OutputKind::View)],
+            RecordKind::DeadLetter => vec![self.output(OutputKind::DeadLetter)],
+            RecordKind::Label => vec![self.labels()],
+            RecordKind::Acknowledgement => vec![format!("{}{}", self.prefix, kind.name())],
+        }
     }
 
     /// Names of the input topics, in the order of [`Topic::ALL`].

@@ -2,7 +2,7 @@
 
 use super::delivery::{Delivery, Outgoing};
 use super::settings::KafkaSettings;
-use super::topics::ensure_topics;
+use super::topics::ensure_inputs;
 use crate::ids::{Origin, Topic};
 use crate::ports::{OutputKind, PortError};
 use crate::time::WallTime;
@@ -19,7 +19,7 @@ pub struct KafkaSink {
 impl KafkaSink {
     /// Creates the topics where they are missing.
     pub fn open(settings: &KafkaSettings) -> Result<Self, PortError> {
-        let partitions = ensure_topics(settings)?;
+        let partitions = ensure_inputs(settings)?;
         KafkaSink::to_existing(settings, partitions)
     }
 
@@ -99,6 +99,11 @@ impl KafkaSink {
     /// Appends the dead letter of a row that became no record.
     pub fn dead_letter(&mut self, key: Option<&[u8]>, value: &[u8]) -> Result<(), PortError> {
         self.delivery.enqueue(beside(&self.dead_letters, key, value))
+    }
+
+    /// Appends to a topic that is none of the application's own.
+    pub fn beside(&mut self, topic: &str, key: &[u8], value: &[u8]) -> Result<(), PortError> {
+        self.delivery.enqueue(beside(topic, Some(key), value))
     }
 
     /// Waits until all that was appended is durable. Call it before the end, and before a resume

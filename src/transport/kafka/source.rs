@@ -11,8 +11,9 @@ use super::lane::{Lane, Tagged, lane};
 use super::ownership::{Hold, Ownership};
 use super::reader::{Command, Reader, ReaderHandle};
 use super::settings::KafkaSettings;
+use super::stretch::Stretch;
 use super::topics::check_topics;
-use crate::ids::Position;
+use crate::ids::{Position, Topic};
 use crate::ports::{PortError, Source, SourceRecord};
 
 /// How soon a waiting fetch notices that its partition has gone.
@@ -70,6 +71,18 @@ impl KafkaSource {
         let (lane, records, feeder) = lane(id, partitions);
         reader.send(Command::Add(feeder))?;
         Ok(KafkaSource { lane, members, records, reader, generation: 0, _own: None })
+    }
+
+    /// Where the inputs of one partition end now.
+    ///
+    /// # Errors
+    /// `Retry` when no broker answers.
+    pub fn ends(settings: &KafkaSettings, partition: u32) -> Result<Vec<Position>, PortError> {
+        let end = |topic: &Topic| {
+            let stretch = Stretch::open(settings, settings.input(*topic), partition)?;
+            Ok(Position { topic: *topic, partition, next: stretch.stable_end()? })
+        };
+        Topic::ALL.iter().map(end).collect()
     }
 
     pub(super) fn lane(&self) -> Weak<Lane> {

@@ -50,11 +50,28 @@ pub(super) struct Plan {
 /// # Errors
 /// `Retry` when no broker answers; `Stop` when the partitions differ, or rights are missing.
 pub fn ensure_topics(settings: &KafkaSettings) -> Result<u32, PortError> {
+    // The labels are the replay's alone: a service need not even see their topic.
+    ensure(settings, &|plan| plan.name != settings.labels())
+}
+
+/// As [`ensure_topics`] for who only writes inputs, labels and dead letters. Where topics are not to
+/// be created, he need not see the others.
+pub(super) fn ensure_inputs(settings: &KafkaSettings) -> Result<u32, PortError> {
+    let beside = [settings.labels(), settings.output(OutputKind::DeadLetter)];
+    ensure(settings, &|plan| plan.is_input || beside.contains(&plan.name))
+}
+
+/// `concerns` says which topics must be there that are not to be created.
+fn ensure(settings: &KafkaSettings, concerns: &dyn Fn(&Plan) -> bool) -> Result<u32, PortError> {
     let admin = admin(settings)?;
     let plans = plans(settings);
     let there = partitions_by_topic(admin.inner(), settings)?;
     let partitions = co_partitions(&plans, &there)?.unwrap_or(settings.partitions);
-    let missing: Vec<&Plan> = plans.iter().filter(|p| !there.contains_key(&p.name)).collect();
+    let missing: Vec<&Plan> = plans
+        .iter()
+        .filter(|plan| !there.contains_key(&plan.name))
+        .filter(|plan| settings.create_topics || concerns(plan))
+        .collect();
     if missing.is_empty() {
         return Ok(partitions);
     }
@@ -71,6 +88,27 @@ pub fn ensure_topics(settings: &KafkaSettings) -> Result<u32, PortError> {
     Ok(partitions)
 }
 
+/// Creates one topic beside those of the application, kept for good; one that exists is left as it
+/// is.
+///
+/// # Errors
+/// `Stop` if it is one of the application's own.
+pub fn ensure_topic_beside(settings: &KafkaSettings, name: &str) -> Result<(), PortError> {
+    if plans(settings).iter().any(|plan| plan.name == name) {
+        return Err(PortError::Stop(format!(
+            "kafka topic {name} is one of the application's own; name another"
+        )));
+    }
+    let admin = admin(settings)?;
+    if partitions_by_topic(admin.inner(), settings)?.contains_key(name) {
+        return Ok(());
+    }
+    let (is_input, is_co_partitioned) = (false, false);
+    let plan = Plan { name: name.to_owned(), is_input, is_co_partitioned, config: kept() };
+    create(&admin, settings, &[&plan], settings.partitions)?;
+    await_topics(admin.inner(), settings, &[plan])
+}
+
 pub(super) fn admin(settings: &KafkaSettings) -> Result<AdminClient<AdminContext>, PortError> {
     with_properties(common(settings, "admin"), settings)
         .create_with_context(AdminContext)
@@ -83,14 +121,6 @@ pub fn check_topics(settings: &KafkaSettings) -> Result<u32, PortError> {
 }
 
 pub(super) fn plans(settings: &KafkaSettings) -> Vec<Plan> {
-    // Nothing may expire: inputs and journal are what everything can be computed anew from.
-    let kept = || {
-        vec![
-            ("cleanup.policy", "delete".to_owned()),
-            ("retention.ms", "-1".to_owned()),
-            ("max.message.bytes", MAX_RECORD_BYTES.to_string()),
-        ]
-    };
     let mut plans: Vec<Plan> = Topic::ALL
         .iter()
         .map(|&topic| {
@@ -114,6 +144,15 @@ pub(super) fn plans(settings: &KafkaSettings) -> Vec<Plan> {
         plans.push(beside(settings.output(kind), config));
     }
     plans
+}
+
+/// Nothing may expire: inputs and journal are what everything can be computed anew from.
+fn kept() -> Vec<(&'static str, String)> {
+    vec![
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", "-1".to_owned()),
+        ("max.message.bytes", MAX_RECORD_BYTES.to_string()),
+    ]
 }
 
 /// Only what is the newest of its key stays. The part that is still written to is never compacted,

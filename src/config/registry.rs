@@ -1,0 +1,128 @@
+//! `[registry]`, and secrets that lie in files.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Value;
+
+use super::checked::Properties;
+use super::value::Reader;
+
+/// No password is longer.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+
+/// `[registry]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegistryConfig {
+    /// Without a slash at its end; `None` for fixed ids.
+    pub url: Option<String>,
+    pub register: bool,
+    pub subjects: SubjectNames,
+    /// A file with `user:password`.
+    pub credentials: Option<PathBuf>,
+}
+
+/// How subjects are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectNames {
+    /// Confluent's RecordNameStrategy.
+    Record,
+    /// Its TopicRecordNameStrategy.
+    TopicRecord,
+}
+
+pub fn registry(reader: &mut Reader) -> RegistryConfig {
+    let url = reader.text("registry.url");
+    let url = url.trim_end_matches('/').to_owned();
+    if !url.is_empty() && !url.starts_with("http://") {
+        let what = "is no address; write http://host:port (TLS is a proxy's matter)";
+        reader.complain("registry.url", what.to_owned());
+    }
+    let credentials = reader.text("registry.credentials");
+    RegistryConfig {
+        url: (!url.is_empty()).then_some(url),
+        register: reader.flag("registry.register"),
+        subjects: reader.choice("registry.subjects", SubjectNames::Record),
+        credentials: (!credentials.is_empty()).then(|| PathBuf::from(credentials)),
+    }
+}
+
+/// `properties` with those whose values lie in files.
+pub fn with_secrets(reader: &mut Reader, properties: Properties) -> Properties {
+    let secrets = reader.read("kafka.secrets", Properties::default(), |value| {
+        let table = value.as_table().ok_or("is not a table { \"name\" = \"file\" }")?;
+        let secret = |(name, file): (&String, &Value)| {
+            let file = file.as_str().ok_or_else(|| format!("has no file's name for {name:?}"))?;
+            Ok((name.clone(), secret(Path::new(file))?))
+        };
+        table.iter().map(secret).collect::<Result<_, String>>().map(Properties)
+    });
+    let Properties(mut all) = properties;
+    if let Some(twice) = secrets.0.keys().find(|name| all.contains_key(*name)) {
+        let what = format!("has {twice:?}, which stands under properties, too; take one away");
+        reader.complain("kafka.secrets", what);
+    }
+    all.extend(secrets.0);
+    Properties(all)
+}
+
+/// What a file holds, without its last line end.
+pub fn secret(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let name = path.display();
+    File::open(path)
+        .and_then(|file| file.take(SECRET_BYTES_MAX).read_to_string(&mut text))
+        .map_err(|error| format!("names {name}, which cannot be read ({error})"))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = line.strip_suffix('\r').unwrap_or(line);
+    match secret.is_empty() {
+        true => Err(format!("names {name}, which is empty")),
+        false => Ok(secret.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn load(text: &str) -> Result<Config, String> {
+        let mut file = tempfile::NamedTempFile::new().expect("file");
+        file.write_all(text.as_bytes()).expect("write");
+        Config::load(Some(file.path()), [], &[]).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_secret_is_read_from_its_file_and_never_printed() {
+        let mut file = tempfile::NamedTempFile::new().expect("file");
+        file.write_all(b"hunter2\n").expect("write");
+        let name = file.path().display();
+        let config = load(&format!("[kafka]\nsecrets = {{ \"sasl.password\" = \"{name}\" }}\n"));
+        let config = config.expect("valid");
+        let password = config.kafka.properties.0.get("sasl.password");
+        assert_eq!(password.map(String::as_str), Some("hunter2"));
+        assert!(!format!("{config:?}").contains("hunter2"));
+        let settings = crate::transport::kafka::KafkaSettings::from(&config.kafka);
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        let absent = load("[kafka]\nsecrets = { a = \"/no/such/file\" }\n").expect_err("absent");
+        assert!(absent.contains("kafka.secrets") && absent.contains("cannot be read"), "{absent}");
+        let twice = format!("[kafka]\nproperties = {{ a = 1 }}\nsecrets = {{ a = \"{name}\" }}\n");
+        assert!(load(&twice).expect_err("twice").contains("take one away"));
+    }
+
+    #[test]
+    fn a_registry_is_an_address_and_a_way_of_naming() {
+        let config = load("[registry]\nurl = \"http://a:1/\"\nsubjects = \"topic_record\"\n");
+        let registry = config.expect("valid").registry;
+        assert_eq!(registry.url.as_deref(), Some("http://a:1"));
+        assert_eq!(registry.subjects, SubjectNames::TopicRecord);
+        assert!(registry.register && registry.credentials.is_none());
+        assert!(load("[registry]\nurl = \"a:1\"\n").expect_err("no address").contains("http://"));
+        assert!(load("").expect("defaults").registry.url.is_none());
+    }
+}
