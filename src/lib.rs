@@ -37,6 +37,7 @@
 //! - [`synth`]: the synthetic ward, written out as MIMIC files.
 //! - [`train`]: samples from the ward; the loops of the three stages.
 //! - [`evaluate`]: a run's risk events against what became of the stays; the report.
+//! - [`edge`]: what hospitals send: HL7 v2 over MLLP to events of stays.
 //! - [`http`]: metrics and health.
 //! - [`cli`]: one file a command.
 //!
@@ -62,6 +63,7 @@
 pub mod cli;
 pub mod config;
 pub mod drive;
+pub mod edge;
 pub mod engine;
 pub mod evaluate;
 pub mod event;

@@ -4,6 +4,7 @@ pub mod bench;
 mod check;
 mod dead_letters;
 mod demo;
+mod edge;
 mod embedded;
 mod evaluate;
 mod exports;
@@ -68,6 +69,9 @@ enum Command {
     Run(run::RunArgs),
     /// Shows the dashboard over the directory of a demo or a replay, finished or running.
     Serve(serve::ServeArgs),
+    /// Listens to a hospital's systems and writes what they say to the input topics.
+    #[command(subcommand)]
+    Edge(edge::EdgeCommand),
     /// Creates or checks the Kafka topics.
     Topics(topics::TopicsArgs),
     /// Lists, shows and re-drives what was not used.
@@ -122,12 +126,14 @@ fn told(error: &anyhow::Error) -> String {
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
     let settings = cli.settings;
-    let default_filter = if matches!(cli.command, Command::Run(_)) { "info" } else { "warn" };
+    let default_filter =
+        if matches!(cli.command, Command::Run(_) | Command::Edge(_)) { "info" } else { "warn" };
     init_telemetry(&settings, default_filter)?;
     match cli.command {
         Command::Demo(args) => demo::run(&args, &settings),
         Command::Replay(args) => replay::run(&args, &settings),
         Command::Run(args) => run::run(&args, &settings),
+        Command::Edge(command) => edge::run(&command, &settings),
         Command::Topics(args) => topics::run(&args, &settings),
         Command::DeadLetters(args) => dead_letters::run(&args, &settings),
         Command::Serve(args) => serve::run(&args, &settings),

@@ -6,6 +6,7 @@
 mod alerts;
 mod checked;
 mod digest;
+mod edge;
 mod engine;
 mod keys;
 mod raw;
@@ -21,6 +22,7 @@ pub use checked::{
     AlertConfig, AppendTime, DeviceChoice, KafkaConfig, LocalConfig, LogFormat, PredictConfig,
     Properties, StoreConfig, TelemetryConfig,
 };
+pub use edge::{EdgeConfig, Secret};
 pub use engine::{EngineConfig, Feed, LatePolicy};
 pub use keys::{KEYS, Key, SECTIONS, reference};
 pub use raw::Place;
@@ -39,6 +41,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub local: LocalConfig,
     pub kafka: KafkaConfig,
+    pub edge: EdgeConfig,
     /// Where HTTP listens; `None` for not at all.
     pub http: Option<SocketAddr>,
     pub telemetry: TelemetryConfig,
@@ -100,6 +103,7 @@ impl Config {
             local: checked::local(&mut reader),
             store: checked::store(&mut reader),
             kafka: checked::kafka(&mut reader),
+            edge: edge::edge(&mut reader),
             http: checked::http(&mut reader),
             telemetry: checked::telemetry(&mut reader),
             alerts: checked::alerts(&mut reader),

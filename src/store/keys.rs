@@ -22,6 +22,16 @@ pub enum Key {
     FeedMark { topic: Topic, partition: u32, feed: FeedId },
     /// What the driver has counted in one partition.
     Counts { partition: u32 },
+    /// Who is who at the edge: a patient's pseudonym, visits and stays.
+    Person { person: u128 },
+    /// The results of a patient in one hour (`EventTime::hour`), newest version each.
+    Reports { person: u128, hour: i64 },
+    /// A patient's number that was merged into another.
+    Alias { person: u128 },
+    /// A message that the edge has taken, by its number.
+    Message { number: u64 },
+    /// Records of the edge that may not be in their topics yet, under the number of the first.
+    Sending { number: u64 },
 }
 
 /// The kinds of keys; the discriminant is the tag on disk and must never change.
@@ -34,6 +44,11 @@ pub enum Kind {
     Window = 4,
     FeedMark = 5,
     Counts = 6,
+    Person = 7,
+    Reports = 8,
+    Alias = 9,
+    Message = 10,
+    Sending = 11,
 }
 
 /// The store's own keys.
@@ -58,11 +73,11 @@ impl Kind {
         vec![self as u8]
     }
 
-    /// The prefix of the keys of this kind that belong to `stay`. Feed marks and counts belong to
+    /// The prefix of the keys of this kind that belong to `stay`. Those of other kinds belong to
     /// none, and their prefix is that of the kind.
     pub fn prefix_of(self, stay: StayId) -> Vec<u8> {
         let mut bytes = self.prefix();
-        if !matches!(self, Kind::FeedMark | Kind::Counts) {
+        if matches!(self, Kind::Head | Kind::Chunk | Kind::Film | Kind::Window) {
             bytes.extend_from_slice(&stay.0.to_be_bytes());
         }
         bytes
@@ -78,6 +93,11 @@ impl Key {
             Key::Window { .. } => Kind::Window,
             Key::FeedMark { .. } => Kind::FeedMark,
             Key::Counts { .. } => Kind::Counts,
+            Key::Person { .. } => Kind::Person,
+            Key::Reports { .. } => Kind::Reports,
+            Key::Alias { .. } => Kind::Alias,
+            Key::Message { .. } => Kind::Message,
+            Key::Sending { .. } => Kind::Sending,
         }
     }
 
@@ -105,6 +125,16 @@ impl Key {
                 bytes.push(feed.0);
             }
             Key::Counts { partition } => bytes.extend_from_slice(&partition.to_be_bytes()),
+            Key::Person { person } | Key::Alias { person } => {
+                bytes.extend_from_slice(&person.to_be_bytes());
+            }
+            Key::Reports { person, hour } => {
+                bytes.extend_from_slice(&person.to_be_bytes());
+                bytes.extend_from_slice(&ordered(hour));
+            }
+            Key::Message { number } | Key::Sending { number } => {
+                bytes.extend_from_slice(&number.to_be_bytes());
+            }
         }
         bytes
     }
@@ -127,6 +157,13 @@ impl Key {
                 feed: FeedId(fields.byte()?),
             },
             6 => Key::Counts { partition: u32::from_be_bytes(fields.take()?) },
+            7 => Key::Person { person: u128::from_be_bytes(fields.take()?) },
+            8 => {
+                Key::Reports { person: u128::from_be_bytes(fields.take()?), hour: fields.signed()? }
+            }
+            9 => Key::Alias { person: u128::from_be_bytes(fields.take()?) },
+            10 => Key::Message { number: u64::from_be_bytes(fields.take()?) },
+            11 => Key::Sending { number: u64::from_be_bytes(fields.take()?) },
             _ => return None,
         };
         fields.0.is_empty().then_some(key)
@@ -226,6 +263,11 @@ mod tests {
                 Key::FeedMark { topic: Topic::ALL[topic], partition, feed: FeedId(feed) }
             }),
             any::<u32>().prop_map(|partition| Key::Counts { partition }),
+            any::<u128>().prop_map(|person| Key::Person { person }),
+            (any::<u128>(), signed()).prop_map(|(person, hour)| Key::Reports { person, hour }),
+            any::<u128>().prop_map(|person| Key::Alias { person }),
+            any::<u64>().prop_map(|number| Key::Message { number }),
+            any::<u64>().prop_map(|number| Key::Sending { number }),
         ]
     }
 

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::ids::Topic;
@@ -32,6 +32,10 @@ pub mod name {
     pub const TASK_PAUSED: &str = "nowcxr_task_paused";
     pub const TASK_PAUSES: &str = "nowcxr_task_pauses_total";
     pub const TASK_PAUSED_TIME: &str = "nowcxr_task_paused_seconds";
+    pub const EDGE_MESSAGES: &str = "nowcxr_edge_messages_total";
+    pub const EDGE_SAID: &str = "nowcxr_edge_said_total";
+    pub const EDGE_REJECTED: &str = "nowcxr_edge_rejected_total";
+    pub const EDGE_CONNECTIONS: &str = "nowcxr_edge_connections";
     pub const BUILD: &str = "nowcxr_build_info";
 }
 
@@ -80,6 +84,10 @@ pub struct Metrics {
     pub(super) task_paused: IntGaugeVec,
     pub(super) task_pauses: IntCounterVec,
     pub(super) task_paused_time: Histogram,
+    pub(super) edge_messages: IntCounterVec,
+    pub(super) edge_said: IntCounterVec,
+    pub(super) edge_rejected: IntCounterVec,
+    pub(super) edge_connections: IntGauge,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -198,6 +206,25 @@ impl Metrics {
                 "Length of one pause.",
                 &LONG_BUCKETS,
             )?,
+            edge_messages: make.counters(
+                name::EDGE_MESSAGES,
+                "Messages that the edge answered, by how.",
+                &["verdict"],
+            )?,
+            edge_said: make.counters(
+                name::EDGE_SAID,
+                "Things that messages said, by what became of each; rejected ones stand apart.",
+                &["fate"],
+            )?,
+            edge_rejected: make.counters(
+                name::EDGE_REJECTED,
+                "Messages and parts of them that became dead letters.",
+                &["reason"],
+            )?,
+            edge_connections: make.keep(IntGauge::new(
+                name::EDGE_CONNECTIONS,
+                "Connections of senders that are open.",
+            )?)?,
             registry: make.0,
         })
     }
