@@ -138,7 +138,7 @@ fn reports_wait_for_their_admission_and_not_for_ever() {
 fn what_waits_is_bounded() {
     let mut world = World::new();
     for n in 0..MAX_HELD {
-        let minute = i64::try_from(n / 100).unwrap();
+        let minute = i64::try_from(n / 50).unwrap();
         assert_eq!(world.act(1, 0, result(V1, n as u128, minute, 1)), ["kept"]);
     }
     assert_eq!(world.act(1, 0, result(V1, 1 << 90, 0, 1)), ["too_many_waiting"]);

@@ -1,8 +1,8 @@
 //! Keyed hashes in the place of identifiers.
 //!
 //! HMAC-SHA-256 under a secret of the site, cut to 128 bits. Numbers of patients have few digits:
-//! without a key, a hash of one is found by trying them all. With it, the same number always has the
-//! same pseudonym, and nobody without the secret can go back. Parts are hashed with their lengths,
+//! without a key, a hash of one is found by trying them all. With it, the same number always has
+//! the same pseudonym, and nobody without the secret can go back. Parts are hashed with their lengths,
 //! so that no two lists of parts are one text.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};

@@ -30,8 +30,9 @@ const QUEUE_MESSAGES: usize = MAX_CONNECTIONS;
 const BATCH_MESSAGES: usize = MAX_CONNECTIONS;
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
-/// Between two bytes of a message, and for an answer to be taken.
-const STALLED: Duration = Duration::from_secs(30);
+/// From a message's first byte to its last, and for an answer to be taken: a sender that drips
+/// does not hold a place for ever.
+const STALLED: Duration = Duration::from_secs(60);
 /// Between two messages of a connection. Senders that are longer silent connect again.
 const SILENT: Duration = Duration::from_secs(4 * 3_600);
 /// How often marks are written, and the end is looked for.
@@ -140,9 +141,11 @@ async fn converse(stream: TcpStream, queue: &mpsc::Sender<Delivery>) -> io::Resu
     stream.set_nodelay(true)?;
     let mut deframer = Deframer::default();
     let mut buffer = vec![0; READ_BYTES];
+    let mut began = None;
     loop {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         while let Some(message) = deframer.next_message().map_err(invalid)? {
+            began = None;
             let (answer, answered) = oneshot::channel();
             let gone = |_| io::Error::other("the edge is stopping");
             queue.send(Delivery { message, answer }).await.map_err(|_| gone(()))?;
@@ -150,7 +153,11 @@ async fn converse(stream: TcpStream, queue: &mpsc::Sender<Delivery>) -> io::Resu
                 timeout(STALLED, write_all(&stream, &frame(&text))).await??;
             }
         }
-        let patience = if deframer.is_inside() { STALLED } else { SILENT };
+        began = if deframer.is_inside() { began.or(Some(Instant::now())) } else { None };
+        let patience = match began {
+            Some(began) => STALLED.saturating_sub(Instant::now().duration_since(began)),
+            None => SILENT,
+        };
         let n = timeout(patience, read(&stream, &mut buffer)).await??;
         if n == 0 {
             return Ok(());

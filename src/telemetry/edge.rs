@@ -59,7 +59,7 @@ impl MessageTaken {
                 info!(message = self.number, verdict, "message answered");
             }
         }
-        count(|metrics| metrics.edge_messages.with_label_values(&[verdict]).inc());
+        count(|metrics| metrics.edge.messages.with_label_values(&[verdict]).inc());
     }
 }
 
@@ -69,7 +69,7 @@ impl EdgeFact {
             EdgeFate::Rejected(reason) => {
                 let reason = reason.code();
                 debug!(reason, "part of a message rejected");
-                count(|metrics| metrics.edge_rejected.with_label_values(&[reason]).inc());
+                count(|metrics| metrics.edge.rejected.with_label_values(&[reason]).inc());
                 return;
             }
             EdgeFate::Told => "told",
@@ -77,7 +77,7 @@ impl EdgeFact {
             EdgeFate::Known => "known",
         };
         trace!(fate, "part of a message");
-        count(|metrics| metrics.edge_said.with_label_values(&[fate]).inc());
+        count(|metrics| metrics.edge.said.with_label_values(&[fate]).inc());
     }
 }
 
@@ -85,6 +85,6 @@ impl EdgeConnections {
     pub fn emit(&self) {
         let open = self.0;
         debug!(open, "connections of senders");
-        count(|metrics| metrics.edge_connections.set(i64::try_from(open).unwrap_or(i64::MAX)));
+        count(|metrics| metrics.edge.connections.set(i64::try_from(open).unwrap_or(i64::MAX)));
     }
 }

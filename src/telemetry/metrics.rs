@@ -84,10 +84,15 @@ pub struct Metrics {
     pub(super) task_paused: IntGaugeVec,
     pub(super) task_pauses: IntCounterVec,
     pub(super) task_paused_time: Histogram,
-    pub(super) edge_messages: IntCounterVec,
-    pub(super) edge_said: IntCounterVec,
-    pub(super) edge_rejected: IntCounterVec,
-    pub(super) edge_connections: IntGauge,
+    pub(super) edge: EdgeMetrics,
+}
+
+/// Those of the hospital's edge.
+pub(super) struct EdgeMetrics {
+    pub messages: IntCounterVec,
+    pub said: IntCounterVec,
+    pub rejected: IntCounterVec,
+    pub connections: IntGauge,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -136,6 +141,32 @@ impl Maker {
     ) -> prometheus::Result<HistogramVec> {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         self.keep(HistogramVec::new(options, &[by])?)
+    }
+}
+
+impl EdgeMetrics {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        Ok(EdgeMetrics {
+            messages: make.counters(
+                name::EDGE_MESSAGES,
+                "Messages that the edge answered, by how.",
+                &["verdict"],
+            )?,
+            said: make.counters(
+                name::EDGE_SAID,
+                "Things that messages said, by what became of each; rejected ones stand apart.",
+                &["fate"],
+            )?,
+            rejected: make.counters(
+                name::EDGE_REJECTED,
+                "Messages and parts of them that became dead letters.",
+                &["reason"],
+            )?,
+            connections: make.keep(IntGauge::new(
+                name::EDGE_CONNECTIONS,
+                "Connections of senders that are open.",
+            )?)?,
+        })
     }
 }
 
@@ -206,25 +237,7 @@ impl Metrics {
                 "Length of one pause.",
                 &LONG_BUCKETS,
             )?,
-            edge_messages: make.counters(
-                name::EDGE_MESSAGES,
-                "Messages that the edge answered, by how.",
-                &["verdict"],
-            )?,
-            edge_said: make.counters(
-                name::EDGE_SAID,
-                "Things that messages said, by what became of each; rejected ones stand apart.",
-                &["fate"],
-            )?,
-            edge_rejected: make.counters(
-                name::EDGE_REJECTED,
-                "Messages and parts of them that became dead letters.",
-                &["reason"],
-            )?,
-            edge_connections: make.keep(IntGauge::new(
-                name::EDGE_CONNECTIONS,
-                "Connections of senders that are open.",
-            )?)?,
+            edge: EdgeMetrics::new(&make)?,
             registry: make.0,
         })
     }

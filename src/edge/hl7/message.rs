@@ -116,7 +116,7 @@ impl Delimiters {
 
 impl<'a> Message<'a> {
     /// Reads a message whose character set is already decoded. Segments end with a carriage return;
-    /// where there is none in the whole message, with a line feed.
+    /// where the first one ends with a line feed, all do.
     pub fn parse(text: &'a str) -> Result<Self, SyntaxError> {
         if text.len() > MAX_MESSAGE_BYTES {
             return Err(SyntaxError::TooLong(text.len()));
@@ -124,10 +124,10 @@ impl<'a> Message<'a> {
         let text = text.trim_start_matches(['\u{feff}', '\r', '\n', ' ']);
         let after = text.strip_prefix("MSH").ok_or(SyntaxError::NoHeader)?;
         let delimiters = Delimiters::read(after).ok_or(SyntaxError::NoHeader)?;
-        let end = if text.contains('\r') { '\r' } else { '\n' };
+        let end = text.chars().find(|c| ['\r', '\n'].contains(c)).unwrap_or('\r');
         let mut segments = Vec::new();
         for (n, line) in text.split(end).enumerate() {
-            let line = line.trim_matches('\n');
+            let line = line.trim_matches(['\r', '\n']);
             if line.trim().is_empty() {
                 continue;
             }

@@ -31,7 +31,7 @@ fn read(text: &str) -> Result<Reading, Rejection> {
 fn oru(obr: &str, obx: &str) -> Result<Reading, Rejection> {
     read(&format!(
         "MSH|^~\\&|LAB|H|||20260301085500||ORU^R01|1|P|2.5\rPID|||42^^^H^MR\r\
-         PV1||I|MICU^1^A|||||||||||||||||V9\rOBR|{obr}\rOBX|{obx}\r"
+         PV1||I|MICU^1^A||||||||||||||||V9\rOBR|{obr}\rOBX|{obx}\r"
     ))
 }
 
@@ -162,7 +162,7 @@ const PID: &str = "PID|||9^^^H^SS~42^^^H^MR||DOE^J||19570301|F";
 
 #[test]
 fn adt_events_become_moves_of_the_visit() {
-    let pv1 = format!("{PID}\rPV1||I|MICU^1^A|||||||||||||||||V9\r");
+    let pv1 = format!("{PID}\rPV1||I|MICU^1^A||||||||||||||||V9\r");
     let deed = |trigger: &str| adt(trigger, &pv1).unwrap().acts.remove(0);
     let arrived = deed("A01");
     assert_eq!(arrived.known_at.to_string(), "2026-03-01T07:50:00.000Z");
@@ -176,7 +176,7 @@ fn adt_events_become_moves_of_the_visit() {
     {
         assert_eq!(deed(trigger).deed, Deed::Cancel { visit, what });
     }
-    let dead = format!("{PID}||||||||||||||||||||||Y\rPV1||I|MICU|||||||||||||||||V9\r");
+    let dead = format!("{PID}||||||||||||||||||||||Y\rPV1||I|MICU||||||||||||||||V9\r");
     let Deed::Leave { disposition, .. } = adt("A03", &dead).unwrap().acts.remove(0).deed else {
         panic!("no discharge")
     };
@@ -186,13 +186,13 @@ fn adt_events_become_moves_of_the_visit() {
 #[test]
 fn a_swap_is_one_operation_on_two_and_a_merge_names_the_prior_number() {
     let two = format!(
-        "{PID}\rPV1||I|MICU^1|||||||||||||||||V9\rPID|||43^^^H^MR\rPV1||I|MICU^2|||||||||||||||||V8\r"
+        "{PID}\rPV1||I|MICU^1||||||||||||||||V9\rPID|||43^^^H^MR\rPV1||I|MICU^2||||||||||||||||V8\r"
     );
     let acts = adt("A17", &two).unwrap().acts;
     assert_eq!(acts.len(), 2);
     assert_eq!(acts[0].operation, acts[1].operation);
     assert_ne!(acts[0].person, acts[1].person);
-    let merge = format!("{PID}\rMRG|41^^^H^MR||||V8\rPV1||I|MICU|||||||||||||||||V9\r");
+    let merge = format!("{PID}\rMRG|41^^^H^MR||||V8\rPV1||I|MICU||||||||||||||||V9\r");
     let act = adt("A40", &merge).unwrap().acts.remove(0);
     let pseudonyms = reader().pseudonyms;
     let visits = Some((pseudonyms.visit("", "V8"), pseudonyms.visit("", "V9")));
@@ -204,9 +204,9 @@ fn a_swap_is_one_operation_on_two_and_a_merge_names_the_prior_number() {
 fn what_names_nobody_or_nothing_is_refused_as_a_whole() {
     let reason = |read: Result<Reading, Rejection>| read.unwrap_err().reason;
     assert_eq!(reason(adt("A01", "")), Reason::MissingKey);
-    assert_eq!(reason(adt("A01", "PID|||\rPV1||I|MICU|||||||||||||||||V9")), Reason::MissingKey);
+    assert_eq!(reason(adt("A01", "PID|||\rPV1||I|MICU||||||||||||||||V9")), Reason::MissingKey);
     assert_eq!(reason(adt("A01", &format!("{PID}\rPV1||I|MICU"))), Reason::MissingKey);
-    let no_unit = format!("{PID}\rPV1||I||||||||||||||||||V9");
+    let no_unit = format!("{PID}\rPV1||I|||||||||||||||||V9");
     assert_eq!(reason(adt("A02", &no_unit)), Reason::MissingKey);
     assert_eq!(reason(adt("A40", PID)), Reason::MissingKey);
     assert_eq!(reason(adt("A31", PID)), Reason::Unsupported);
@@ -238,7 +238,8 @@ proptest! {
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..3), 1..40),
     ) {
         let seeds = [
-            format!("MSH|^~\\&|A|B|||1||ADT^A17|1|P|2.5\rEVN||1\r{PID}\rPV1||I|M|||||||||||||||||V9\r{PID}\r"),
+            format!("MSH|^~\\&|A|B|||1||ADT^A17|1|P|2.5\rEVN||1\r{PID}\r\
+                     PV1||I|M||||||||||||||||V9\r{PID}\r"),
             format!("MSH|^~\\&|A|B|||1||ADT^A40|1|P|2.5\r{PID}\rMRG|41^^^H^MR||||V8\rPV1||I|M\r"),
             format!("MSH|^~\\&|A|B|||1||ORU^R01|1|P|2.5\r{PID}\rOBR|1||F|G|||2026030108\r\
                      OBX|1|SN|GLU||=^5|mg/dL|||||F|||20260301081500+0100\rSPM|1|||SER\r"),

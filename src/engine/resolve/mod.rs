@@ -1,15 +1,15 @@
-//! `resolve`: whose stay is it? Turns what an edge heard of patients and visits into facts of stays.
+//! `resolve`: whose stay is it? Turns what an edge heard of patients into facts of stays.
 //!
 //! Topics carry stay ids, and hospitals speak of patients, visits and beds. Between the two stands
 //! this state machine, pure like the rest of the engine: [`Resolver::step`] takes one [`Act`],
 //! [`Resolver::tick`] the time, and both give [`Effect`]s. It owns
 //!
-//! - *which stay*: an ICU stay is a stretch of a visit in one of the configured units. A visit that
-//!   comes back to such a unit, or whose discharge is cancelled, begins a new stay, since an ended
-//!   one stays ended; the new one is told what its span needs of what the old one was told;
+//! - *which stay*: an ICU stay is a stretch of a visit in one of the configured units. A visit
+//!   that comes back to such a unit, or whose discharge is cancelled, begins a new stay, since the
+//!   engine's stays end for good; it is told what its span needs of what the old one was told;
 //! - *orphans*: reports that come before their admission, bounded in number and time;
-//! - *versions* of each report, so that a correction names what it replaces and a withdrawal what it
-//!   takes back, and an older version never overwrites a newer one;
+//! - *versions* of each report, so that a correction names what it replaces and a withdrawal what
+//!   it takes back, and an older version never overwrites a newer one;
 //! - *identity*: a merged patient's earlier number leads to the surviving one from then on, also in
 //!   messages that were delayed. A visit that is known to be another patient's is a dispute, and
 //!   what quotes it is rejected.
