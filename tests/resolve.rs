@@ -360,7 +360,9 @@ proptest! {
             let (person, operation) = (PersonId(person), OperationId(u128::from(n)));
             let before = effects.len();
             resolver.step(Act { heard, operation, person, known_at, deed }, &mut effects);
-            let own = |e: &&Effect<i64>| matches!(e, Effect::Decided { heard: h, .. } if *h == heard);
+            let own = |effect: &&Effect<i64>| {
+                matches!(effect, Effect::Decided { heard: of, .. } if *of == heard)
+            };
             prop_assert_eq!(effects[before..].iter().filter(own).count(), 1);
         }
         let mut holding: Vec<(StayId, FactId)> = Vec::new();

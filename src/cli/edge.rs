@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -12,10 +13,12 @@ use serde_json::json;
 
 use super::embedded::Home;
 use super::replay::To;
+use super::serving::Http;
 use super::settings::ConfigArgs;
 use super::{now, print, stop_on_signal};
 use crate::config::Config;
 use crate::edge::{self, Desk, KafkaTopics, LocalSink, Sink, server};
+use crate::http::Health;
 use crate::store::sled::{Recovery, SledStore, StoreOptions};
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::local::{LocalLog, LogOptions};
@@ -64,11 +67,12 @@ pub fn run(command: &EdgeCommand, settings: &ConfigArgs) -> Result<ExitCode> {
         bail!("edge.hl7_listen is off; name an address with --listen 127.0.0.1:2575");
     };
     let stop = stop_on_signal()?;
+    let addresses = (address, config.http);
     match args.to {
         To::Kafka => {
             let sink = KafkaTopics::open(&KafkaSettings::from(&config.kafka))?;
             let store = store(&config, &config.edge.dir)?;
-            serve(args.json, address, edge::open(&config, secret, store, sink)?, &stop)
+            serve(args.json, addresses, edge::open(&config, secret, store, sink)?, &stop)
         }
         To::Local => {
             let home = Home::new(&args.out);
@@ -76,7 +80,7 @@ pub fn run(command: &EdgeCommand, settings: &ConfigArgs) -> Result<ExitCode> {
             let log = LocalLog::open(home.log(), options).context("the log cannot be opened")?;
             let sink = LocalSink::open(&log)?;
             let store = store(&config, &home.dir().join("edge"))?;
-            serve(args.json, address, edge::open(&config, secret, store, sink)?, &stop)
+            serve(args.json, addresses, edge::open(&config, secret, store, sink)?, &stop)
         }
     }
 }
@@ -98,7 +102,7 @@ fn store(config: &Config, dir: &Path) -> Result<SledStore> {
 /// Listens until a person says stop.
 fn serve(
     json: bool,
-    address: SocketAddr,
+    (address, http): (SocketAddr, Option<SocketAddr>),
     mut desk: Desk<SledStore, impl Sink>,
     stop: &AtomicBool,
 ) -> Result<ExitCode> {
@@ -116,6 +120,12 @@ fn serve(
         true => json!({ "hl7": address.to_string() }).to_string(),
         false => format!("listening for HL7 v2 on {address} (Ctrl-C ends it)"),
     })?;
+    // Metrics; an edge has no model and no task to wait for.
+    let health = Arc::new(Health::new());
+    let http = Http::start_if_free(http, &health, None);
+    health.model_loaded();
+    health.task_assigned();
+    health.task_reading();
     let served = thread::scope(|scope| {
         let listening = scope.spawn(|| runtime.block_on(listener.serve(stop)));
         let served = counter.run(runtime.handle(), &mut desk, now, stop);
@@ -124,6 +134,9 @@ fn serve(
         listening.join().map_err(|_| anyhow!("the listener panicked"))?;
         Ok::<_, anyhow::Error>(served?)
     });
+    if let Some(http) = http {
+        http.stop()?;
+    }
     let counts = desk.counts();
     served?;
     if json {

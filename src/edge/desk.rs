@@ -4,11 +4,13 @@
 //! are appended to their topics and made durable, and the next commit forgets them. So a crash
 //! loses nothing that was answered, and sends again what may not have been sent.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 use super::hl7::ack::{Verdict, answers};
 use super::hl7::charset;
-use super::hl7::header::{AckMode, Header, Kind};
+use super::hl7::header::Header;
 use super::hl7::message::{MAX_MESSAGE_BYTES, Message};
 use super::hl7::reader::{Reader, Reading};
 use super::measured::Measured;
@@ -77,9 +79,10 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
     /// Takes up the state in the store. What may not have been sent waits for [`Desk::settle`].
     ///
     /// # Errors
-    /// If the state cannot be read.
+    /// If the state cannot be read, or was made under another secret.
     pub fn open(mut parts: Parts<S, K>) -> Result<Self, EdgeError> {
-        let held = memory::load(&parts.store, &mut parts.resolver)?;
+        let mut held = memory::load(&parts.store, &mut parts.resolver)?;
+        held.counters.claim(parts.pseudonyms.check())?;
         Ok(Desk {
             parts,
             register: held.register,
@@ -148,7 +151,8 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         &self.parts
     }
 
-    /// Ends the edge; gives back its store and its topics.
+    /// Ends the edge; gives back its store, which must be opened anew for another desk, and its
+    /// topics.
     pub fn into_ports(self) -> (S, K) {
         (self.parts.store, self.parts.sink)
     }
@@ -157,15 +161,12 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
     fn hear(&mut self, bytes: &[u8], now: WallTime) -> Vec<String> {
         self.counters.messages += 1;
         let number = self.counters.messages;
-        let (header, judged) = match read_header(bytes) {
-            Ok((header, text)) => {
-                let judged = self.judge(&header, &text, number, now);
-                (header, judged)
-            }
-            Err((header, detail)) => {
+        let (header, text) = opened(bytes);
+        let judged = match text {
+            Ok(text) => self.judge(&header, &text, number, now),
+            Err(detail) => {
                 let rejection = Rejection::new(Reason::Undecodable, detail);
-                let verdict = self.refuse(number, &header, rejection);
-                (header, Judged { verdict, is_known: false })
+                Judged { verdict: self.refuse(number, &header, rejection), is_known: false }
             }
         };
         let verdict = match (&judged.verdict, judged.is_known) {
@@ -282,19 +283,12 @@ impl Letterhead {
     }
 }
 
-/// The header of a message, with its text; or what of it can be answered, and what is wrong.
-fn read_header(bytes: &[u8]) -> Result<(Header, std::borrow::Cow<'_, str>), (Header, String)> {
-    let nobody = || Header {
-        sender: Default::default(),
-        receiver: Default::default(),
-        kind: Kind { code: String::new(), trigger: String::new() },
-        control_id: String::new(),
-        processing: String::new(),
-        version: String::new(),
-        mode: AckMode::Original,
-    };
+/// What of a message's header can be read, so that it can be answered; and its text, or what is
+/// wrong with it.
+fn opened(bytes: &[u8]) -> (Header, Result<Cow<'_, str>, String>) {
     if bytes.len() > MAX_MESSAGE_BYTES {
-        return Err((nobody(), format!("a message may have {MAX_MESSAGE_BYTES} bytes")));
+        let detail = format!("a message may have {MAX_MESSAGE_BYTES} bytes");
+        return (Header::default(), Err(detail));
     }
     let (text, charset) = match charset::decode(bytes) {
         Ok(text) => (text, None),
@@ -304,12 +298,9 @@ fn read_header(bytes: &[u8]) -> Result<(Header, std::borrow::Cow<'_, str>), (Hea
     // The first segment alone: what follows may be broken, and the sender is answered all the same.
     let first = text.trim_start_matches(['\u{feff}', '\r', '\n', ' ']);
     let first = first.split(['\r', '\n']).next().unwrap_or_default();
-    let header = match Message::parse(&text).or_else(|_| Message::parse(first)) {
-        Ok(message) => Header::read(&message),
-        Err(error) => return Err((nobody(), error.to_string())),
-    };
-    match charset {
-        None => Ok((header, text)),
-        Some(error) => Err((header, error.to_string())),
+    match (Message::parse(&text).or_else(|_| Message::parse(first)), charset) {
+        (Err(error), _) => (Header::default(), Err(error.to_string())),
+        (Ok(message), Some(error)) => (Header::read(&message), Err(error.to_string())),
+        (Ok(message), None) => (Header::read(&message), Ok(text)),
     }
 }

@@ -27,6 +27,8 @@ pub struct Counters {
     pub records: u64,
     /// The number of the first record that may not be in its topic, as stored.
     sending: Option<u64>,
+    /// A pseudonym that tells one secret from another.
+    secret: u128,
     /// Number of the last commit.
     #[serde(skip)]
     commit: u64,
@@ -47,6 +49,22 @@ pub struct Batch<'a> {
     pub taken: &'a [(u64, Taken)],
     pub gone: &'a [u64],
     pub records: &'a [Outgoing],
+}
+
+impl Counters {
+    /// Whether the state was made under the secret of this pseudonym, or is new.
+    ///
+    /// # Errors
+    /// If it was made under another: every patient would get a second stay.
+    pub fn claim(&mut self, secret: u128) -> Result<(), EdgeError> {
+        if self.commit > 0 && self.secret != secret {
+            let why = "edge.secret is not the one under which the state of the edge was made; \
+                       give that one, or another directory for a new beginning";
+            return Err(EdgeError::Config(why.to_owned()));
+        }
+        self.secret = secret;
+        Ok(())
+    }
 }
 
 /// Takes up the state: the resolver is restored, the rest returned.

@@ -2,8 +2,8 @@
 //!
 //! HMAC-SHA-256 under a secret of the site, cut to 128 bits. Numbers of patients have few digits:
 //! without a key, a hash of one is found by trying them all. With it, the same number always has
-//! the same pseudonym, and nobody without the secret can go back. Parts are hashed with their lengths,
-//! so that no two lists of parts are one text.
+//! the same pseudonym, and nobody without the secret can go back. Parts are hashed with their
+//! lengths, so that no two lists of parts are one text.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -58,6 +58,11 @@ impl Pseudonyms {
     /// One thing that was said: sender, control id, and place in the message.
     pub fn operation(&self, parts: &[&str]) -> OperationId {
         OperationId(self.of("operation", parts))
+    }
+
+    /// The same under the same secret, and nothing else.
+    pub fn check(&self) -> u128 {
+        self.of("check", &[])
     }
 
     /// A whole message: sender, control id and content.

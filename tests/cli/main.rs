@@ -5,6 +5,7 @@
 
 mod configuration;
 mod demo;
+mod edge;
 mod help;
 mod resume;
 mod support;

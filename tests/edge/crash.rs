@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use nowcxr::config::Secret;
 use nowcxr::edge::{self, Desk, EdgeError, LocalSink, Outgoing, Sink};
 use nowcxr::ids::Topic;
 use nowcxr::ports::PortError;
 use nowcxr::store::memory::MemoryStore;
+use nowcxr::store::sled::{SledStore, StoreOptions};
 use nowcxr::time::{EventTime, WallTime};
 
 use super::world::{config, desk, facts, log, secret};
@@ -108,6 +110,21 @@ fn a_restart_remembers_who_is_who_and_what_was_taken() {
     let lab = facts(&config, &log, Topic::Lab);
     assert_eq!(lab.len(), 2, "{lab:?}");
     assert!(lab[1].contains("Corrected"), "the same result with another value: {}", lab[1]);
+}
+
+#[test]
+fn another_secret_does_not_go_with_the_state() {
+    let (config, dir) = (config(&[]), tempfile::tempdir().unwrap());
+    let log = log(dir.path());
+    let mut first = desk(&config, dir.path(), &log);
+    first.take(&[admission(1)], NOW).unwrap();
+    first.settle(NOW).unwrap();
+    drop(first);
+    let (store, _) = SledStore::open(dir.path().join("edge"), &StoreOptions::default()).unwrap();
+    let sink = LocalSink::open(&log).unwrap();
+    let other = Secret::new("another secret of the tests").unwrap();
+    let refused = edge::open(&config, &other, store, sink).err().unwrap();
+    assert!(refused.to_string().contains("edge.secret"), "{refused}");
 }
 
 #[test]

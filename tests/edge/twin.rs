@@ -138,7 +138,8 @@ fn comparable(event: RiskRecord) -> String {
     let RiskRecord { t, revision, known_at, triggers, status, .. } = &event;
     let RiskRecord { scores, series, stay_end, .. } = &event;
     format!(
-        "{t} r{revision} known {known_at} {triggers:?} {status:?} {scores:?} {series:?} {stay_end:?}"
+        "{t} r{revision} known {known_at} {triggers:?} {status:?} {scores:?} {series:?} \
+         {stay_end:?}"
     )
 }
 

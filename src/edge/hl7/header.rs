@@ -9,8 +9,8 @@ use crate::time::EventTime;
 /// Characters of a control id (HL7 v2.8: 199) and of other short fields that are kept.
 const MAX_ID: usize = 199;
 
-/// What MSH says.
-#[derive(Clone, Debug, PartialEq)]
+/// What MSH says; nothing, by default.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Header {
     /// MSH-3 and MSH-4: application and facility.
     pub sender: [String; 2],
@@ -27,16 +27,17 @@ pub struct Header {
 }
 
 /// MSH-9: message code and trigger event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kind {
     pub code: String,
     pub trigger: String,
 }
 
 /// How the sender wants to be answered: HL7 v2, chapter 2, 2.9.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AckMode {
     /// One application acknowledgement: AA, AE or AR.
+    #[default]
     Original,
     /// A commit acknowledgement (CA, CE, CR) by MSH-15, an application acknowledgement by MSH-16.
     Enhanced { accept: When, application: When },

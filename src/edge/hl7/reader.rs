@@ -106,7 +106,7 @@ impl Context<'_> {
         let listed: Vec<Piece<'_>> =
             pid.field(3).repetitions().filter(|id| !id.component(1).is_empty()).collect();
         let of_type = |kind: &&str| listed.iter().find(|id| id.component(5).text() == **kind);
-        let best = PATIENT_TYPES.iter().find_map(|kind| of_type(kind)).or(listed.first());
+        let best = PATIENT_TYPES.iter().find_map(of_type).or(listed.first());
         match best {
             Some(id) => Ok(self.patient(*id)),
             None if !pid.field(2).component(1).is_empty() => Ok(self.patient(pid.field(2))),

@@ -138,7 +138,7 @@ impl<B: Clone + PartialEq> Resolver<B> {
                 (visit, Some((at, Step::Out(disposition))), about)
             }
             Deed::Describe { visit, at, unit, about } => {
-                let is_known = person.visits.get(&person.canonical(visit)).is_some();
+                let is_known = person.knows(visit);
                 let step = (!is_known && !unit.is_empty()).then_some((at, Step::Into(unit)));
                 (visit, step, about)
             }
