@@ -128,7 +128,7 @@ fn serve(
     health.task_reading();
     let served = thread::scope(|scope| {
         let listening = scope.spawn(|| runtime.block_on(listener.serve(stop)));
-        let served = counter.run(runtime.handle(), &mut desk, now, stop);
+        let served = counter.run(&mut desk, now, stop);
         // If the desk has failed, nobody can be answered any more.
         stop.store(true, Ordering::Release);
         listening.join().map_err(|_| anyhow!("the listener panicked"))?;

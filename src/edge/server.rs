@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::desk::{Desk, EdgeError};
@@ -24,7 +24,7 @@ use crate::time::WallTime;
 
 /// Connections held at once. Further ones wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 32;
-/// Messages that wait for the desk: one a connection.
+/// Messages that wait for the desk: one a connection, so that the queue always has room.
 const QUEUE_MESSAGES: usize = MAX_CONNECTIONS;
 /// Messages that are taken together.
 const BATCH_MESSAGES: usize = MAX_CONNECTIONS;
@@ -58,13 +58,13 @@ struct Presence {
 pub struct Listener {
     listener: TcpListener,
     presence: Arc<Presence>,
-    queue: mpsc::Sender<Delivery>,
+    queue: Sender<Delivery>,
 }
 
 /// The desk's side.
 pub struct Counter {
     presence: Arc<Presence>,
-    queue: mpsc::Receiver<Delivery>,
+    queue: Receiver<Delivery>,
 }
 
 /// Both sides, on an address.
@@ -74,7 +74,7 @@ pub struct Counter {
 pub async fn bind(address: SocketAddr) -> io::Result<(Listener, Counter)> {
     let listener = TcpListener::bind(address).await?;
     let presence = Arc::new(Presence::default());
-    let (queue, waiting) = mpsc::channel(QUEUE_MESSAGES);
+    let (queue, waiting) = bounded(QUEUE_MESSAGES);
     let counter = Counter { presence: Arc::clone(&presence), queue: waiting };
     Ok((Listener { listener, presence, queue }, counter))
 }
@@ -137,7 +137,7 @@ impl Drop for Present {
 
 /// One sender's messages, each answered before the next is read. An error closes the connection
 /// without an answer, and the sender sends the message again.
-async fn converse(stream: TcpStream, queue: &mpsc::Sender<Delivery>) -> io::Result<()> {
+async fn converse(stream: TcpStream, queue: &Sender<Delivery>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut deframer = Deframer::default();
     let mut buffer = vec![0; READ_BYTES];
@@ -147,9 +147,9 @@ async fn converse(stream: TcpStream, queue: &mpsc::Sender<Delivery>) -> io::Resu
         while let Some(message) = deframer.next_message().map_err(invalid)? {
             began = None;
             let (answer, answered) = oneshot::channel();
-            let gone = |_| io::Error::other("the edge is stopping");
-            queue.send(Delivery { message, answer }).await.map_err(|_| gone(()))?;
-            for text in answered.await.map_err(|_| gone(()))? {
+            let gone = || io::Error::other("the edge is stopping");
+            queue.try_send(Delivery { message, answer }).map_err(|_| gone())?;
+            for text in answered.await.map_err(|_| gone())? {
                 timeout(STALLED, write_all(&stream, &frame(&text))).await??;
             }
         }
@@ -191,7 +191,7 @@ async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
 
 impl Counter {
     /// Runs the desk until the listener is gone and all its messages are answered, or the desk
-    /// fails. Blocks, so it needs a thread that is not the runtime's; `clock` is the machine's.
+    /// fails. Blocks, so it needs a thread of its own; `clock` is the machine's.
     ///
     /// A mark says that nothing earlier will come, so one is written only while a sender is
     /// connected or has just been, and not in the first moments, when senders bring what they
@@ -200,8 +200,7 @@ impl Counter {
     /// # Errors
     /// As [`Desk::take`]. No message that was not answered is lost by one: its sender has it still.
     pub fn run<S: StateStore, K: Sink>(
-        mut self,
-        runtime: &Handle,
+        self,
         desk: &mut Desk<S, K>,
         mut clock: impl FnMut() -> WallTime,
         stop: &AtomicBool,
@@ -215,7 +214,7 @@ impl Counter {
             if self.presence.open.load(Ordering::Acquire) > 0 {
                 seen = Some(Instant::now());
             }
-            let Some(batch) = self.next_batch(runtime) else { return Ok(()) };
+            let Some(batch) = self.next_batch() else { return Ok(()) };
             if !batch.is_empty() {
                 seen = Some(Instant::now());
                 serve(desk, batch, &mut clock, stop)?;
@@ -231,15 +230,15 @@ impl Counter {
     }
 
     /// What waits, after a moment's wait for the first; `None` once the listener is gone.
-    fn next_batch(&mut self, runtime: &Handle) -> Option<Vec<Delivery>> {
-        let queue = &mut self.queue;
-        let first = match runtime.block_on(async { timeout(LOOK, queue.recv()).await }) {
-            Ok(Some(first)) => first,
-            Ok(None) => return None,
-            Err(_) => return Some(Vec::new()),
-        };
-        let rest = std::iter::from_fn(|| queue.try_recv().ok()).take(BATCH_MESSAGES - 1);
-        Some(std::iter::once(first).chain(rest).collect())
+    fn next_batch(&self) -> Option<Vec<Delivery>> {
+        match self.queue.recv_timeout(LOOK) {
+            Ok(first) => {
+                let rest = self.queue.try_iter().take(BATCH_MESSAGES - 1);
+                Some(std::iter::once(first).chain(rest).collect())
+            }
+            Err(RecvTimeoutError::Timeout) => Some(Vec::new()),
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
     }
 }
 

@@ -16,13 +16,17 @@ const ARGS: [&str; 8] =
 fn listening(dir: &Path) -> (Child, String) {
     let mut command = nowcxr(dir, &[&ARGS[..], &["--json"]].concat());
     command.env("NOWCXR_EDGE__SECRET", "a secret of the tests");
-    let child = start(&mut command, dir);
+    (start(&mut command, dir), announced(dir))
+}
+
+/// The address that a starting edge prints.
+fn announced(dir: &Path) -> String {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let said = std::fs::read_to_string(dir.join("out.txt")).unwrap();
         if let Some(line) = said.lines().next() {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            return (child, line["hl7"].as_str().unwrap().to_owned());
+            return line["hl7"].as_str().unwrap().to_owned();
         }
         let why = std::fs::read_to_string(dir.join("err.txt")).unwrap();
         assert!(Instant::now() < until, "it does not listen: {why}");

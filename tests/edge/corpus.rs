@@ -3,6 +3,7 @@
 
 use nowcxr::ids::Topic;
 use nowcxr::time::{EventTime, Span};
+use nowcxr::transport::local::LocalLog;
 use nowcxr::wire::RiskStatus;
 
 use super::world::{config, desk, facts, letters, log, risk_events, wall};
@@ -118,7 +119,7 @@ fn a_morning_of_messages_becomes_facts_dead_letters_and_risk_events() {
         let now = at(sent.minute);
         // Twice: senders that did not see the answer send again.
         for _ in 0..2 {
-            let answers = desk.take(&[sent.text.clone()], wall(now)).unwrap().remove(0);
+            let answers = desk.take(std::slice::from_ref(&sent.text), wall(now)).unwrap().remove(0);
             desk.settle(wall(now)).unwrap();
             let said = String::from_utf8_lossy(&sent.text);
             assert!(answers[0].contains(&format!("MSA|{}|", sent.answer)), "{answers:?} of {said}");
@@ -151,7 +152,7 @@ fn a_morning_of_messages_becomes_facts_dead_letters_and_risk_events() {
     ];
     let expected = expected.map(|(reason, n)| (reason.to_owned(), n));
     assert_eq!(reasons, expected);
-    nobody_is_named(&config, &log);
+    nobody_is_named(&log);
     let events = risk_events(&config, &log);
     let scored = events.iter().filter(|event| event.status == RiskStatus::Scored);
     let of: Vec<String> =
@@ -169,8 +170,7 @@ fn count(words: impl Iterator<Item = String>) -> Vec<(String, usize)> {
 }
 
 /// No number of a patient or a visit and no name is in any byte that left.
-fn nobody_is_named(config: &nowcxr::config::Config, log: &nowcxr::transport::local::LocalLog) {
-    let _ = config;
+fn nobody_is_named(log: &LocalLog) {
     for (topic, number) in log.list().unwrap() {
         let partition = log.partition(&topic, number).unwrap();
         let mut reader = partition.reader(partition.start()).unwrap();

@@ -43,11 +43,10 @@ impl Edge {
         let address = listener.address().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let now = Arc::new(AtomicI64::new(NOW));
-        let handle = runtime.handle().clone();
         let (stops, clock) = (Arc::clone(&stop), Arc::clone(&now));
         let desk_thread = thread::spawn(move || {
             let clock = || WallTime::from_millis(clock.fetch_add(1, Ordering::AcqRel));
-            counter.run(&handle, &mut desk, clock, &stops).unwrap();
+            counter.run(&mut desk, clock, &stops).unwrap();
         });
         let stops = Arc::clone(&stop);
         let listening = thread::spawn(move || runtime.block_on(listener.serve(&stops)));
