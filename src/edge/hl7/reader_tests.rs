@@ -14,8 +14,12 @@ use crate::wire::records::{CodeSystem, RecordedValue};
 const ARRIVED: i64 = 1_772_352_000_000; // 2026-03-01T08:00:00Z
 
 fn reader() -> Reader {
-    let flags =
-        ["edge.codes={ GLU = \"glucose\" }".to_owned(), "edge.time_zone=Europe/Berlin".to_owned()];
+    reader_of("edge.authority=")
+}
+
+fn reader_of(more: &str) -> Reader {
+    let codes = "edge.codes={ GLU = \"glucose\" }";
+    let flags = [codes, "edge.time_zone=Europe/Berlin", more].map(str::to_owned);
     let config = Config::load(None, [], &flags).unwrap().edge;
     let secret = Secret::new("a secret of the tests").unwrap();
     let dictionary = Dictionary::builtin(Profile::Clinical).unwrap();
@@ -181,6 +185,24 @@ fn adt_events_become_moves_of_the_visit() {
         panic!("no discharge")
     };
     assert_eq!(disposition, Disposition::Died);
+}
+
+#[test]
+fn numbers_without_an_authority_have_the_configured_one() {
+    let gap = "|".repeat(17);
+    let msh = "MSH|^~\\&|A|B|||1||ADT^A03|1|P|2.5";
+    let text = format!("{msh}\rPID|||42\rPV1||I{gap}V9\r");
+    let message = Message::parse(&text).unwrap();
+    let header = Header::read(&message);
+    let act = |reader: &Reader| {
+        let reading = reader.read(&message, &header, (7, 1), WallTime::from_millis(ARRIVED));
+        reading.unwrap().acts.remove(0)
+    };
+    let named = reader_of("edge.authority=H");
+    assert_eq!(act(&named).person, named.pseudonyms.person("H", "42"));
+    assert_ne!(act(&reader()).person, act(&named).person);
+    let Deed::Leave { visit, .. } = act(&named).deed else { panic!("no discharge") };
+    assert_eq!(visit, named.pseudonyms.visit("H", "V9"));
 }
 
 #[test]

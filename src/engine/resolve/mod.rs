@@ -14,6 +14,9 @@
 //!   messages that were delayed. A visit that is known to be another patient's is a dispute, and
 //!   what quotes it is rejected.
 //!
+//! A cancelled admission ends its stay, since the engine has no way to say that one never was; a
+//! late report of an earlier move changes the admission that was told.
+//!
 //! An act on two stays (a merge of visits, a swap of beds) is told as inputs of single stays under
 //! one [`OperationId`], each idempotent: the same act again tells nothing.
 //!
