@@ -5,6 +5,7 @@
 //! loses nothing that was answered, and sends again what may not have been sent.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use thiserror::Error;
 
@@ -26,6 +27,10 @@ use crate::ports::{PortError, StateStore};
 use crate::telemetry::{EdgeFact, EdgeFate, MessageTaken, MessageVerdict};
 use crate::time::{EventTime, Span, WallTime};
 use crate::wire::WireError;
+
+/// Refused messages that are remembered: a sender that sends one again and again gets the same
+/// answer, and no further dead letter. All are forgotten when there are more.
+const MAX_REFUSED: usize = 10_000;
 
 /// Why the desk cannot go on.
 #[derive(Debug, Error)]
@@ -66,6 +71,7 @@ pub struct Desk<S, K> {
     effects: Vec<Effect<Measured>>,
     letters: Vec<(Heard, Letterhead, Rejection)>,
     taken: Vec<(u64, Taken)>,
+    refused: BTreeMap<u128, Verdict>,
     marked: EventTime,
 }
 
@@ -91,6 +97,7 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
             effects: Vec::new(),
             letters: Vec::new(),
             taken: Vec::new(),
+            refused: BTreeMap::new(),
             marked: EventTime::MIN,
         })
     }
@@ -162,13 +169,7 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         self.counters.messages += 1;
         let number = self.counters.messages;
         let (header, text) = opened(bytes);
-        let judged = match text {
-            Ok(text) => self.judge(&header, &text, number, now),
-            Err(detail) => {
-                let rejection = Rejection::new(Reason::Undecodable, detail);
-                Judged { verdict: self.refuse(number, &header, rejection), is_known: false }
-            }
-        };
+        let judged = self.judge(&header, text, bytes, (number, now));
         let verdict = match (&judged.verdict, judged.is_known) {
             (_, true) => MessageVerdict::Known,
             (Verdict::Accepted, _) => MessageVerdict::Accepted,
@@ -179,34 +180,47 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         answers(&header, &judged.verdict, number, now)
     }
 
-    fn judge(&mut self, header: &Header, text: &str, number: u64, now: WallTime) -> Judged {
-        let unknown = |verdict| Judged { verdict, is_known: false };
-        if let Err(error) = header.check() {
-            let rejection = Rejection::new(Reason::Unsupported, error.to_string());
-            return unknown(self.refuse(number, header, rejection));
-        }
+    fn judge(
+        &mut self,
+        header: &Header,
+        text: Result<Cow<'_, str>, String>,
+        bytes: &[u8],
+        (number, now): (u64, WallTime),
+    ) -> Judged {
         let [application, facility] = &header.sender;
-        let parts = [application.as_str(), facility.as_str(), header.control_id.as_str(), text];
+        let whole = String::from_utf8_lossy(bytes);
+        let parts = [application.as_str(), facility.as_str(), header.control_id.as_str(), &whole];
         let pseudonym = self.parts.pseudonyms.message(&parts);
-        if self.register.knows(pseudonym) {
-            return Judged { verdict: Verdict::Accepted, is_known: true };
+        let is_taken = self.register.knows(pseudonym).then_some(Verdict::Accepted);
+        if let Some(verdict) = is_taken.or_else(|| self.refused.get(&pseudonym).cloned()) {
+            return Judged { verdict, is_known: true };
         }
-        let message = Message::parse(text).map_err(|error| error.to_string());
-        let reading = match &message {
-            Ok(message) => self.parts.reader.read(message, header, (number, pseudonym), now),
-            Err(detail) => Err(Rejection::new(Reason::Undecodable, detail.as_str())),
-        };
-        match reading {
+        let verdict = match self.read(header, text, (number, pseudonym), now) {
             Ok(reading) => {
                 self.follow(header, number, reading);
                 let at_ms = now.as_millis();
                 let taken = Taken { pseudonym, at_ms, head: Letterhead::of(header) };
                 self.register.add(number, &taken);
                 self.taken.push((number, taken));
-                unknown(Verdict::Accepted)
+                Verdict::Accepted
             }
-            Err(rejection) => unknown(self.refuse(number, header, rejection)),
-        }
+            Err(rejection) => self.refuse((number, pseudonym), header, rejection),
+        };
+        Judged { verdict, is_known: false }
+    }
+
+    fn read(
+        &self,
+        header: &Header,
+        text: Result<Cow<'_, str>, String>,
+        names: (u64, u128),
+        now: WallTime,
+    ) -> Result<Reading, Rejection> {
+        let undecodable = |detail: String| Rejection::new(Reason::Undecodable, detail);
+        let text = text.map_err(undecodable)?;
+        header.check().map_err(|error| Rejection::new(Reason::Unsupported, error.to_string()))?;
+        let message = Message::parse(&text).map_err(|error| undecodable(error.to_string()))?;
+        self.parts.reader.read(&message, header, names, now)
     }
 
     /// Does what a message says.
@@ -221,7 +235,12 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
     }
 
     /// A message that is not used becomes a dead letter as a whole.
-    fn refuse(&mut self, number: u64, header: &Header, rejection: Rejection) -> Verdict {
+    fn refuse(
+        &mut self,
+        (number, pseudonym): (u64, u128),
+        header: &Header,
+        rejection: Rejection,
+    ) -> Verdict {
         let reason = rejection.to_string();
         let verdict = match rejection.reason {
             Reason::Undecodable | Reason::Unsupported => Verdict::Rejected(reason),
@@ -229,6 +248,10 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         };
         let heard = Heard { message: number, segment: 0 };
         self.letters.push((heard, Letterhead::of(header), rejection));
+        if self.refused.len() >= MAX_REFUSED {
+            self.refused.clear();
+        }
+        self.refused.insert(pseudonym, verdict.clone());
         verdict
     }
 
