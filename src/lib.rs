@@ -38,7 +38,7 @@
 //! - [`train`]: samples from the ward; the loops of the three stages.
 //! - [`evaluate`]: a run's risk events against what became of the stays; the report.
 //! - [`edge`]: what hospitals send: HL7 v2 over MLLP to events of stays.
-//! - [`http`]: metrics and health.
+//! - [`http`]: metrics and health, and the dashboard.
 //! - [`cli`]: one file a command.
 //!
 //! # What holds everywhere

@@ -78,7 +78,7 @@ impl Report {
             Ok(config) => with_config(&config, args.kafka, &mut checks),
             Err(error) => {
                 let row = |problem: &crate::config::Problem| {
-                    let found = format!("{} {}", problem.place, problem.what);
+                    let found = format!("({}) {}", problem.place, problem.what);
                     Row::fail(&problem.key, found, "see nowcxr check --reference")
                 };
                 checks.extend(error.0.iter().map(row));

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use super::feeding::UNTOLD;
 use crate::event::risk::RiskEvent;
 use crate::ids::Digest;
 use crate::ports::OutputKind;
@@ -84,8 +85,17 @@ fn newest(records: Vec<AlertRecord>) -> Vec<AlertRecord> {
     newest.into_values().collect()
 }
 
+/// The rows that the replay could not tell, and then what the engine did not use.
 fn dead_letters_of(log: &LocalLog, codec: &Codec) -> Result<Vec<DeadLetter>> {
     let mut letters = Vec::new();
+    let untold = log.partition(UNTOLD, 0)?;
+    if untold.end() > 0 {
+        let mut reader = untold.reader(untold.start())?;
+        while let Some(record) = reader.read()? {
+            let letter = codec.decode::<DeadLetter>(&record.value);
+            letters.push(letter.map_err(|why| anyhow!("{why}"))?);
+        }
+    }
     for stored in outputs(log, OutputKind::DeadLetter, 0)? {
         let letter = codec.decode::<DeadLetter>(&stored?.payload);
         letters.push(letter.map_err(|why| anyhow!("{why}"))?);
@@ -93,7 +103,8 @@ fn dead_letters_of(log: &LocalLog, codec: &Codec) -> Result<Vec<DeadLetter>> {
     Ok(letters)
 }
 
-/// Where the record stands and why it was not used; its bytes stay in the log.
+/// Where the record stands and why it was not used; its bytes stay in the log. A row stands in its
+/// table, as the record of that number.
 fn line(letter: &DeadLetter) -> Result<String> {
     Ok(json!({
         "topic": letter.topic,

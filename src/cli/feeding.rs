@@ -26,6 +26,8 @@ const BATCH_BYTES: usize = 1 << 20;
 const BATCH_RECORDS: usize = 2_048;
 /// How long a waiting feeder sleeps before it asks again whether to stop.
 const NAP: Duration = Duration::from_millis(50);
+/// Topic of the rows that cannot be told, as dead letters.
+pub const UNTOLD: &str = "replay_dead_letter";
 /// The replay's writer id: its appends are idempotent under it.
 const WRITER: u64 = 1;
 
@@ -99,7 +101,7 @@ impl<'a> LogSink<'a> {
                 .map(|topic| gather(topic.name()))
                 .collect::<Result<_, _>>()?,
             labels: gather("label")?,
-            dead_letters: gather("replay_dead_letter")?,
+            dead_letters: gather(UNTOLD)?,
             fed: Fed::default(),
             clock: WallTime::from_millis(0),
         })

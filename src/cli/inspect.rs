@@ -28,7 +28,8 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode> {
     if !dir.exists() {
         bail!("{} holds no state; name the directory of a run with --out", args.out.display());
     }
-    let (store, recovery) = SledStore::open(&dir, &StoreOptions::default())
+    let options = StoreOptions { only_look: true, ..StoreOptions::default() };
+    let (store, recovery) = SledStore::open(&dir, &options)
         .with_context(|| format!("cannot open the state in {}", dir.display()))?;
     let n_feeds = EngineConfig::default().feeds.len();
     let (watermark, stays) = values::load(&store, n_feeds)?;

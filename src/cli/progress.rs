@@ -21,7 +21,7 @@ pub struct Progress {
 impl Progress {
     /// Progress over `unit`s; the total may grow.
     pub fn new(what: &'static str, unit: &'static str) -> Self {
-        let style = "{msg:24} {bar:30} {human_pos}/{human_len} {prefix} {per_sec:>10} eta {eta}";
+        let style = "{msg:24} {bar:30} {human_pos}/{human_len} {prefix} {per_sec:1} eta {eta}";
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(0);
             if let Ok(style) = ProgressStyle::with_template(style) {

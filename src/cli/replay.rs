@@ -111,6 +111,8 @@ pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
         anchor,
         cohort,
         seed: args.seed,
+        lookback: config.engine.lookback,
+        grace: config.engine.grace,
         ..ReplayConfig::default()
     };
     let simulated = args.mimic_cxr.as_deref().is_some_and(is_pairing_simulated);

@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //!
-//! Each has a test of its own in `tests/invariants.rs`.
+//! Each has a test of its own: `tests/engine/invariants.rs`, for crashes `tests/engine/crash.rs`,
+//! for alerts `tests/alerts/properties.rs`; `tests/simulation` judges them all once more.
 //!
 //! 1. The same inputs and journal give the same effects, byte for byte.
 //! 2. A crash at any commit, then resume, equals no crash.

@@ -9,10 +9,12 @@ mod cache;
 mod device;
 mod open;
 mod pipeline;
+mod stages;
 mod worker;
 
 pub use cache::FilmCache;
 pub use device::{DeviceError, set_threads};
 pub use open::{OpenError, Pictures};
 pub use pipeline::{Generated, Pipeline, PredictError};
+pub use stages::{Stage, Stages, TIMESTEP as STAGE_TIMESTEP};
 pub use worker::{Score, Worker, WorkerConfig};

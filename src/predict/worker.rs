@@ -256,9 +256,11 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(20);
 
-    /// Answers with the stay's number; panics on 13, sleeps on 99.
+    /// Answers with the stay's number; panics on 13, sleeps on 99, and on 77 waits until it is
+    /// told to go on.
     struct Fake {
         recovered: bool,
+        go_on: crossbeam_channel::Receiver<()>,
     }
 
     impl Score for Fake {
@@ -266,6 +268,7 @@ mod tests {
             match request.ticket.stay.0 {
                 13 => panic!("unlucky"),
                 99 => std::thread::sleep(Duration::from_millis(300)),
+                77 => self.go_on.recv_timeout(LONG).expect("told to go on"),
                 _ => {}
             }
             Outcome::Unscored(format!("{} {}", request.ticket.stay, self.recovered))
@@ -291,8 +294,17 @@ mod tests {
     }
 
     fn worker(max_pending: usize, deadline: Option<Duration>) -> Worker {
+        waiting_worker(max_pending, deadline).0
+    }
+
+    /// A worker, and the way to tell its model to go on.
+    fn waiting_worker(
+        max_pending: usize,
+        deadline: Option<Duration>,
+    ) -> (Worker, crossbeam_channel::Sender<()>) {
         let config = WorkerConfig { max_pending, deadline };
-        Worker::start(Fake { recovered: false }, config).expect("thread")
+        let (tell, go_on) = crossbeam_channel::bounded(1);
+        (Worker::start(Fake { recovered: false, go_on }, config).expect("thread"), tell)
     }
 
     fn reason(answer: Option<Answer>) -> String {
@@ -342,14 +354,12 @@ mod tests {
 
     #[test]
     fn a_deadline_is_answered_once_and_the_late_score_is_dropped() {
-        let mut worker = worker(8, Some(Duration::from_millis(50)));
-        worker.submit(request(99)).expect("room");
-        let asked = Instant::now();
-        assert!(reason(worker.poll(LONG)).contains("deadline of 50 ms"));
-        assert!(asked.elapsed() < Duration::from_millis(280), "answered before the model was");
+        let (mut worker, tell) = waiting_worker(8, Some(Duration::from_millis(500)));
+        worker.submit(request(77)).expect("room");
+        assert!(reason(worker.poll(LONG)).contains("deadline of 500 ms"), "before the model");
         assert_eq!(worker.pending(), 0);
-        std::thread::sleep(Duration::from_millis(400));
         worker.submit(request(5)).expect("room");
+        tell.send(()).expect("the model waits");
         let answer = worker.poll(LONG).expect("an answer");
         assert_eq!(answer.ticket.stay, StayId(5));
         assert!(worker.poll(Duration::from_millis(20)).is_none());

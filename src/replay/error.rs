@@ -23,7 +23,7 @@ pub enum ReplayError {
     #[error("{file}:{row}: {source}; compare the file with SHA256SUMS.txt and download it again")]
     Read { file: String, row: u64, source: io::Error },
     /// The sorted runs could not be written or read.
-    #[error("{path}: {source}; free space there or name another directory with `spill_dir`")]
+    #[error("{path}: {source}; free space there, or set TMPDIR to another directory")]
     Spill { path: PathBuf, source: io::Error },
     /// A setting or the cohort file makes no sense.
     #[error("{0}")]

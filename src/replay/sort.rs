@@ -341,6 +341,6 @@ mod tests {
     #[test]
     fn a_directory_that_cannot_be_written_says_what_to_do() {
         let error = Sorter::new(Some(Path::new("/nonexistent/x")), 1).err().unwrap().to_string();
-        assert!(error.contains("/nonexistent/x") && error.contains("spill_dir"), "{error}");
+        assert!(error.contains("/nonexistent/x") && error.contains("TMPDIR"), "{error}");
     }
 }

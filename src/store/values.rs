@@ -30,14 +30,19 @@ pub fn put_changes(
     commit: &mut Commit,
 ) -> Result<(), PortError> {
     let (dirty, expired) = task.take_dirty();
+    // A film is stored for as long as its stay holds it or a waiting fact speaks of it, and what
+    // came within this commit may be nobody's any more.
+    let films_of = |stay| task.stays().get(&stay).map(Stay::film_digests).unwrap_or_default();
+    commit.puts.retain(|(key, _)| match Key::decode(key) {
+        Some(Key::Film { stay, digest }) => films_of(stay).contains(&digest),
+        _ => true,
+    });
     for stay in expired {
-        let begun_anew = task.stays().get(&stay);
-        let kept = begun_anew.map(Stay::film_digests).unwrap_or_default();
-        delete_stay(stay, &kept, store, commit)?;
+        delete_stay(stay, &films_of(stay), store, commit)?;
     }
     for id in dirty {
         if let Some(stay) = task.stay_mut(id) {
-            put_stay(stay, commit)?;
+            put_stay(stay, store, commit)?;
         }
     }
     // A stay may expire and begin again within one commit: what is put is not deleted.
@@ -107,7 +112,11 @@ pub fn counts<T: DeserializeOwned>(
     counts.map(Some).map_err(|error| unreadable(&error.to_string()))
 }
 
-fn put_stay(stay: &mut Stay, commit: &mut Commit) -> Result<(), PortError> {
+fn put_stay(
+    stay: &mut Stay,
+    store: &impl StateStore,
+    commit: &mut Commit,
+) -> Result<(), PortError> {
     let id = stay.id;
     commit.puts.push((Key::Head { stay: id }.encode(), value(&*stay)?));
     let changes = stay.take_changes();
@@ -122,6 +131,12 @@ fn put_stay(stay: &mut Stay, commit: &mut Commit) -> Result<(), PortError> {
             None => commit.deletes.push(key),
         }
     }
+    for digest in changes.films_unused {
+        let key = Key::Film { stay: id, digest }.encode();
+        if store.get(&key)?.is_some() {
+            commit.deletes.push(key);
+        }
+    }
     Ok(())
 }
 
@@ -132,13 +147,10 @@ fn delete_stay(
     store: &impl StateStore,
     commit: &mut Commit,
 ) -> Result<(), PortError> {
-    let films = Kind::Film.prefix_of(stay);
     let is_kept = |key: &[u8]| match Key::decode(key) {
         Some(Key::Film { digest, .. }) => kept.contains(&digest),
         _ => false,
     };
-    // A film that came within the same commit may be nobody's any more.
-    commit.puts.retain(|(key, _)| !key.starts_with(&films) || is_kept(key));
     for kind in [Kind::Head, Kind::Chunk, Kind::Film, Kind::Window] {
         store.scan(&kind.prefix_of(stay), &mut |key, _| {
             if !is_kept(key) {

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration is said at once, with its place, before anything is made.
 
-use super::support::{Ran, nowcxr, run};
+use super::support::{Ran, Ward, ended, nowcxr, run};
 
 fn demo(dir: &std::path::Path, more: &[&str]) -> Ran {
     let args: Vec<&str> =
@@ -57,6 +57,8 @@ fn check_says_what_would_not_work_and_prints_the_reference() {
     std::fs::write(dir.path().join("nowcxr.toml"), &reference).unwrap();
     let again = run(dir.path(), &["check", "--reference"]).expect(0).out;
     assert_eq!(again, reference);
+    let said = run(dir.path(), &["check", "--set", "engine.evry=1h"]).expect(1).out;
+    assert!(said.contains("engine.evry  (--set) is unknown; did you mean"), "{said}");
     let report = run(dir.path(), &["check", "--json", "--set", "predict.model=nowhere"]).expect(1);
     let report = report.json();
     assert_eq!(report["ok"], false);
@@ -65,4 +67,24 @@ fn check_says_what_would_not_work_and_prints_the_reference() {
     let failed: Vec<_> = checks.iter().filter(failed).collect();
     assert!(failed.iter().any(|row| row["found"].to_string().contains("nowhere")), "{failed:?}");
     assert!(failed.iter().all(|row| row["advice"] != ""), "{failed:?}");
+}
+
+/// A row that the engine would take is told, and one that it would not is not.
+#[test]
+fn the_span_of_a_stay_is_the_same_for_replay_and_engine() {
+    let Some(ward) = Ward::new(1) else { return };
+    let books = |out: &str, lookback: &str| -> serde_json::Value {
+        ended(ward.replay(out, &["--set", lookback])).expect(0);
+        let path = ward.path().join(out).join("reconciliation.json");
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let (day, none) = (books("day", "engine.lookback=24h"), books("none", "engine.lookback=0s"));
+    let outside = |books: &serde_json::Value| {
+        let of = |table: &str| books["tables"][table]["out_of_scope"].as_u64().unwrap();
+        of("lab_events") + of("chart_events")
+    };
+    assert!(outside(&none) > outside(&day), "{none}, {day}");
+    for topic in ["lab", "vital"] {
+        assert!(none["engine"][topic]["rejected"]["before_lookback"].is_null(), "{none}");
+    }
 }

@@ -1,10 +1,11 @@
 //! What a person gets to read when something outside is wrong: what, where, and what to do.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
 
-use super::support::{Ward, ended, model, nowcxr, run, tame};
+use super::support::{Ward, ended, files, model, nowcxr, run, tame};
 
 fn replay(dir: &Path, more: &[&str]) -> String {
     let model = model().unwrap();
@@ -24,6 +25,7 @@ fn a_data_set_that_is_not_there_is_named() {
     fs::create_dir_all(dir.path().join("empty")).unwrap();
     let said = replay(dir.path(), &["--mimic-iv", "empty"]);
     assert!(said.contains("empty: holds neither hosp/patients.csv nor"), "{said}");
+    assert!(said.contains("name the directory"), "{said}");
     fs::write(dir.path().join("file"), "").unwrap();
     let said = replay(dir.path(), &["--mimic-iv", "file"]);
     assert!(said.contains("file:") && said.contains("name the directory"), "{said}");
@@ -52,6 +54,39 @@ fn a_table_that_cannot_be_read_is_named_with_its_column_or_row() {
     fs::create_dir(&labs).unwrap();
     let said = ended(ward.replay("out", &[])).expect(1).err;
     assert!(said.contains("hosp/labevents.csv"), "{said}");
+}
+
+/// Each row or record that was not used has one line in `dead_letters.jsonl`, whoever found it.
+#[test]
+fn rows_that_cannot_be_told_are_among_the_dead_letters() {
+    let Some(ward) = Ward::new(1) else { return };
+    let hosp = ward.path().join("ward/mimiciv/hosp");
+    let packed = fs::File::open(hosp.join("labevents.csv.gz")).unwrap();
+    let mut table = String::new();
+    flate2::read::GzDecoder::new(packed).read_to_string(&mut table).unwrap();
+    let header: Vec<&str> = table.lines().next().unwrap().split(',').collect();
+    let emptied = |line: &str| {
+        let cells = header.iter().zip(line.split(','));
+        let keep = |(name, cell)| if ["value", "valuenum"].contains(name) { "" } else { cell };
+        cells.map(keep).collect::<Vec<_>>().join(",")
+    };
+    let rows = table.lines().skip(1).map(emptied);
+    let spoilt = std::iter::once(header.join(",")).chain(rows).collect::<Vec<_>>().join("\n");
+    fs::write(hosp.join("labevents.csv"), spoilt).unwrap();
+    ended(ward.replay("out", &[])).expect(0);
+    let read = |name: &str| fs::read_to_string(ward.path().join("out").join(name)).unwrap();
+    let books: serde_json::Value = serde_json::from_str(&read("reconciliation.json")).unwrap();
+    let of_all = |half: &str| {
+        let each = books[half].as_object().unwrap().values();
+        let reasons = each.flat_map(|counts| counts["rejected"].as_object().unwrap().values());
+        reasons.map(|n| n.as_u64().unwrap()).sum::<u64>()
+    };
+    let (untold, unused) = (of_all("tables"), of_all("engine"));
+    assert!(untold > 0, "no row was spoilt: {books}");
+    let letters = read("dead_letters.jsonl");
+    assert_eq!(letters.lines().count() as u64, untold + unused, "{letters}");
+    let of_table = letters.lines().filter(|letter| letter.contains("hosp/labevents"));
+    assert_eq!(of_table.count() as u64, untold, "{letters}");
 }
 
 #[test]
@@ -95,6 +130,32 @@ fn two_runs_in_one_directory_are_kept_apart() {
     assert!(said.contains("another process"), "{said}");
     first.kill().unwrap();
     first.wait().unwrap();
+}
+
+/// Looking at a damaged store repairs nothing and hides nothing; the run that owns it rebuilds it.
+/// sled notices some damage, and some costs it everything without a word: then the store stands at
+/// an earlier commit than was flushed.
+#[test]
+fn a_damaged_store_is_said_by_inspect_and_rebuilt_by_the_run() {
+    let Some(ward) = Ward::new(1) else { return };
+    let calm = ended(ward.replay("out", &[])).expect(0).json();
+    let state = ward.path().join("out/state");
+    let largest = files(&state).into_iter().max_by_key(|path| path.metadata().unwrap().len());
+    let path = largest.unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.iter_mut().step_by(97).for_each(|byte| *byte ^= 0x5a);
+    fs::write(&path, &bytes).unwrap();
+    for _ in 0..2 {
+        let looked = run(ward.path(), &["inspect", "--out", "out"]);
+        let said = format!("{}{}", looked.out, looked.err);
+        assert!(said.contains("is damaged (") || said.contains("RolledBack"), "{said}");
+        assert!(!ward.path().join("out/state.damaged-1").exists(), "{said}");
+    }
+    let again = ended(ward.replay("out", &[])).expect(0).json();
+    assert_eq!(again["digest"], calm["digest"]);
+    assert_eq!(again["events"], calm["events"]);
+    let whole = run(ward.path(), &["inspect", "--out", "out"]).expect(0).json();
+    assert_eq!(whole["opened"], "Clean");
 }
 
 /// A limit on the size of files stands for a disk that fills up: writes fail from then on. The

@@ -87,6 +87,10 @@ fn a_stale_value_is_found_by_the_digest() {
     }
     drop(store);
     raw(&dir).insert(&key, frame(NEWEST_VERSION, b"old")).expect("insert");
+    let looking = StoreOptions { only_look: true, ..Default::default() };
+    let refused = SledStore::open(&dir, &looking).expect_err("only looked");
+    assert!(matches!(refused, StoreError::Damaged { .. }), "{refused}");
+    assert!(!parent.path().join("task-0.damaged-1").exists());
     let (store, recovery) = open(&dir);
     let Recovery::MovedAside { to, why } = recovery else { panic!("not found: {recovery:?}") };
     assert!(why.contains("digest") && to.ends_with("task-0.damaged-1") && to.is_dir());

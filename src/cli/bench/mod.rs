@@ -28,6 +28,7 @@
 
 mod avro;
 mod durable;
+mod generate;
 mod input;
 mod lanes;
 mod shard;
@@ -52,6 +53,7 @@ use input::{CsvFile, Event, Input};
 use lanes::{Lanes, Plan, Total};
 use shard::{Emission, Tally};
 
+pub use generate::{GenerateArgs, generate};
 pub use shard::Held;
 pub use stream::{StreamArgs, make_stream};
 
@@ -64,6 +66,9 @@ const BATCH_EVENTS: usize = 1_024;
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// Last value of each variable for every closed hour of every stay.
+    ///
+    /// Runs the engine's window arithmetic and its history of a stay by themselves, without what a
+    /// service does besides: duplicates, two clocks, corrections, films, the model.
     ///
     /// Prints one JSON object. The answers (late, outputs, accepted, sum_milli) are the same for
     /// every store, wire and number of shards. `cpu_s` holds everything from the first byte read
@@ -78,7 +83,14 @@ pub enum BenchCommand {
     /// `us_per_event_beside_emission` is what is left, per event: parsing, taking the event,
     /// closing the hour, and forgetting what no later window reads.
     Series(BenchArgs),
-    /// Writes an event file for the two.
+    /// Each part of a prediction: encoding a film, one evaluation of the denoising network, the
+    /// whole sampler, decoding, fusion.
+    ///
+    /// Medians of several runs, processor time beside wall time. With `--against` a peer does the
+    /// same work with the same weights in the same run, is compared only where its outputs are
+    /// ours, and counts the operations.
+    Generate(GenerateArgs),
+    /// Writes an event file for `window` and `series`.
     MakeStream(StreamArgs),
 }
 
@@ -89,7 +101,7 @@ pub struct BenchArgs {
     /// Where the state lives.
     #[arg(long, value_enum, default_value_t = StoreChoice::Memory)]
     pub store: StoreChoice,
-    /// How events reach the engine. With `avro` each is encoded as a framed vital sign, decoded
+    /// How events arrive. With `avro` each is encoded as a framed vital sign, decoded
     /// and checked, as the service does it, inside the measured time.
     #[arg(long, value_enum, default_value_t = WireChoice::None)]
     pub wire: WireChoice,
@@ -177,6 +189,7 @@ pub fn run(command: &BenchCommand) -> anyhow::Result<()> {
     let line = match command {
         BenchCommand::Window(args) => serde_json::to_string(&window(args)?)?,
         BenchCommand::Series(args) => serde_json::to_string(&series(args)?)?,
+        BenchCommand::Generate(args) => generate(args)?,
         BenchCommand::MakeStream(args) => serde_json::to_string(&make_stream(args)?)?,
     };
     super::print(&line)?;

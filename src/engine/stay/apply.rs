@@ -12,6 +12,7 @@ use crate::time::{EventTime, Span};
 impl Stay {
     pub(super) fn apply_next(&mut self, context: Context<'_>, effects: &mut Vec<Effect>) {
         let Some((order, waiting)) = self.waiting.pop_first() else { return };
+        self.films_decided.extend(waiting.film());
         if self.knows(&waiting.fact, context) {
             self.decide(waiting.origin, Fate::Duplicate, effects);
             return;
@@ -45,6 +46,7 @@ impl Stay {
         self.sealed_to = known_at - Span::from_millis(1);
         self.decide(waiting.origin, Fate::Used, effects);
         while let Some((_, orphan)) = self.orphans.pop_first() {
+            self.films_decided.extend(orphan.film());
             self.apply_admitted(known_at, orphan, admitted, context, effects);
         }
     }

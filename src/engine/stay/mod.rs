@@ -71,6 +71,9 @@ pub struct Stay {
     /// Stored apart, one value an hour.
     #[serde(skip)]
     history: History,
+    /// Films of the facts that have stopped waiting since the last commit.
+    #[serde(skip)]
+    films_decided: BTreeSet<Digest>,
 }
 
 /// What of a stay must be stored again, besides its head.
@@ -79,6 +82,8 @@ pub struct Changes<'a> {
     /// Hours whose chunk changed; one that the history has no more was forgotten.
     pub hours: Vec<i64>,
     pub history: &'a History,
+    /// Films that came with a fact that was not used, and that no other fact speaks of.
+    pub films_unused: BTreeSet<Digest>,
 }
 
 /// Where the stay is in its course.
@@ -144,6 +149,7 @@ impl Stay {
             windows: Vec::new(),
             windows_changed: BTreeSet::new(),
             history: History::default(),
+            films_decided: BTreeSet::new(),
         }
     }
 
@@ -173,8 +179,10 @@ impl Stay {
     pub fn take_changes(&mut self) -> Changes<'_> {
         let changed = std::mem::take(&mut self.windows_changed);
         let hours = self.history.take_dirty();
+        let decided = std::mem::take(&mut self.films_decided);
+        let films_unused = &decided - &self.film_digests();
         let windows = changed.into_iter().filter_map(|index| self.windows.get(index)).collect();
-        Changes { windows, hours, history: &self.history }
+        Changes { windows, hours, history: &self.history, films_unused }
     }
 
     /// When time will next change this stay, if the watermark gets there.
@@ -269,7 +277,10 @@ impl Stay {
                 .first_key_value()
                 .map(|(order, _)| (order.effective + config.lookback, Due::GiveUpOrphan)),
             Phase::Open(admitted) => self.due_while_open(admitted, config),
-            Phase::Silent(_) => None,
+            // Nobody may ever say how it ended, and it must not be kept for ever.
+            Phase::Silent(admitted) => {
+                Some((self.longest_at(admitted, config) + config.keep, Due::Expire))
+            }
             Phase::Ended { known_at, .. } => Some((known_at + config.keep, Due::Expire)),
         };
         let first = match (apply, course) {
@@ -300,9 +311,7 @@ impl Stay {
         config: &EngineConfig,
     ) -> Option<(EventTime, Due)> {
         let silent = (self.last_fact_at + config.silent_after, Due::End(StayEnd::Silent));
-        // An admission that became known after that cannot end the stay before it was known.
-        let longest_at = (admitted.at + config.max_stay).max(self.last_fact_at);
-        let longest = (longest_at, Due::End(StayEnd::MaxStay));
+        let longest = (self.longest_at(admitted, config), Due::End(StayEnd::MaxStay));
         let end = if longest.0 < silent.0 { longest } else { silent };
         let window = next_window(config, admitted.at, &self.films_due, self.sealed_to)
             .map(|(t, triggers)| (t, Due::Seal(triggers)));
@@ -310,5 +319,11 @@ impl Stay {
             Some(window) if window.0 < end.0 => Some(window),
             _ => Some(end),
         }
+    }
+
+    /// When `max_stay` is over. An admission that became known after that cannot end the stay
+    /// before it was known.
+    fn longest_at(&self, admitted: Admitted, config: &EngineConfig) -> EventTime {
+        (admitted.at + config.max_stay).max(self.last_fact_at)
     }
 }

@@ -67,6 +67,7 @@ impl Stay {
     /// the stay has expired.
     pub(super) fn give_up_orphan(&mut self, effects: &mut Vec<Effect>) -> bool {
         if let Some((_, orphan)) = self.orphans.pop_first() {
+            self.films_decided.extend(orphan.film());
             let detail = "no admission of this stay became known within the lookback";
             self.reject(orphan.origin, Rejection::new(Reason::NoAdmission, detail), effects);
         }

@@ -225,7 +225,7 @@ fn course_key(known: &[&Moment]) -> Markup {
             span.key { span.line.main aria-hidden="true" {} "risk" }
             span.key { span.line.ehr aria-hidden="true" {} "EHR only" }
             span.key { span.line.carry aria-hidden="true" {} "film carried forward" }
-            span.key { span.shape aria-hidden="true" { "▲" } " a film became available" }
+            span.key { span.shape aria-hidden="true" { "▼" } " a film became available" }
             @if corrected { span.key { span.shape aria-hidden="true" { "◆" } " corrected" } }
             @for band in [Band::Raised, Band::High] {
                 span.key { "dotted: edge of “" (band.word().to_lowercase()) "”" }

@@ -211,7 +211,9 @@ pub fn find(dir: &Path, name: &str) -> Result<PathBuf, ReplayError> {
     let candidates = [dir.join(format!("{name}.csv")), dir.join(format!("{name}.csv.gz"))];
     let found = candidates.into_iter().find(|path| path.is_file());
     found.ok_or_else(|| {
-        ReplayError::layout(dir, format!("holds neither {name}.csv nor {name}.csv.gz"))
+        let advice = "name the directory of the data set itself, or complete its download";
+        let missing = format!("holds neither {name}.csv nor {name}.csv.gz; {advice}");
+        ReplayError::layout(dir, missing)
     })
 }
 

@@ -31,11 +31,18 @@ pub struct StoreOptions {
     pub cache_bytes: u64,
     /// An open that takes longer counts as damage.
     pub open_timeout: Duration,
+    /// For whoever does not own the store: damage is an error and moves nothing, and what was
+    /// flushed last stays on record, so that the owner finds what is wrong as well.
+    pub only_look: bool,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        StoreOptions { cache_bytes: 8 << 20, open_timeout: Duration::from_secs(120) }
+        StoreOptions {
+            cache_bytes: 8 << 20,
+            open_timeout: Duration::from_secs(120),
+            only_look: false,
+        }
     }
 }
 
@@ -64,6 +71,11 @@ pub enum StoreError {
          use the newer program, or another directory"
     )]
     FutureVersion { dir: PathBuf, found: u8, known: u8 },
+    #[error(
+        "the store {dir} is damaged ({why}); the run that it belongs to moves it aside and \
+         rebuilds it when the same command is given again"
+    )]
+    Damaged { dir: PathBuf, why: String },
     #[error("cannot {what} {path}: {source}; check the disk's free space and the permissions")]
     Io { what: &'static str, path: PathBuf, source: std::io::Error },
 }

@@ -64,6 +64,9 @@ pub(super) fn open(
             };
             (loaded, recovery)
         }
+        Err(Failure::Content(Fault::Damage(why))) if options.only_look => {
+            return Err(StoreError::Damaged { dir: dir.to_path_buf(), why });
+        }
         Err(Failure::Content(Fault::Damage(why))) => {
             directory.probe()?;
             let to = directory.move_aside()?;
@@ -75,8 +78,10 @@ pub(super) fn open(
         }
         Err(failure) => return Err(give_up(failure, dir)),
     };
-    directory.declare_format()?;
-    directory.reached(loaded.ledger.number);
+    if !options.only_look {
+        directory.declare_format()?;
+        directory.reached(loaded.ledger.number);
+    }
     let Loaded { db, ledger, opened } = loaded;
     let (flushed, broken) = (ledger.number, Cell::new(false));
     let store = SledStore { db: Some(db), directory, ledger, opened, flushed, broken };

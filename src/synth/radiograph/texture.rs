@@ -64,7 +64,7 @@ impl Vessels {
         vessels
     }
 
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "a branch is drawn from each of them")]
     fn branch(
         &mut self,
         x: f64,

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! admit 1 00:00
+//! readmit 1 00:30 @02:10
 //! vital 1 a v8=88 01:00 @01:05
 //! film 1 f 02:00 @02:15
 //! refilm 1 g f 02:00 @03:30
@@ -121,6 +122,7 @@ fn record(words: &[&str]) -> Record {
     let build = |topic, id: &str, at: i64| Record::of(topic, id, stay, at, available.unwrap_or(at));
     match words[0] {
         "admit" => build(Topic::Stay, &format!("admit{stay}"), minutes(words[2])).admits(),
+        "readmit" => build(Topic::Stay, &format!("readmit{stay}"), minutes(words[2])).admits(),
         "discharge" => {
             let died = words.contains(&"died");
             let disposition = if died { Disposition::Died } else { Disposition::Alive };

@@ -165,7 +165,11 @@ impl Stay {
                 let first = self.orphans.iter().map(|orphan| orphan.effective).min()?;
                 Some((first + config.lookback, Next::GiveUp))
             }
-            Phase::Silent => None,
+            Phase::Silent => {
+                let (admitted, _) = self.admitted?;
+                let longest = (admitted + config.max_stay).max(self.last_fact_at);
+                Some((longest + config.keep, Next::Expire))
+            }
             Phase::Ended { known_at, .. } => Some((known_at + config.keep, Next::Expire)),
             Phase::Open => {
                 let (admitted, _) = self.admitted?;

@@ -1,4 +1,5 @@
-//! The films: the last real one, the estimate for now, and the next real one when it has come.
+//! The films: the last one taken, the estimate for now, and the next one when it has come. None is
+//! called real: those of a synthetic ward are drawn.
 
 use maud::{Markup, html};
 
@@ -36,14 +37,14 @@ impl StayPage<'_> {
         html! {
             figure.pane {
                 figcaption {
-                    strong { "Last film" } " real, " (view_of(note)) ", acquired "
+                    strong { "Last film" } " as taken, " (view_of(note)) ", acquired "
                     (format::stamp(acquired_at))
                     p.badges { (board::film_badge(self.tile.film_age)) }
                 }
                 div.viewport {
                     img.pixels src=(format!("/stay/{}/film/{}", self.id, acquired_at.as_millis()))
                         width="448" height="448"
-                        alt=(format!("Real chest film of {}, {}", format::stamp(acquired_at),
+                        alt=(format!("Chest film of {}, {}", format::stamp(acquired_at),
                             view_of(note)));
                 }
             }
@@ -79,7 +80,7 @@ impl StayPage<'_> {
         }
     }
 
-    /// The next real film. Seen from a past moment it lies in the future, and says so.
+    /// The next film. Seen from a past moment it lies in the future, and says so.
     fn next(&self, acquired_at: crate::time::EventTime) -> Markup {
         let t = self.tile.scored.unwrap_or(self.tile.newest).t;
         let next = self.stay.films.iter().find(|film| {
@@ -90,7 +91,7 @@ impl StayPage<'_> {
                 @match next {
                     Some(film) => {
                         figcaption {
-                            strong { "What happened" } " the next real film, " (view_of(Some(film)))
+                            strong { "What happened" } " the next film, " (view_of(Some(film)))
                             ", acquired " (format::stamp(film.acquired_at))
                             p.badges { span.badge.flag { "came "
                                 (format::age(film.acquired_at.since(t))) " later: not known then"
@@ -99,7 +100,7 @@ impl StayPage<'_> {
                         div.viewport {
                             img.pixels src=(format!("/stay/{}/film/{}", self.id,
                                 film.acquired_at.as_millis())) loading="lazy" width="448"
-                                height="448" alt=(format!("Real chest film of {}",
+                                height="448" alt=(format!("Chest film of {}",
                                     format::stamp(film.acquired_at)));
                         }
                     },
@@ -127,7 +128,7 @@ fn tools() -> Markup {
             label { "Zoom " input type="range" name="zoom" min="100" max="300" value="100"; }
             label { input type="checkbox" name="invert"; " Invert" }
             button.quiet type="reset" { "Reset" }
-            span.faint { "Real films only; the estimate is never altered." }
+            span.faint { "For films as taken; the estimate is never altered." }
         }
     }
 }
