@@ -38,6 +38,7 @@
 //! - [`synth`]: the synthetic ward, written out as MIMIC files.
 //! - [`train`]: samples from the ward; the loops of the three stages.
 //! - [`evaluate`]: a run's risk events against what became of the stays; the report.
+//! - [`edge`]: what hospitals send: HL7 v2 over MLLP to events of stays.
 //! - [`http`]: metrics and health, and the dashboard.
 //! - [`cli`]: one file a command.
 //!
@@ -63,6 +64,7 @@
 pub mod cli;
 pub mod config;
 pub mod drive;
+pub mod edge;
 pub mod engine;
 pub mod evaluate;
 pub mod event;

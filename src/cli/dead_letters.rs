@@ -1,5 +1,6 @@
 //! `nowcxr dead-letters`: what was not used and why, and the way to give it another chance.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -129,11 +130,16 @@ impl Found {
 
     fn line(&self) -> Value {
         let letter = &self.letter;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        // An edge's letter says here from whom its message came.
+        let headers: BTreeMap<&str, String> =
+            letter.headers.iter().map(|h| (h.key.as_str(), text(&h.value))).collect();
         json!({
             "id": self.id(),
             "topic": letter.topic,
             "partition": letter.partition,
             "offset": letter.offset,
+            "headers": headers,
             "reason": letter.reason,
             "detail": letter.detail,
         })

@@ -6,6 +6,7 @@ mod check;
 mod dead_letters;
 mod demo;
 mod detection;
+mod edge;
 mod embedded;
 mod evaluate;
 mod exports;
@@ -76,6 +77,9 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Follows alerts, passes them on, and writes down what people do about them.
     Alerts(alerts::AlertsArgs),
+    /// Listens to a hospital's systems and writes what they say to the input topics.
+    #[command(subcommand)]
+    Edge(edge::EdgeCommand),
     /// Creates or checks the Kafka topics.
     Topics(topics::TopicsArgs),
     /// Empties the state of the Kafka application, so that everything is computed anew.
@@ -134,13 +138,15 @@ fn told(error: &anyhow::Error) -> String {
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
     let settings = cli.settings;
-    let default_filter = if matches!(cli.command, Command::Run(_)) { "info" } else { "warn" };
+    let default_filter =
+        if matches!(cli.command, Command::Run(_) | Command::Edge(_)) { "info" } else { "warn" };
     init_telemetry(&settings, default_filter)?;
     match cli.command {
         Command::Demo(args) => demo::run(&args, &settings),
         Command::Replay(args) => replay::run(&args, &settings),
         Command::Run(args) => run::run(&args, &settings),
         Command::Alerts(args) => alerts::run(&args, &settings),
+        Command::Edge(command) => edge::run(&command, &settings),
         Command::Topics(args) => topics::run(&args, &settings),
         Command::Reset(args) => reset::run(&args, &settings),
         Command::Rescore(args) => rescore::run(&args, &settings),

@@ -210,7 +210,7 @@ pub fn local(reader: &mut Reader) -> LocalConfig {
     LocalConfig { segment_bytes: reader.size("local.segment_bytes", 64 << 10, 4 << 30) }
 }
 
-fn path(reader: &mut Reader, key: &str) -> PathBuf {
+pub(super) fn path(reader: &mut Reader, key: &str) -> PathBuf {
     let text = reader.text(key);
     if text.is_empty() {
         reader.complain(key, "is empty; name a directory".to_owned());

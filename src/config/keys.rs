@@ -14,7 +14,7 @@ pub struct Key {
 }
 
 /// The sections in the order of the reference, and what each is for.
-pub const SECTIONS: [(&str, &str); 11] = [
+pub const SECTIONS: [(&str, &str); 12] = [
     ("engine", "How windows are cut and how long things are kept. Changes what is computed."),
     ("feeds", "Where facts come from. Changes what is computed."),
     ("predict", "The worker that answers windows."),
@@ -22,6 +22,7 @@ pub const SECTIONS: [(&str, &str); 11] = [
     ("local", "The log on this machine's disk, the transport that needs no broker."),
     ("kafka", "The Kafka transport."),
     ("registry", "Where schemas are named, on Kafka."),
+    ("edge", "What hospitals send: HL7 v2 messages. Read by `nowcxr edge`."),
     ("http", "Dashboard, metrics and health."),
     ("telemetry", "Log lines."),
     ("alerts", "When a risk becomes an alert, and whether anyone may be disturbed."),
@@ -41,7 +42,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 63] = [
+pub const KEYS: [Key; 71] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -236,6 +237,49 @@ pub const KEYS: [Key; 63] = [
         "registry.credentials",
         r#""""#,
         "A file that holds user:password for the registry; empty for none.",
+    ),
+    key(
+        "edge.secret",
+        r#""""#,
+        "Key of the hashes by which patients and visits are known here: stay ids are made with \
+         it, and without it nobody can find out whose they are by trying numbers. At least 16 \
+         characters, the same for ever. Never printed; better given as NOWCXR_EDGE__SECRET.",
+    ),
+    key("edge.dir", r#""nowcxr-data/edge""#, "Directory of the edge's state: who is who."),
+    key(
+        "edge.hl7_listen",
+        r#""127.0.0.1:2575""#,
+        "Where HL7 v2 messages arrive over MLLP. Plain TCP: put a tunnel before it where the \
+         network is not yours alone.",
+    ),
+    key(
+        "edge.lateness",
+        r#""2m""#,
+        "How long a message may take from when a clinician could know what it says. The marks of \
+         the edge's feeds stay so far behind the clock; what takes longer counts as late.",
+    ),
+    key(
+        "edge.time_zone",
+        r#""UTC""#,
+        "The IANA name of the zone of times without an offset, such as Europe/Berlin.",
+    ),
+    key(
+        "edge.authority",
+        r#""""#,
+        "The assigning authority of numbers of patients and visits that name none, as the other \
+         senders name it.",
+    ),
+    key(
+        "edge.units",
+        "[]",
+        "The intensive care units, as PV1-3.1 names them: a stay is a stretch of a visit in one \
+         of them. Empty if only such units send.",
+    ),
+    key(
+        "edge.codes",
+        "{}",
+        "Local codes of OBX-3.1 by the codes of schemas/variables.toml, for instance \
+         { GLU = \"glucose\" }. LOINC needs no entry.",
     ),
     key(
         "http.listen",

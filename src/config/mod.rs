@@ -6,6 +6,7 @@
 mod alerts;
 mod checked;
 mod digest;
+mod edge;
 mod engine;
 mod keys;
 mod notify;
@@ -23,6 +24,7 @@ pub use checked::{
     AlertConfig, AppendTime, DeviceChoice, KafkaConfig, LocalConfig, LogFormat, PredictConfig,
     Properties, StoreConfig, TelemetryConfig,
 };
+pub use edge::{EdgeConfig, HashKey};
 pub use engine::{EngineConfig, Feed, LatePolicy};
 pub use keys::{KEYS, Key, SECTIONS, reference};
 pub use notify::{NotifyConfig, Secret};
@@ -44,6 +46,7 @@ pub struct Config {
     pub local: LocalConfig,
     pub kafka: KafkaConfig,
     pub registry: RegistryConfig,
+    pub edge: EdgeConfig,
     /// Where HTTP listens; `None` for not at all.
     pub http: Option<SocketAddr>,
     pub telemetry: TelemetryConfig,
@@ -107,6 +110,7 @@ impl Config {
             store: checked::store(&mut reader),
             kafka: checked::kafka(&mut reader),
             registry: registry::registry(&mut reader),
+            edge: edge::edge(&mut reader),
             http: checked::http(&mut reader),
             telemetry: checked::telemetry(&mut reader),
             alerts: checked::alerts(&mut reader),

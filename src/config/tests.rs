@@ -184,3 +184,21 @@ fn alerts_are_passed_on_where_it_is_said_and_secrets_are_not_printed() {
     let digest = |config: &Config| config.digest(Digest([0; 32]));
     assert_eq!(digest(&from_file(text).expect("valid")), digest(&defaults()), "no payload changes");
 }
+
+#[test]
+fn the_edge_is_read_and_its_secret_is_not_printed() {
+    let text = "[edge]\nsecret = \"correct horse battery\"\ntime_zone = \"Europe/Berlin\"\n\
+                units = [\"MICU\"]\ncodes = { GLU = \"glucose\" }\nlateness = \"5m\"\n";
+    let edge = from_file(text).expect("valid").edge;
+    assert_eq!(edge.time_zone, chrono_tz::Tz::Europe__Berlin);
+    assert_eq!((edge.units, edge.lateness), (vec!["MICU".to_owned()], Span::minutes(5)));
+    assert_eq!(edge.codes.get("GLU").map(String::as_str), Some("glucose"));
+    assert_eq!(edge.secret, HashKey::new("correct horse battery"));
+    assert!(!format!("{:?}", from_file(text)).contains("horse"));
+    let model = Digest::of(b"model");
+    assert_eq!(from_file(text).expect("valid").digest(model), defaults().digest(model));
+    let wrong = "[edge]\nsecret = \"short\"\ntime_zone = \"Mars/Base\"\nunits = [1]\ncodes = []\n";
+    let error = from_file(wrong).expect_err("four errors");
+    assert_eq!(error.0.len(), 4, "{error}");
+    assert!(!error.to_string().contains("\"short\""), "{error}");
+}

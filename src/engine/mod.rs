@@ -27,6 +27,7 @@ mod effect;
 mod identity;
 mod input;
 mod request;
+pub mod resolve;
 mod schedule;
 mod stay;
 mod task;

@@ -43,6 +43,12 @@ pub enum Reason {
     FilmUnavailable,
     /// A file's row without the columns it needs, or with text where a number must be.
     MalformedRow,
+    /// A message, a status or a kind of value that has no meaning here.
+    Unsupported,
+    /// An older version than the one that is known.
+    Outdated,
+    /// The visit is known to be another patient's.
+    IdentityDispute,
 }
 
 /// A reason with the particulars a person needs. Never holds a patient identifier.
@@ -78,6 +84,9 @@ impl Reason {
             Reason::FilmNotChest => "film_not_chest",
             Reason::FilmUnavailable => "film_unavailable",
             Reason::MalformedRow => "malformed_row",
+            Reason::Unsupported => "unsupported",
+            Reason::Outdated => "outdated",
+            Reason::IdentityDispute => "identity_dispute",
         }
     }
 }

@@ -24,6 +24,16 @@ pub enum Key {
     Counts { partition: u32 },
     /// Who makes the state of one partition.
     Lineage { partition: u32 },
+    /// Who is who at the edge: a patient's pseudonym, visits and stays.
+    Person { person: u128 },
+    /// The results of a patient in one hour (`EventTime::hour`), newest version each.
+    Reports { person: u128, hour: i64 },
+    /// A patient's number that was merged into another.
+    Alias { person: u128 },
+    /// A message that the edge has taken, by its number.
+    Message { number: u64 },
+    /// Records of the edge that may not be in their topics yet, under the number of the first.
+    Sending { number: u64 },
 }
 
 /// The kinds of keys; the discriminant is the tag on disk and must never change.
@@ -37,6 +47,11 @@ pub enum Kind {
     FeedMark = 5,
     Counts = 6,
     Lineage = 7,
+    Person = 8,
+    Reports = 9,
+    Alias = 10,
+    Message = 11,
+    Sending = 12,
 }
 
 /// The store's own keys.
@@ -61,11 +76,11 @@ impl Kind {
         vec![self as u8]
     }
 
-    /// The prefix of the keys of this kind that belong to `stay`. Feed marks, counts and
-    /// lineages belong to none, and their prefix is that of the kind.
+    /// The prefix of the keys of this kind that belong to `stay`. Those of other kinds belong to
+    /// none, and their prefix is that of the kind.
     pub fn prefix_of(self, stay: StayId) -> Vec<u8> {
         let mut bytes = self.prefix();
-        if !matches!(self, Kind::FeedMark | Kind::Counts | Kind::Lineage) {
+        if matches!(self, Kind::Head | Kind::Chunk | Kind::Film | Kind::Window) {
             bytes.extend_from_slice(&stay.0.to_be_bytes());
         }
         bytes
@@ -82,6 +97,11 @@ impl Key {
             Key::FeedMark { .. } => Kind::FeedMark,
             Key::Counts { .. } => Kind::Counts,
             Key::Lineage { .. } => Kind::Lineage,
+            Key::Person { .. } => Kind::Person,
+            Key::Reports { .. } => Kind::Reports,
+            Key::Alias { .. } => Kind::Alias,
+            Key::Message { .. } => Kind::Message,
+            Key::Sending { .. } => Kind::Sending,
         }
     }
 
@@ -111,6 +131,16 @@ impl Key {
             Key::Counts { partition } | Key::Lineage { partition } => {
                 bytes.extend_from_slice(&partition.to_be_bytes());
             }
+            Key::Person { person } | Key::Alias { person } => {
+                bytes.extend_from_slice(&person.to_be_bytes());
+            }
+            Key::Reports { person, hour } => {
+                bytes.extend_from_slice(&person.to_be_bytes());
+                bytes.extend_from_slice(&ordered(hour));
+            }
+            Key::Message { number } | Key::Sending { number } => {
+                bytes.extend_from_slice(&number.to_be_bytes());
+            }
         }
         bytes
     }
@@ -134,6 +164,13 @@ impl Key {
             },
             6 => Key::Counts { partition: u32::from_be_bytes(fields.take()?) },
             7 => Key::Lineage { partition: u32::from_be_bytes(fields.take()?) },
+            8 => Key::Person { person: u128::from_be_bytes(fields.take()?) },
+            9 => {
+                Key::Reports { person: u128::from_be_bytes(fields.take()?), hour: fields.signed()? }
+            }
+            10 => Key::Alias { person: u128::from_be_bytes(fields.take()?) },
+            11 => Key::Message { number: u64::from_be_bytes(fields.take()?) },
+            12 => Key::Sending { number: u64::from_be_bytes(fields.take()?) },
             _ => return None,
         };
         fields.0.is_empty().then_some(key)
@@ -237,6 +274,11 @@ mod tests {
             ),
             any::<u32>().prop_map(|partition| Key::Counts { partition }),
             any::<u32>().prop_map(|partition| Key::Lineage { partition }),
+            any::<u128>().prop_map(|person| Key::Person { person }),
+            (any::<u128>(), signed()).prop_map(|(person, hour)| Key::Reports { person, hour }),
+            any::<u128>().prop_map(|person| Key::Alias { person }),
+            any::<u64>().prop_map(|number| Key::Message { number }),
+            any::<u64>().prop_map(|number| Key::Sending { number }),
         ]
     }
 

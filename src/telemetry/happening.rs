@@ -148,7 +148,7 @@ pub struct TaskResumed {
 
 /// The metrics of the process. They cannot fail to exist once [`super::init`] has returned; a
 /// program that never called it only loses the count.
-fn count(on: impl FnOnce(&Metrics)) {
+pub(super) fn count(on: impl FnOnce(&Metrics)) {
     if let Ok(metrics) = Metrics::global() {
         on(metrics);
     }

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::ids::Topic;
@@ -32,6 +32,10 @@ pub mod name {
     pub const TASK_PAUSED: &str = "nowcxr_task_paused";
     pub const TASK_PAUSES: &str = "nowcxr_task_pauses_total";
     pub const TASK_PAUSED_TIME: &str = "nowcxr_task_paused_seconds";
+    pub const EDGE_MESSAGES: &str = "nowcxr_edge_messages_total";
+    pub const EDGE_SAID: &str = "nowcxr_edge_said_total";
+    pub const EDGE_REJECTED: &str = "nowcxr_edge_rejected_total";
+    pub const EDGE_CONNECTIONS: &str = "nowcxr_edge_connections";
     pub const BUILD: &str = "nowcxr_build_info";
 }
 
@@ -81,6 +85,15 @@ pub struct Metrics {
     pub(super) task_paused: IntGaugeVec,
     pub(super) task_pauses: IntCounterVec,
     pub(super) task_paused_time: Histogram,
+    pub(super) edge: EdgeMetrics,
+}
+
+/// Those of the hospital's edge.
+pub(super) struct EdgeMetrics {
+    pub messages: IntCounterVec,
+    pub said: IntCounterVec,
+    pub rejected: IntCounterVec,
+    pub connections: IntGauge,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -129,6 +142,32 @@ impl Maker {
     ) -> prometheus::Result<HistogramVec> {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         self.keep(HistogramVec::new(options, &[by])?)
+    }
+}
+
+impl EdgeMetrics {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        Ok(EdgeMetrics {
+            messages: make.counters(
+                name::EDGE_MESSAGES,
+                "Messages that the edge answered, by how.",
+                &["verdict"],
+            )?,
+            said: make.counters(
+                name::EDGE_SAID,
+                "Things that messages said, by what became of each; rejected ones stand apart.",
+                &["fate"],
+            )?,
+            rejected: make.counters(
+                name::EDGE_REJECTED,
+                "Messages and parts of them that became dead letters.",
+                &["reason"],
+            )?,
+            connections: make.keep(IntGauge::new(
+                name::EDGE_CONNECTIONS,
+                "Connections of senders that are open.",
+            )?)?,
+        })
     }
 }
 
@@ -199,6 +238,7 @@ impl Metrics {
                 "Length of one pause.",
                 &LONG_BUCKETS,
             )?,
+            edge: EdgeMetrics::new(&make)?,
             registry: make.0,
         })
     }

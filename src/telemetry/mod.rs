@@ -5,6 +5,7 @@
 //! them closed or small. Log lines may name the opaque stay id. Logs go to stderr; stdout belongs
 //! to a command's result.
 
+mod edge;
 mod happening;
 mod metrics;
 
@@ -15,6 +16,7 @@ use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
+pub use edge::{EdgeConnections, EdgeFact, EdgeFate, MessageTaken, MessageVerdict};
 pub use happening::{
     AlertTold, Committed, FactDuplicate, FactLate, FactUsed, FeedPassed, PauseCause,
     PredictionAnswered, PredictionRequested, PredictionStatus, RecordRejected, StoreRecovered,

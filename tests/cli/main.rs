@@ -5,6 +5,7 @@
 
 mod configuration;
 mod demo;
+mod edge;
 mod faults;
 mod help;
 mod resume;

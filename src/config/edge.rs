@@ -1,0 +1,106 @@
+//! `[edge]`: how messages of hospitals are read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use chrono_tz::Tz;
+use toml::Value;
+
+use super::checked::path;
+use super::value::Reader;
+use crate::time::Span;
+
+/// Fewer characters of a secret could be guessed.
+const LEAST_SECRET: usize = 16;
+/// Units and codes that can be named.
+const MAX_ENTRIES: usize = 4_096;
+
+/// Checked settings of the edge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EdgeConfig {
+    /// `None` if none is given; then no edge can run.
+    pub secret: Option<HashKey>,
+    pub dir: PathBuf,
+    /// `None` for not at all.
+    pub hl7_listen: Option<SocketAddr>,
+    pub lateness: Span,
+    pub time_zone: Tz,
+    /// Assigning authority of numbers that name none.
+    pub authority: String,
+    /// Empty for all.
+    pub units: Vec<String>,
+    /// Local codes, and what each means in the dictionary.
+    pub codes: BTreeMap<String, String>,
+}
+
+/// The key of keyed hashes. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HashKey(Vec<u8>);
+
+impl HashKey {
+    /// `None` if it is too short to be one.
+    pub fn new(text: &str) -> Option<Self> {
+        (text.chars().count() >= LEAST_SECRET).then(|| HashKey(text.as_bytes().to_vec()))
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashKey")
+    }
+}
+
+pub fn edge(reader: &mut Reader) -> EdgeConfig {
+    EdgeConfig {
+        secret: reader.read("edge.secret", None, |value| match value.as_str() {
+            None => Err("is not a text; put it in quotes".to_owned()),
+            Some("") => Ok(None),
+            Some(text) => HashKey::new(text).map(Some).ok_or_else(|| {
+                format!("is too short; write at least {LEAST_SECRET} random characters")
+            }),
+        }),
+        dir: path(reader, "edge.dir"),
+        hl7_listen: reader.address("edge.hl7_listen"),
+        lateness: reader.span("edge.lateness", Span::ZERO),
+        time_zone: reader.read("edge.time_zone", Tz::UTC, time_zone),
+        authority: reader.text("edge.authority"),
+        units: reader.read("edge.units", Vec::new(), units),
+        codes: reader.read("edge.codes", BTreeMap::new(), codes),
+    }
+}
+
+fn time_zone(value: &Value) -> Result<Tz, String> {
+    let name = value.as_str().ok_or("is not a text; put it in quotes")?;
+    name.parse().map_err(|_| "is no IANA time zone such as Europe/Berlin or UTC".to_owned())
+}
+
+fn units(value: &Value) -> Result<Vec<String>, String> {
+    let list = value.as_array().ok_or("is not a list such as [\"MICU\", \"SICU\"]")?;
+    let unit = |value: &Value| match value.as_str() {
+        Some(unit) if !unit.is_empty() => Ok(unit.to_owned()),
+        _ => Err("holds something that is not the name of a unit".to_owned()),
+    };
+    match list.len() > MAX_ENTRIES {
+        true => Err(format!("names more than {MAX_ENTRIES} units")),
+        false => list.iter().map(unit).collect(),
+    }
+}
+
+/// Whether the dictionary has the codes is checked where there is one: see `nowcxr edge`.
+fn codes(value: &Value) -> Result<BTreeMap<String, String>, String> {
+    let table = value.as_table().ok_or("is not a table such as { GLU = \"glucose\" }")?;
+    let code = |(local, ours): (&String, &Value)| match ours.as_str() {
+        Some(ours) => Ok((local.clone(), ours.to_owned())),
+        None => Err(format!("says no code for {local:?}; put it in quotes")),
+    };
+    match table.len() > MAX_ENTRIES {
+        true => Err(format!("has more than {MAX_ENTRIES} codes")),
+        false => table.iter().map(code).collect(),
+    }
+}

@@ -1,0 +1,44 @@
+//! The hospital's edge: messages of its systems become events of stays.
+//!
+//! An edge only turns messages into the same events that a replay writes; the engine knows none of
+//! them. It goes in steps, each of which knows nothing of the ones after it:
+//!
+//! ```text
+//! MLLP ─► hl7::message ─► hl7::reader ─► engine::resolve ─► desk ─► input topics
+//! bytes     syntax         acts of         facts of       one commit,
+//!                          pseudonyms      stays          then the answer
+//! ```
+//!
+//! # Identifiers
+//!
+//! Numbers of patients, visits and orders become keyed hashes ([`pseudonym`]) as they are read, and
+//! names are not read at all. What is kept on disk, written to topics, logged, counted or answered
+//! has none of them; dead letters say where a message stands and why it was not used, and hold
+//! nothing of its text.
+//!
+//! # Acknowledgements
+//!
+//! A message is answered once everything that follows from it is durable: state and outgoing
+//! records in one commit of the store, then the records in their topics ([`desk`]). A crash between
+//! the two sends them again, with equal ids. A message that came before, by sender, control id and
+//! content, is acknowledged and not taken again.
+
+mod desk;
+pub mod hl7;
+mod measured;
+mod memory;
+mod open;
+mod pseudonym;
+mod register;
+mod scribe;
+pub mod server;
+mod sink;
+
+pub use desk::{Desk, EdgeError, Parts};
+pub use measured::Measured;
+pub use memory::Counters;
+pub use open::open;
+pub use pseudonym::Pseudonyms;
+pub use register::{MAX_MESSAGES, REMEMBERED_FOR};
+pub use scribe::{Letterhead, Scribe};
+pub use sink::{Channel, DEAD_LETTERS, KafkaTopics, LocalSink, Outgoing, Sink};

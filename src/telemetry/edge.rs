@@ -1,0 +1,90 @@
+//! What happens at the hospital's edge. Nothing here names a patient, a sender or a message's
+//! content.
+
+use tracing::{debug, info, trace};
+
+use super::happening::count;
+use crate::event::Reason;
+
+/// A message was answered.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageTaken {
+    /// Counts the messages of this edge.
+    pub number: u64,
+    pub verdict: MessageVerdict,
+}
+
+/// How a message was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageVerdict {
+    Accepted,
+    /// Acknowledged, and not taken again.
+    Known,
+    Error,
+    Rejected,
+}
+
+/// What became of one thing that a message said.
+#[derive(Clone, Copy, Debug)]
+pub struct EdgeFact {
+    pub fate: EdgeFate,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EdgeFate {
+    Told,
+    Kept,
+    Known,
+    Rejected(Reason),
+}
+
+/// How many connections are open.
+#[derive(Clone, Copy, Debug)]
+pub struct EdgeConnections(pub usize);
+
+impl MessageTaken {
+    pub fn emit(&self) {
+        let verdict = match self.verdict {
+            MessageVerdict::Accepted => "accepted",
+            MessageVerdict::Known => "known",
+            MessageVerdict::Error => "error",
+            MessageVerdict::Rejected => "rejected",
+        };
+        match self.verdict {
+            MessageVerdict::Accepted | MessageVerdict::Known => {
+                debug!(message = self.number, verdict, "message answered");
+            }
+            MessageVerdict::Error | MessageVerdict::Rejected => {
+                info!(message = self.number, verdict, "message answered");
+            }
+        }
+        count(|metrics| metrics.edge.messages.with_label_values(&[verdict]).inc());
+    }
+}
+
+impl EdgeFact {
+    pub fn emit(&self) {
+        let fate = match self.fate {
+            EdgeFate::Rejected(reason) => {
+                let reason = reason.code();
+                debug!(reason, "part of a message rejected");
+                count(|metrics| metrics.edge.rejected.with_label_values(&[reason]).inc());
+                return;
+            }
+            EdgeFate::Told => "told",
+            EdgeFate::Kept => "kept",
+            EdgeFate::Known => "known",
+        };
+        trace!(fate, "part of a message");
+        count(|metrics| metrics.edge.said.with_label_values(&[fate]).inc());
+    }
+}
+
+impl EdgeConnections {
+    pub fn emit(&self) {
+        let open = self.0;
+        debug!(open, "connections of senders");
+        count(|metrics| metrics.edge.connections.set(i64::try_from(open).unwrap_or(i64::MAX)));
+    }
+}

@@ -1,0 +1,89 @@
+//! `nowcxr edge hl7` from outside: it listens, answers, ends when told to, and refuses to start
+//! without a secret.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use super::support::{Ran, nowcxr, run, start, wait};
+
+const ARGS: [&str; 8] =
+    ["edge", "hl7", "--to", "local", "--out", "edge", "--listen", "127.0.0.1:0"];
+
+/// A started edge and where it listens.
+fn listening(dir: &Path) -> (Child, String) {
+    let mut command = nowcxr(dir, &[&ARGS[..], &["--json"]].concat());
+    command.env("NOWCXR_EDGE__SECRET", "a secret of the tests");
+    (start(&mut command, dir), announced(dir))
+}
+
+/// The address that a starting edge prints.
+fn announced(dir: &Path) -> String {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let said = std::fs::read_to_string(dir.join("out.txt")).unwrap();
+        if let Some(line) = said.lines().next() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            return line["hl7"].as_str().unwrap().to_owned();
+        }
+        let why = std::fs::read_to_string(dir.join("err.txt")).unwrap();
+        assert!(Instant::now() < until, "it does not listen: {why}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn terminate(child: Child, dir: &Path) -> Ran {
+    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    wait(child, dir)
+}
+
+/// Sends an admission; what is answered.
+fn admit(address: &str, who: u32) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let gap = "|".repeat(16);
+    let text = format!(
+        "\x0bMSH|^~\\&|ADT|H|NCX|H|20260301075900||ADT^A01|{who}|P|2.4\r\
+         PID|||{who}^^^H^MR||DOE^J||19570301|F\rPV1||I|MICU{gap}V{who}\r\x1c\r"
+    );
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while byte != [0x1c] {
+        stream.read_exact(&mut byte).unwrap();
+        answer.push(byte[0]);
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[test]
+fn it_listens_answers_and_goes_on_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (child, address) = listening(dir.path());
+    assert!(admit(&address, 1).contains("MSA|AA|1"));
+    let ran = terminate(child, dir.path()).expect(0);
+    assert!(ran.out.contains(r#"{"messages":1,"records":1}"#), "{}", ran.out);
+    for word in ["DOE", "V1", "1957"] {
+        assert!(!ran.err.contains(word), "{}", ran.err);
+    }
+    let (child, address) = listening(dir.path());
+    assert!(admit(&address, 1).contains("MSA|AA|1"), "known, and acknowledged");
+    assert!(admit(&address, 2).contains("MSA|AA|2"));
+    let ran = terminate(child, dir.path()).expect(0);
+    assert!(ran.out.contains(r#"{"messages":3,"records":2}"#), "{}", ran.out);
+}
+
+#[test]
+fn without_a_secret_or_with_a_wrong_code_it_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = run(dir.path(), &ARGS).expect(1).err;
+    assert!(said.contains("NOWCXR_EDGE__SECRET") && said.contains("openssl rand"), "{said}");
+    let mut command = nowcxr(dir.path(), &ARGS);
+    command.env("NOWCXR_EDGE__SECRET", "a secret of the tests");
+    command.env("NOWCXR_EDGE__CODES", r#"{ GLU = "gluecose" }"#);
+    let said = super::support::ended(command).expect(1).err;
+    assert!(said.contains("gluecose") && said.contains("variables.toml"), "{said}");
+}
