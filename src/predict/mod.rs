@@ -14,5 +14,5 @@ mod worker;
 pub use cache::FilmCache;
 pub use device::{DeviceError, set_threads};
 pub use open::{OpenError, Pictures};
-pub use pipeline::{Generated, Pipeline, PredictError};
+pub use pipeline::{Generated, Glance, Pipeline, Portrait, PredictError, Prepared};
 pub use worker::{Score, Worker, WorkerConfig};

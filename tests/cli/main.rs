@@ -5,6 +5,7 @@
 
 mod configuration;
 mod demo;
+mod evaluate;
 mod help;
 mod resume;
 mod support;
