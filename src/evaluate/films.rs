@@ -48,6 +48,8 @@ pub struct FilmQuality {
 pub struct SetDistances {
     /// Of the features; without it the figures mean nothing.
     pub extractor: String,
+    /// How many they are of each film.
+    pub features: usize,
     pub real: String,
     pub real_films: usize,
     /// Fréchet distance of the fitted Gaussians (FD).
@@ -163,6 +165,7 @@ fn set_distances(looks: &[Look], synthetic: bool) -> SetDistances {
         extractor: format!(
             "the image branch of the evaluated model's own mortality network, {width} features"
         ),
+        features: width,
         real: real_name.to_owned(),
         real_films: real.len().checked_div(width).unwrap_or(0),
         generated_frechet: apart(&generated, frechet_distance),

@@ -217,8 +217,11 @@ fn section(set: &Set, warnings: &[&str]) -> String {
         &legend(&against),
         forest(&difference_rows(parts.iter().copied()), "difference of AUPRC", &[0.0]),
     );
-    html += "<h3>Subgroups</h3>\n";
-    html + &strata_table(&set.strata) + &phenotypes(set) + "</section>\n"
+    if !set.strata.is_empty() {
+        html += "<h3>Subgroups</h3>\n";
+        html += &strata_table(&set.strata);
+    }
+    html + &phenotypes(set) + "</section>\n"
 }
 
 fn strata_table(strata: &[Stratum]) -> String {

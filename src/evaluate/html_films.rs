@@ -24,6 +24,11 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     html + "</tbody></table></div>\n"
 }
 
+/// The same with cells that may break into lines.
+fn wrapped(head: &[&str], rows: &[Vec<String>]) -> String {
+    table(head, rows).replace("class=\"wide\"", "class=\"wide prose\"")
+}
+
 /// The phenotypes of a set, where they are known.
 pub(super) fn phenotypes(set: &Set) -> String {
     let Some(PhenotypeFigures { each, macro_auroc, macro_auprc, .. }) = &set.phenotypes else {
@@ -61,7 +66,7 @@ pub(super) fn phenotypes(set: &Set) -> String {
 
 /// A name that fits beside a plot.
 fn shortened(name: &str) -> String {
-    const MOST: usize = 30;
+    const MOST: usize = 24;
     match name.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", name[..end].trim_end()),
         None => name.to_owned(),
@@ -112,8 +117,7 @@ fn failures(films: &FilmQuality) -> String {
             vec![what, cell(&one.value, 3), one.bound.clone(), verdict.to_owned()]
         })
         .collect();
-    table(&["way to fail", "number", "sound if", "verdict"], &rows)
-        .replace("class=\"wide\"", "class=\"wide prose\"")
+    wrapped(&["way to fail", "number", "sound if", "verdict"], &rows)
 }
 
 fn number(value: Option<f64>) -> String {
@@ -131,11 +135,15 @@ fn sets(films: &FilmQuality) -> String {
         "{}<p>Features: {}. Real films: {} ({}). FD is the Fréchet distance of the Gaussians \
          fitted to both sets, WD the mean over the features of the one-dimensional Wasserstein \
          distance; lower is better. Neither compares with an FID of Inception features or with a \
-         figure of another extractor.</p>\n",
+         figure of another extractor.{}</p>\n",
         table(&["distance to real films", "generated", "last film"], &rows),
         escape(&sets.extractor),
         sets.real_films,
         escape(&sets.real),
+        match sets.real_films <= sets.features {
+            true => " There are no more films than features: FD is coarse, and too high.",
+            false => "",
+        }
     )
 }
 
@@ -143,7 +151,7 @@ fn course(films: &FilmQuality) -> String {
     let mut rows = vec![
         ("lung fields' overlap with the last film (Dice)", &films.lung_overlap),
         ("share of windows with an overlap below 0.8", &films.lungs_lost),
-        ("sharpness, of the last film's", &films.sharpness),
+        ("sharpness, as a share of the last film's", &films.sharpness),
         ("change of the latent from the last film's, of its own size", &films.change),
         ("change when the EHR is another stay's", &films.ehr_effect),
         ("step from a window to the stay's next", &films.step),
@@ -207,7 +215,7 @@ fn against_truth(truth: &AgainstTruth) -> String {
          ward knows that film. Distances of latents are root mean squares; of films, mean \
          absolute differences of the whole range from black to white.</p>\n{}{}<p>Mortality \
          AUPRC on the same windows, each stay weighing the same, with three latents:</p>\n{}",
-        table(
+        wrapped(
             &[
                 "age of the last film",
                 "windows",

@@ -230,8 +230,8 @@ impl SamplingStudy {
     /// What the rule says, in two sentences.
     pub fn verdict(&self) -> String {
         let rule = format!(
-            "the fewest evaluations with a mean change of risk of at most {} and a 99th percentile of \
-             at most {}",
+            "the fewest evaluations with a mean change of risk of at most {} and a 99th percentile \
+             of at most {}",
             self.mean_most, self.p99_most
         );
         let chosen = match self.chosen {

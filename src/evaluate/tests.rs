@@ -103,6 +103,11 @@ fn the_figures_are_those_of_a_naive_computation() {
     assert_eq!(parts, samples.len());
 }
 
+/// Whether a figure of the page is no number. Names of diseases may begin with the same letters.
+fn has_no_number(html: &str) -> bool {
+    html.split(|c: char| !c.is_alphanumeric()).any(|word| word == "NaN" || word == "inf")
+}
+
 #[test]
 fn the_page_asks_for_nothing_and_says_what_it_is() {
     let provenance = Provenance { synthetic: true, simulated_pairing: true, ..Default::default() };
@@ -116,7 +121,7 @@ fn the_page_asks_for_nothing_and_says_what_it_is() {
     let said = html.matches("SIMULATED").count();
     assert_eq!(said, 1 + html.matches("<section>").count());
     assert_eq!(html.matches("<svg").count(), html.matches("</svg>").count());
-    assert!(!html.contains("NaN") && !html.contains("inf"));
+    assert!(!has_no_number(&html));
 }
 
 #[test]
@@ -155,7 +160,7 @@ fn films_and_samplers_have_their_pages() {
     for said in ["Known ways to fail", "Fréchet", "part of the oracle", "Phenotypes"] {
         assert!(html.contains(said), "{said}");
     }
-    assert!(!html.contains("NaN") && !html.contains("inf"));
+    assert!(!has_no_number(&html));
 }
 
 #[test]

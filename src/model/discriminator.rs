@@ -76,8 +76,11 @@ mod tests {
 
     #[test]
     fn the_published_size_sees_patches_of_a_film() {
-        // pix2pix's three-layer discriminator without biases before its normalisations.
-        assert_eq!(parameter_count(&net(3, 64, 3)), 2_765_633 - 896);
+        // Weights and bias of the first, weights and normalisation of three, the last.
+        let blocks = [(64, 128), (128, 256), (256, 512)].map(|(a, b)| a * b * 16 + 2 * b);
+        let ends = (3 * 64 * 16 + 64) + (512 * 16 + 1);
+        assert_eq!(blocks.iter().sum::<usize>() + ends, 2_765_633);
+        assert_eq!(parameter_count(&net(3, 64, 3)), 2_765_633);
         for (side, layers) in [(56, 3), (24, 3), (12, 2), (6, 1)] {
             let data = TensorData::new(gaussian(2, side * side), [1, 1, side, side]);
             let out = net(1, 2, layers).forward(Tensor::from_data(data, &Device::flex()));

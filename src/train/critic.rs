@@ -92,3 +92,33 @@ impl Critic {
         Ok(Critic { learner, ..self })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::layers::gaussian;
+    use crate::train::optimise::tensor;
+    use crate::train::recipe::Recipe;
+
+    #[test]
+    fn it_learns_to_tell_films_from_reconstructions_and_steps_every_second_batch() {
+        let device = Device::flex().autodiff();
+        let recipe = "[vae.loss]\nadversarial = 0.5\ndiscriminator_width = 4\n\
+                      discriminator_layers = 1\n[vae.optimiser]\nlearning_rate = 0.02\n";
+        let recipe = Recipe::parse(recipe).unwrap().vae;
+        let mut critic = Critic::new(1, &recipe.loss, recipe.optimiser, 2, 1, &device);
+        let grey = tensor(vec![0.5; 288], [2, 1, 12, 12], &device);
+        let noise = |seed| tensor(gaussian(seed, 288), [2, 1, 12, 12], &device);
+        let fooled = |critic: &Critic| scalar(critic.term(noise(99)).detach());
+        let (before, mut losses) = (fooled(&critic), Vec::new());
+        for n in 0..60 {
+            let (next, loss) = critic.learn(grey.clone(), noise(n), 0.1);
+            critic = next;
+            losses.push(loss);
+            assert_eq!(critic.tensors().1, n.div_ceil(2));
+        }
+        assert!((losses[0] - 1.0).abs() < 0.2, "it begins by not knowing: {losses:?}");
+        assert!(losses[59] < 0.3 * losses[0], "{losses:?}");
+        assert!(fooled(&critic) > before + 0.5, "noise does not pass for a film any more");
+    }
+}
