@@ -20,6 +20,9 @@ steps = 2
 [vae.course]
 steps = 6
 [vae.loss]
+adversarial = 0.5
+adversarial_from = 1
+discriminator_width = 4
 adaptive_every = 2
 [ldm.course]
 steps = 6
@@ -43,6 +46,7 @@ fn options(part: Part, resume: bool) -> TrainOptions {
         resume,
         seed: 4,
         autoencoder: None,
+        vgg: None,
         data: DataNote { whose: "a test ward".to_owned(), kind: DataKind::Synthetic },
         command: "test".to_owned(),
     }
@@ -121,7 +125,9 @@ fn stopped_or_by_parts_a_run_gives_the_same_bits() {
         assert!(whole.join("training").join(picture).exists(), "{picture}");
     }
     let log = std::fs::read_to_string(whole.join("training/log.jsonl")).unwrap();
-    assert!(log.contains("validation_auprc") && log.contains("findings_weight"));
+    for said in ["validation_auprc", "findings_weight", "discriminator", "adversarial_weight"] {
+        assert!(log.contains(said), "{said}");
+    }
 }
 
 fn nowcxr(args: &[&str], dir: &Path) -> Output {

@@ -94,6 +94,11 @@ struct RunArgs {
     /// Takes the autoencoder of this model directory instead of training one.
     #[arg(long, value_name = "DIR")]
     autoencoder: Option<PathBuf>,
+    /// VGG16's weights (safetensors, torchvision's names) for the perceptual term of the
+    /// autoencoder's loss; without them it is left out. LPIPS's lin0 to lin4 in the same file are
+    /// used too.
+    #[arg(long, value_name = "FILE", conflicts_with = "autoencoder")]
+    vgg: Option<PathBuf>,
     /// Seconds for the autoencoder, instead of the recipe's.
     #[arg(long)]
     vae_s: Option<f64>,
@@ -237,6 +242,7 @@ fn options(args: &RunArgs, part: Part, recipe: Recipe, data: DataNote) -> TrainO
     }
     let flags = [
         (args.autoencoder.is_some(), " --autoencoder DIR"),
+        (args.vgg.is_some(), " --vgg FILE"),
         (args.source.recipe.is_some(), " --recipe FILE"),
     ];
     flags.iter().filter(|(given, _)| *given).for_each(|(_, flag)| command += flag);
@@ -248,6 +254,7 @@ fn options(args: &RunArgs, part: Part, recipe: Recipe, data: DataNote) -> TrainO
         resume: args.resume,
         seed: args.source.seed,
         autoencoder: args.autoencoder.clone(),
+        vgg: args.vgg.clone(),
         data,
         command,
     }
@@ -267,6 +274,10 @@ fn train(args: &RunArgs, part: Part) -> Result<ExitCode> {
     }
     let (out, seed) = (&args.out, args.source.seed);
     eprintln!("seed {seed}; log and pictures go to {}", out.join("training").display());
+    let learns = args.autoencoder.is_none() && matches!(part, Part::Vae | Part::All);
+    if learns && args.vgg.is_none() && recipe.vae.loss.perceptual > 0.0 {
+        eprintln!("no VGG16 weights (--vgg FILE): the perceptual term of the loss is left out");
+    }
     let stop = stop_on_signal()?;
     let (splits, note) = match args.source.recording(&recipe) {
         Some((recording, note)) => (args.source.replayed(&recording, out)?, note),

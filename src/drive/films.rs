@@ -7,11 +7,12 @@ use std::io::Read;
 use lru::LruCache;
 
 use crate::event::{PreparedFilm, Reason, Rejection};
-use crate::film::MAX_ENCODED_BYTES;
+use crate::film::{Declared, MAX_ENCODED_BYTES, UnknownView, prepare};
 use crate::ids::{Digest, StayId};
 use crate::ports::{PortError, StateStore};
 use crate::store::values;
 use crate::wire::Picture;
+use crate::wire::records::{ImagingEvent, PictureField};
 
 /// Prepared films in memory, the least recently used leaving first. One for a node.
 pub struct FilmCache {
@@ -53,6 +54,28 @@ impl FilmCache {
         }
         Ok(film)
     }
+}
+
+/// The prepared film of an imaging record, for showing it: whether the model took it was decided
+/// when it came. `None` for a record that takes a film back.
+///
+/// # Errors
+/// A [`Rejection`] for a picture that cannot be read or decoded.
+pub fn film_of(event: ImagingEvent) -> Result<Option<PreparedFilm>, Rejection> {
+    let picture = match event.picture {
+        PictureField::Missing => return Ok(None),
+        PictureField::Inline(inline) => {
+            Picture::Inline { media_type: inline.media_type, bytes: inline.content }
+        }
+        PictureField::Reference(file) => Picture::Reference {
+            uri: file.uri,
+            sha256: file.sha256,
+            size: u64::try_from(file.size).unwrap_or(u64::MAX),
+        },
+    };
+    let content = bytes_of(&picture)?;
+    let declared = Declared { view: Some(event.view), unknown_view: UnknownView::default() };
+    Ok(Some(prepare(&content, declared)?.film))
 }
 
 /// The encoded picture. A reference is read from its file and must match its digest.

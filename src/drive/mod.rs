@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-pub use films::{FilmCache, bytes_of};
+pub use films::{FilmCache, film_of};
 pub use outbox::Outbox;
 pub use outputs::Counts;
 

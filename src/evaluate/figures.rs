@@ -2,13 +2,16 @@
 
 use serde::Serialize;
 
+use super::films::FilmQuality;
 use super::intake::{Counts, Sample};
+use super::phenotypes::{PhenotypeFigures, phenotypes};
+use super::sampling::SamplingStudy;
+use super::signatures::no_gain;
 use super::{EvaluateError, EvaluateOptions, Provenance};
 use crate::event::Sex;
 use crate::event::risk::FilmAge;
 use crate::metrics::{
-    Bin, Estimate, Patients, Ranked, Undefined, brier, calibration, expected_calibration_error,
-    reliability, scaled_brier,
+    Bin, Estimate, Grouped, Patients, Ranked, Undefined, brier, calibration, scaled_brier,
 };
 use crate::time::Span;
 
@@ -115,6 +118,8 @@ pub struct Set {
     pub strata: Vec<Stratum>,
     /// Groups of the reliability diagram: (mean prediction, share of deaths, windows).
     pub reliability: Vec<(f64, f64, usize)>,
+    /// `None` where the labels have no diagnoses.
+    pub phenotypes: Option<PhenotypeFigures>,
 }
 
 /// Everything that was measured.
@@ -127,6 +132,20 @@ pub struct Evaluation {
     pub sets: Vec<Set>,
     /// At each landmark.
     pub landmarks: Vec<Stratum>,
+    /// The quality of generated films, where it was asked for and can be told.
+    pub films: Option<FilmQuality>,
+    /// The samplers of the model compared, where that was asked for.
+    pub sampling: Option<SamplingStudy>,
+}
+
+impl Evaluation {
+    /// Adds the quality of films, with what the twins say of their use.
+    pub fn add_films(&mut self, mut films: FilmQuality) {
+        if let Some(set) = self.sets.last() {
+            films.signatures.extend(no_gain(&set.overall));
+        }
+        self.films = Some(films);
+    }
 }
 
 /// The names of the twins, in the order of their columns.
@@ -170,7 +189,8 @@ pub fn evaluate(
         .map(|(name, chosen)| stratum("landmark", name, &chosen, options))
         .collect::<Result<_, _>>()?;
     let warnings = provenance.warnings();
-    Ok(Evaluation { provenance, warnings, options, counts, sets, landmarks })
+    let (films, sampling) = (None, None);
+    Ok(Evaluation { provenance, warnings, options, counts, sets, landmarks, films, sampling })
 }
 
 /// The last score of each stay in the hour up to `hour`.
@@ -202,7 +222,7 @@ fn set(
     options: EvaluateOptions,
 ) -> Result<Set, EvaluateError> {
     let (p, died) = columns(samples);
-    let groups = reliability(&p, &died, &weights(samples), BINS)?;
+    let groups = Grouped::new(&p, &died, BINS)?.bins(&weights(samples))?;
     let told = |bin: &Bin| (bin.predicted, bin.observed, bin.n);
     let mut strata = Vec::new();
     for (by, name_of) in STRATA {
@@ -224,6 +244,7 @@ fn set(
         overall: figures(samples, options)?,
         strata,
         reliability: groups.iter().map(told).collect(),
+        phenotypes: phenotypes(samples, options)?,
     })
 }
 
@@ -273,7 +294,10 @@ fn weights(samples: &[&Sample]) -> Vec<f64> {
     runs.flat_map(|run| vec![1.0 / run.len() as f64; run.len()]).collect()
 }
 
-fn patients(samples: &[&Sample], options: EvaluateOptions) -> Result<Patients, Undefined> {
+pub(super) fn patients(
+    samples: &[&Sample],
+    options: EvaluateOptions,
+) -> Result<Patients, Undefined> {
     let ids: Vec<u64> = samples.iter().map(|sample| sample.patient).collect();
     Patients::new(&ids, weights(samples), options.replicates, options.seed)
 }
@@ -281,6 +305,7 @@ fn patients(samples: &[&Sample], options: EvaluateOptions) -> Result<Patients, U
 fn figures(samples: &[&Sample], options: EvaluateOptions) -> Result<Figures, EvaluateError> {
     let (p, died) = columns(samples);
     let ranked = Ranked::new(&p, &died)?;
+    let grouped = Grouped::new(&p, &died, BINS)?;
     let drawn = patients(samples, options)?;
     let recalibrated = |w: &[f64]| -> [Result<f64, Undefined>; 4] {
         match calibration(&p, &died, w) {
@@ -298,7 +323,7 @@ fn figures(samples: &[&Sample], options: EvaluateOptions) -> Result<Figures, Eva
             ranked.auprc(w).and_then(|auprc| Ok(auprc / ranked.prevalence(w)?)),
             brier(&p, &died, w),
             scaled_brier(&p, &died, w),
-            expected_calibration_error(&p, &died, w, BINS),
+            grouped.expected_error(w),
         ];
         let measured = if few || first { recalibrated(w) } else { [Err(Undefined::TooFew); 4] };
         first = false;

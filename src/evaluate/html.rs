@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::figures::{Evaluation, Figure, Figures, Set, Stratum, TWINS};
+use super::html_films::{films, phenotypes, sampling};
 use super::svg::{Mark, Row, escape, forest, reliability};
 
 const STYLE: &str = include_str!("report.css");
@@ -15,6 +16,12 @@ pub fn page(evaluation: &Evaluation, title: &str) -> String {
         body += &section(set, &evaluation.warnings);
     }
     body += &landmarks(evaluation);
+    if let Some(quality) = &evaluation.films {
+        body += &films(quality, &evaluation.warnings);
+    }
+    if let Some(study) = &evaluation.sampling {
+        body += &sampling(study, &evaluation.warnings);
+    }
     body += &definitions(evaluation);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
@@ -24,7 +31,7 @@ pub fn page(evaluation: &Evaluation, title: &str) -> String {
     )
 }
 
-fn banner(warnings: &[&str]) -> String {
+pub(super) fn banner(warnings: &[&str]) -> String {
     if warnings.is_empty() {
         return String::new();
     }
@@ -66,7 +73,7 @@ fn head(evaluation: &Evaluation, title: &str) -> String {
 }
 
 /// A value with its interval, or the reason why there is none.
-fn cell(figure: &Figure, digits: usize) -> String {
+pub(super) fn cell(figure: &Figure, digits: usize) -> String {
     match figure {
         Figure::Known(estimate) => {
             let value = format!("{:.*}", digits, estimate.value).replace('-', "−");
@@ -146,7 +153,7 @@ fn difference_rows<'a>(parts: impl Iterator<Item = (&'a str, &'a Figures)>) -> V
         .collect()
 }
 
-fn legend(entries: &[(Mark, &str)]) -> String {
+pub(super) fn legend(entries: &[(Mark, &str)]) -> String {
     let mut html = "<p class=\"legend\">".to_owned();
     for (mark, text) in entries {
         let _ = write!(
@@ -159,7 +166,7 @@ fn legend(entries: &[(Mark, &str)]) -> String {
     html + "</p>\n"
 }
 
-fn figure(caption: &str, legend: &str, svg: Option<String>) -> String {
+pub(super) fn figure(caption: &str, legend: &str, svg: Option<String>) -> String {
     svg.map_or(String::new(), |svg| {
         format!("<figure>\n{legend}{svg}\n<figcaption>{caption}</figcaption>\n</figure>\n")
     })
@@ -210,8 +217,11 @@ fn section(set: &Set, warnings: &[&str]) -> String {
         &legend(&against),
         forest(&difference_rows(parts.iter().copied()), "difference of AUPRC", &[0.0]),
     );
-    html += "<h3>Subgroups</h3>\n";
-    html + &strata_table(&set.strata) + "</section>\n"
+    if !set.strata.is_empty() {
+        html += "<h3>Subgroups</h3>\n";
+        html += &strata_table(&set.strata);
+    }
+    html + &phenotypes(set) + "</section>\n"
 }
 
 fn strata_table(strata: &[Stratum]) -> String {
@@ -272,8 +282,8 @@ fn definitions(evaluation: &Evaluation) -> String {
          the windows that have all three scores.</li>\n<li>Groups of fewer than ten stays are not \
          shown. A figure that does not exist for its group is n/a, with the reason on \
          hover.</li>\n<li>Calibration over all hours has intervals only up to 20,000 \
-         windows.</li>\n<li>Alerts, phenotypes and the quality of generated films are not part of \
-         this report.</li>\n</ul>\n</section>\n",
+         windows.</li>\n<li>Alerts are not part of this report; <code>nowcxr policy</code> weighs \
+         them.</li>\n</ul>\n</section>\n",
         banner(&evaluation.warnings),
         evaluation.options.replicates,
         evaluation.options.seed

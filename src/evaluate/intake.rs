@@ -9,11 +9,12 @@ use serde::Serialize;
 
 use super::{EvaluateError, Provenance};
 use crate::event::Sex;
-use crate::event::risk::Doubt;
+use crate::event::risk::{Doubt, N_PHENOTYPES};
 use crate::ids::StayId;
-use crate::replay::{ReplayConfig, Stay, Stays};
+use crate::replay::{Label, ReplayConfig, Stay, Stays, labels_of};
 use crate::synth::FIRST_SUBJECT;
 use crate::time::EventTime;
+use crate::train::replayed::Phenotypes;
 use crate::wire::{RiskRecord, RiskStatus};
 
 /// A line of `risk.jsonl` is never longer; a file without line ends is refused.
@@ -38,6 +39,8 @@ pub struct Sample {
     pub ehr_only: Option<f64>,
     /// Whether the score rests on a generated latent.
     pub generated: bool,
+    /// `None` where the labels have no diagnoses.
+    pub phenotypes: Option<Phenotyped>,
     pub died: bool,
     pub age_years: u8,
     pub sex: Sex,
@@ -60,17 +63,38 @@ pub struct Counts {
     pub died: usize,
 }
 
-/// The stays of a MIMIC-IV directory.
-pub struct Labels(Stays);
+/// The 25 phenotypes of a window: what was said, and what the stay's diagnoses amount to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Phenotyped {
+    pub scores: [f32; N_PHENOTYPES],
+    pub present: [bool; N_PHENOTYPES],
+}
+
+/// The stays of a MIMIC-IV directory and their phenotypes.
+pub struct Labels {
+    stays: Stays,
+    phenotypes: BTreeMap<StayId, [bool; N_PHENOTYPES]>,
+}
 
 impl Labels {
-    /// Reads `hosp/patients`, `hosp/admissions` and `icu/icustays` under `dir`.
+    /// Reads `hosp/patients`, `hosp/admissions`, `hosp/diagnoses_icd` and `icu/icustays` under
+    /// `dir`. Where no stay has a diagnosis there are no phenotypes either.
     ///
     /// # Errors
     /// [`EvaluateError::Labels`].
     pub fn read(dir: &Path) -> Result<Self, EvaluateError> {
         let config = ReplayConfig { mimic_iv: dir.to_owned(), ..ReplayConfig::default() };
-        Ok(Labels(Stays::read(dir, &config)?.0))
+        let stays = Stays::read(dir, &config)?.0;
+        let (published, labels) = (Phenotypes::published(), labels_of(dir, &stays)?);
+        let coded = labels.iter().any(|label| !label.diagnoses.is_empty());
+        let of = |label: &Label| (label.stay, published.of(&label.diagnoses));
+        let phenotypes = labels.iter().filter(|_| coded).map(of).collect();
+        Ok(Labels { stays, phenotypes })
+    }
+
+    /// Whether the stay ended in death; `None` for a stay that is not here.
+    pub fn died(&self, stay: StayId) -> Option<bool> {
+        self.stays.by_id(stay).map(|stay| stay.died_in_hospital)
     }
 }
 
@@ -110,7 +134,7 @@ pub fn samples(events: &[RiskRecord], labels: &Labels) -> (Vec<Sample>, Counts, 
     let mut synthetic = true;
     for event in events {
         let unscored = event.status == RiskStatus::Retracted || event.scores.is_none();
-        let stay = labels.0.by_id(event.stay_id);
+        let stay = labels.stays.by_id(event.stay_id);
         match stay {
             _ if event.revision > 0 => counts.revisions += 1,
             _ if unscored => counts.unscored += 1,
@@ -120,7 +144,8 @@ pub fn samples(events: &[RiskRecord], labels: &Labels) -> (Vec<Sample>, Counts, 
                 let patient = *patients.entry(stay.subject).or_insert(next);
                 stays.insert(stay.id, stay.died_in_hospital);
                 synthetic &= stay.subject >= FIRST_SUBJECT;
-                found.extend(sample(event, stay, patient));
+                let present = labels.phenotypes.get(&stay.id);
+                found.extend(sample(event, stay, patient, present));
             }
         }
     }
@@ -133,8 +158,15 @@ pub fn samples(events: &[RiskRecord], labels: &Labels) -> (Vec<Sample>, Counts, 
     (found, counts, provenance)
 }
 
-fn sample(event: &RiskRecord, stay: &Stay, patient: u64) -> Option<Sample> {
+fn sample(
+    event: &RiskRecord,
+    stay: &Stay,
+    patient: u64,
+    present: Option<&[bool; N_PHENOTYPES]>,
+) -> Option<Sample> {
     let scores = event.scores.as_ref()?;
+    let said: Option<[f32; N_PHENOTYPES]> = scores.phenotypes.as_slice().try_into().ok();
+    let phenotyped = said.zip(present);
     let age = |acquired: EventTime| event.t.since(acquired).as_hours();
     Some(Sample {
         stay: event.stay_id,
@@ -147,6 +179,7 @@ fn sample(event: &RiskRecord, stay: &Stay, patient: u64) -> Option<Sample> {
         carry_forward: scores.carry_forward.map(f64::from),
         ehr_only: scores.ehr_only.map(f64::from),
         generated: scores.generation.is_some(),
+        phenotypes: phenotyped.map(|(scores, &present)| Phenotyped { scores, present }),
         died: stay.died_in_hospital,
         age_years: stay.admission.age_years,
         sex: stay.admission.sex,

@@ -10,12 +10,26 @@
 //! forward. They are compared on the windows that have all three, in pairs.
 //!
 //! First revisions only: what was said then, not what was known better afterwards.
+//!
+//! Where the run's log is at hand, its windows are put to the networks again: the quality of the
+//! generated films ([`film_quality`]), and how few network evaluations are enough ([`sampling`]).
 
+mod anatomy;
 mod figures;
+mod films;
 mod html;
+mod html_films;
 mod intake;
+mod look;
+mod oracle;
+mod phenotypes;
+mod sampling;
+mod signatures;
 mod svg;
 mod table;
+mod team;
+mod truth;
+mod windows;
 
 use std::path::Path;
 
@@ -26,9 +40,15 @@ use crate::metrics::Undefined;
 use crate::replay::ReplayError;
 
 pub use figures::{Difference, Evaluation, Figure, Figures, Set, Stratum, Twin, evaluate};
+pub use films::{FilmQuality, film_quality};
 pub use html::page;
-pub use intake::{Counts, Labels, Sample, read_events, samples};
+pub use intake::{Counts, Labels, Phenotyped, Sample, read_events, samples};
+pub use oracle::Oracle;
+pub use sampling::{SamplingStudy, sampling};
+pub use signatures::Signature;
 pub use table::write_parquet;
+pub use team::Open;
+pub use windows::{GivenWindow, WINDOWS_MOST, given_windows};
 
 /// Bootstrap replicates and the seed of their draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -84,6 +104,12 @@ pub enum EvaluateError {
     /// Events and labels do not meet.
     #[error("{0}")]
     Nothing(String),
+    /// The log of the run cannot be read.
+    #[error("the run's log cannot be used: {0}; name the directory that nowcxr replay wrote")]
+    Log(String),
+    /// The networks cannot be opened.
+    #[error("the model cannot be used: {0}; name one with --set predict.model=DIR")]
+    Model(String),
     /// A figure that must exist does not.
     #[error("the scores cannot be evaluated: {0}")]
     Undefined(#[from] Undefined),

@@ -150,6 +150,118 @@ pub(super) fn forest(rows: &[Row], axis: &str, always: &[f64]) -> Option<String>
     Some(svg)
 }
 
+/// One line of a plot of curves.
+pub(super) struct Curve {
+    pub(super) mark: Mark,
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// Two logarithmic axes.
+struct Axes {
+    left: f64,
+    right: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Axes {
+    const LEFT: f64 = 64.0;
+    const TOP: f64 = 10.0;
+    const HEIGHT: f64 = 280.0;
+
+    /// Wide enough for all points and `limit`. `None` without a value above 0 on both axes.
+    fn of(lines: &[Curve], limit: Option<f64>) -> Option<Self> {
+        let all = || lines.iter().flat_map(|line| line.points.iter().copied());
+        let range = |values: &mut dyn Iterator<Item = f64>| {
+            let known = values.filter(|v| *v > 0.0).map(f64::log10);
+            known.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)))
+        };
+        let (left, right) = range(&mut all().map(|(x, _)| x));
+        let (low, high) = range(&mut all().map(|(_, y)| y).chain(limit));
+        let (low, high) = (low.floor(), high.ceil().max(low.floor() + 1.0));
+        (left.is_finite() && low.is_finite()).then_some(Axes { left, right, low, high })
+    }
+
+    fn x(&self, value: f64) -> f64 {
+        let share = (value.log10() - self.left) / (self.right - self.left).max(1e-9);
+        Axes::LEFT + 8.0 + share * (WIDTH - Axes::LEFT - RIGHT - 16.0)
+    }
+
+    /// A value of 0 has no place and stands at the bottom.
+    fn y(&self, value: f64) -> f64 {
+        let height = value.max(10f64.powf(self.low)).log10();
+        Axes::TOP + (self.high - height) / (self.high - self.low) * Axes::HEIGHT
+    }
+
+    fn across(&self, class: &str, y: f64) -> String {
+        let (from, to) = (Axes::LEFT, WIDTH - RIGHT);
+        format!("<line class='{class}' x1='{from}' x2='{to:.1}' y1='{y:.1}' y2='{y:.1}'/>")
+    }
+
+    /// Lines and numbers at each decade above, and at 1, 2 and 5 of each across.
+    fn grid(&self) -> String {
+        let mut svg = String::new();
+        for decade in self.low as i32..=self.high as i32 {
+            let (y, value) = (self.y(10f64.powi(decade)), 10f64.powi(decade));
+            let _ = write!(
+                svg,
+                "{}<text class='tick' x='{:.1}' y='{:.1}' text-anchor='end'>{value}</text>",
+                self.across("grid", y),
+                Axes::LEFT - 6.0,
+                y + 4.0
+            );
+        }
+        let bottom = Axes::TOP + Axes::HEIGHT;
+        for value in (0..6).flat_map(|n| [1.0, 2.0, 5.0].map(|k| k * 10f64.powi(n))) {
+            if (self.left - 1e-9..=self.right + 1e-9).contains(&value.log10()) {
+                let _ = write!(
+                    svg,
+                    "<line class='grid' x1='{0:.1}' x2='{0:.1}' y1='{1}' y2='{bottom:.1}'/><text \
+                     class='tick' x='{0:.1}' y='{2:.1}' text-anchor='middle'>{value}</text>",
+                    self.x(value),
+                    Axes::TOP,
+                    bottom + 16.0
+                );
+            }
+        }
+        svg
+    }
+}
+
+/// Curves over two logarithmic axes, with a dashed line at `limit`. `None` without a value above 0.
+pub(super) fn curves(
+    lines: &[Curve],
+    across: &str,
+    up: &str,
+    limit: Option<f64>,
+) -> Option<String> {
+    let axes = Axes::of(lines, limit)?;
+    let mut svg = open(Axes::HEIGHT + 56.0, up) + &axes.grid();
+    svg += &limit.map_or(String::new(), |limit| axes.across("ideal", axes.y(limit)));
+    for line in lines {
+        let place = |(x, y): &(f64, f64)| format!("{:.1},{:.1}", axes.x(*x), axes.y(*y));
+        let points: Vec<String> = line.points.iter().map(place).collect();
+        let _ = write!(
+            svg,
+            "<polyline points='{}' fill='none' stroke='{}' stroke-width='1.6'/>",
+            points.join(" "),
+            line.mark.colour()
+        );
+        line.points.iter().for_each(|(x, y)| svg += &line.mark.at(axes.x(*x), axes.y(*y)));
+    }
+    let _ = write!(
+        svg,
+        "<text class='axis' x='{:.1}' y='{:.1}' text-anchor='middle'>{}</text><text class='axis' \
+         transform='translate(12 {:.1}) rotate(-90)' text-anchor='middle'>{}</text></svg>",
+        (Axes::LEFT + WIDTH - RIGHT) / 2.0,
+        Axes::HEIGHT + 48.0,
+        escape(across),
+        Axes::TOP + Axes::HEIGHT / 2.0,
+        escape(up)
+    );
+    Some(svg)
+}
+
 /// Observed shares over predicted ones; the area of a mark follows the number of windows.
 pub(super) fn reliability(groups: &[(f64, f64, usize)]) -> String {
     let top = groups.iter().flat_map(|(p, o, _)| [*p, *o]).fold(0.1, f64::max);
@@ -235,5 +347,20 @@ mod tests {
         }
         assert_eq!(number(-0.05), "−0.05");
         assert_eq!(number(0.0), "0");
+    }
+
+    #[test]
+    fn curves_keep_inside_and_nothing_makes_none() {
+        let line = |points: &[(f64, f64)]| Curve { mark: Mark::Disc, points: points.to_vec() };
+        let all = [line(&[(1.0, 0.3), (20.0, 0.0), (200.0, 2e-4)])];
+        let axes = Axes::of(&all, Some(0.005)).unwrap();
+        for (x, y) in &all[0].points {
+            assert!((Axes::LEFT..=WIDTH - RIGHT).contains(&axes.x(*x)));
+            assert!((Axes::TOP..=Axes::TOP + Axes::HEIGHT).contains(&axes.y(*y)));
+        }
+        assert!(axes.y(0.3) < axes.y(0.005) && axes.y(0.005) < axes.y(2e-4));
+        let svg = curves(&all, "evaluations", "risk", Some(0.005)).unwrap();
+        assert!(svg.contains(">200<") && svg.contains(">0.1<") && svg.contains("ideal"));
+        assert_eq!(curves(&[line(&[(1.0, 0.0)])], "a", "b", None), None);
     }
 }

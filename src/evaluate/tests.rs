@@ -19,6 +19,10 @@ fn sample(stay: u64, hours: f64, mortality: f64, died: bool) -> Sample {
         carry_forward: Some(1.0 - mortality),
         ehr_only: Some(0.5),
         generated: true,
+        phenotypes: Some(Phenotyped {
+            scores: std::array::from_fn(|k| (mortality as f32 + k as f32 / 50.0).min(1.0)),
+            present: std::array::from_fn(|k| k < 24 && (stay + k as u64).is_multiple_of(3)),
+        }),
         died,
         age_years: 50 + (stay % 40) as u8,
         sex: if stay.is_multiple_of(2) { Sex::Female } else { Sex::Male },
@@ -99,6 +103,11 @@ fn the_figures_are_those_of_a_naive_computation() {
     assert_eq!(parts, samples.len());
 }
 
+/// Whether a figure of the page is no number. Names of diseases may begin with the same letters.
+fn has_no_number(html: &str) -> bool {
+    html.split(|c: char| !c.is_alphanumeric()).any(|word| word == "NaN" || word == "inf")
+}
+
 #[test]
 fn the_page_asks_for_nothing_and_says_what_it_is() {
     let provenance = Provenance { synthetic: true, simulated_pairing: true, ..Default::default() };
@@ -112,7 +121,46 @@ fn the_page_asks_for_nothing_and_says_what_it_is() {
     let said = html.matches("SIMULATED").count();
     assert_eq!(said, 1 + html.matches("<section>").count());
     assert_eq!(html.matches("<svg").count(), html.matches("</svg>").count());
-    assert!(!html.contains("NaN") && !html.contains("inf"));
+    assert!(!has_no_number(&html));
+}
+
+#[test]
+fn phenotypes_are_ranked_each_and_on_average() {
+    let evaluation = evaluated(&run());
+    let told = evaluation.sets[1].phenotypes.as_ref().unwrap();
+    assert_eq!(told.each.len(), 25);
+    // The last one occurs in no stay.
+    let known: Vec<f64> =
+        told.each.iter().filter_map(|one| Some(one.auroc.known()?.value)).collect();
+    assert_eq!((known.len(), told.each[24].auprc.known()), (24, None));
+    let mean = known.iter().sum::<f64>() / 24.0;
+    let average = told.macro_auroc.known().unwrap();
+    assert!((average.value - mean).abs() < 1e-12 && average.interval.is_some());
+    let mut samples = run();
+    samples[0].phenotypes = None;
+    assert_eq!(evaluated(&samples).sets[1].phenotypes, None, "some windows have none");
+}
+
+#[test]
+fn films_and_samplers_have_their_pages() {
+    let mut evaluation = evaluated(&run());
+    let names = ["a model".to_owned(), "0123456789abcdef".to_owned()];
+    let films = films::quality(&truth::tests::looks(), names, true, options()).unwrap();
+    assert_eq!(films.sets.generated_frechet.map(|d| d > 0.0), Some(true));
+    evaluation.add_films(films);
+    let found = |name: &str| {
+        let all = &evaluation.films.as_ref().unwrap().signatures;
+        all.iter().find(|one| one.name == name).unwrap().found
+    };
+    assert_eq!(found("no change although the EHR moved"), Some(false));
+    assert_eq!(found("no nearer than the last film"), Some(false));
+    // The run's old film was told the opposite of the outcome.
+    assert_eq!(found("no gain over carry-forward"), Some(false));
+    let html = page(&evaluation, "x");
+    for said in ["Known ways to fail", "Fréchet", "part of the oracle", "Phenotypes"] {
+        assert!(html.contains(said), "{said}");
+    }
+    assert!(!has_no_number(&html));
 }
 
 #[test]

@@ -155,46 +155,92 @@ fn newton(samples: &[(f64, f64, f64)], free: bool) -> Result<(f64, f64), Undefin
     if settled { Ok((a, b)) } else { Err(Undefined::NotFinite) }
 }
 
-/// Groups of equal size by ascending probability; equal probabilities stay in one group, so there
-/// may be fewer than `bins`.
+/// Samples in groups of equal size by ascending probability, made once for many weightings: only
+/// the first costs a sort.
+#[derive(Clone, Debug)]
+pub struct Grouped {
+    /// Sample indices of each group.
+    groups: Vec<Vec<usize>>,
+    p: Vec<f64>,
+    labels: Vec<bool>,
+}
+
+impl Grouped {
+    /// Equal probabilities stay in one group, so there may be fewer than `bins`.
+    ///
+    /// # Errors
+    /// As [`brier`].
+    pub fn new<S: Copy + Into<f64>>(
+        p: &[S],
+        labels: &[bool],
+        bins: usize,
+    ) -> Result<Self, Undefined> {
+        let p = probabilities(p, labels)?;
+        let mut order: Vec<usize> = (0..p.len()).collect();
+        order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
+        let (mut groups, mut start) = (Vec::new(), 0);
+        for group in 1..=bins.max(1) {
+            let mut end = group * order.len() / bins.max(1);
+            while end > 0 && end < order.len() && p[order[end]] == p[order[end - 1]] {
+                end += 1;
+            }
+            groups.extend(order.get(start..end).filter(|m| !m.is_empty()).map(<[usize]>::to_vec));
+            start = start.max(end);
+        }
+        Ok(Grouped { groups, p, labels: labels.to_vec() })
+    }
+
+    /// The groups that have weight, in order.
+    ///
+    /// # Errors
+    /// [`Undefined::Empty`] when nothing has weight.
+    pub fn bins(&self, weights: &[f64]) -> Result<Vec<Bin>, Undefined> {
+        let bin = |members: &Vec<usize>| {
+            let (mut predicted, mut observed, mut weight) = (0.0, 0.0, 0.0);
+            for &i in members {
+                let w = weights.get(i).copied().unwrap_or(0.0);
+                weight += w;
+                predicted += w * self.p[i];
+                observed += w * target(self.labels[i]);
+            }
+            let n = members.len();
+            (weight > 0.0).then(|| Bin {
+                predicted: predicted / weight,
+                observed: observed / weight,
+                n,
+                weight,
+            })
+        };
+        let bins: Vec<Bin> = self.groups.iter().filter_map(bin).collect();
+        if bins.is_empty() { Err(Undefined::Empty) } else { Ok(bins) }
+    }
+
+    /// Expected calibration error: the groups' mean |observed − predicted| by weight.
+    ///
+    /// # Errors
+    /// As [`Grouped::bins`].
+    pub fn expected_error(&self, weights: &[f64]) -> Result<f64, Undefined> {
+        let bins = self.bins(weights)?;
+        let all: f64 = bins.iter().map(|bin| bin.weight).sum();
+        let apart = |bin: &Bin| bin.weight * (bin.observed - bin.predicted).abs();
+        Ok(bins.iter().map(apart).sum::<f64>() / all)
+    }
+}
+
+/// [`Grouped::bins`] of one weighting.
 ///
 /// # Errors
-/// As [`brier`].
+/// As [`Grouped::new`] and [`Grouped::bins`].
 pub fn reliability<S: Copy + Into<f64>>(
     p: &[S],
     labels: &[bool],
     weights: &[f64],
     bins: usize,
 ) -> Result<Vec<Bin>, Undefined> {
-    let p = probabilities(p, labels)?;
-    let mut order: Vec<usize> = (0..p.len()).collect();
-    order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
-    let (mut groups, mut start) = (Vec::new(), 0);
-    for group in 1..=bins.max(1) {
-        let mut end = group * order.len() / bins.max(1);
-        while end > 0 && end < order.len() && p[order[end]] == p[order[end - 1]] {
-            end += 1;
-        }
-        let members = order.get(start..end).unwrap_or_default();
-        let weight: f64 = members.iter().map(|&i| weights.get(i).copied().unwrap_or(0.0)).sum();
-        if weight > 0.0 {
-            let share = |of: &dyn Fn(usize) -> f64| {
-                members.iter().map(|&i| weights.get(i).copied().unwrap_or(0.0) * of(i)).sum::<f64>()
-                    / weight
-            };
-            groups.push(Bin {
-                predicted: share(&|i| p[i]),
-                observed: share(&|i| target(labels[i])),
-                n: members.len(),
-                weight,
-            });
-        }
-        start = start.max(end);
-    }
-    if groups.is_empty() { Err(Undefined::Empty) } else { Ok(groups) }
+    Grouped::new(p, labels, bins)?.bins(weights)
 }
 
-/// Expected calibration error: the groups' mean |observed − predicted| by weight.
+/// [`Grouped::expected_error`] of one weighting.
 ///
 /// # Errors
 /// As [`reliability`].
@@ -204,8 +250,5 @@ pub fn expected_calibration_error<S: Copy + Into<f64>>(
     weights: &[f64],
     bins: usize,
 ) -> Result<f64, Undefined> {
-    let groups = reliability(p, labels, weights, bins)?;
-    let all: f64 = groups.iter().map(|bin| bin.weight).sum();
-    Ok(groups.iter().map(|bin| bin.weight * (bin.observed - bin.predicted).abs()).sum::<f64>()
-        / all)
+    Grouped::new(p, labels, bins)?.expected_error(weights)
 }

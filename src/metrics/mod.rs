@@ -17,7 +17,8 @@ use thiserror::Error;
 
 pub use bootstrap::{Estimate, Patients};
 pub use calibration::{
-    Bin, Calibration, brier, calibration, expected_calibration_error, reliability, scaled_brier,
+    Bin, Calibration, Grouped, brier, calibration, expected_calibration_error, reliability,
+    scaled_brier,
 };
 pub use distance::{Features, frechet_distance, mean_wasserstein};
 pub use ranking::{Ranked, auprc, auroc, min_sensitivity_precision};

@@ -62,9 +62,22 @@ impl Init {
 
     /// Standard normal.
     pub fn normal<const D: usize>(&mut self, shape: [usize; D]) -> Param<Tensor<D>> {
+        self.normal_around(0.0, 1.0, shape)
+    }
+
+    /// Normal with this mean and deviation.
+    pub fn normal_around<const D: usize>(
+        &mut self,
+        mean: f32,
+        deviation: f32,
+        shape: [usize; D],
+    ) -> Param<Tensor<D>> {
         let count = shape.iter().product();
         let values = match &mut self.rng {
-            Some(rng) => (0..count).map(|_| StandardNormal.sample(rng)).collect(),
+            Some(rng) => {
+                let draw = |_| -> f32 { StandardNormal.sample(rng) };
+                (0..count).map(draw).map(|x| mean + deviation * x).collect()
+            }
             None => vec![0.0; count],
         };
         self.param(values, shape)
@@ -143,6 +156,15 @@ impl Conv2d {
         let bound = (6.0 / (output * kernel * kernel) as f64).sqrt();
         let weight = init.uniform(bound, [output, input, kernel, kernel]);
         Conv2d { weight, bias: None, stride, pad_before: kernel / 2, pad_after: kernel / 2 }
+    }
+
+    /// A patch discriminator's: kernel 4, one pixel of zeros around, weights drawn from a normal
+    /// distribution of deviation 0.02.
+    pub fn patch(input: usize, output: usize, stride: usize, bias: bool, init: &mut Init) -> Self {
+        let weight = init.normal_around(0.0, 0.02, [output, input, 4, 4]);
+        let bound = 1.0 / ((input * 16) as f64).sqrt();
+        let bias = bias.then(|| init.uniform(bound, [output]));
+        Conv2d { weight, bias, stride, pad_before: 1, pad_after: 1 }
     }
 
     /// Halves the size, with zeros `pad_before` and `pad_after`.

@@ -15,6 +15,6 @@ mod worker;
 pub use cache::FilmCache;
 pub use device::{DeviceError, set_threads};
 pub use open::{OpenError, Pictures};
-pub use pipeline::{Generated, Pipeline, PredictError};
+pub use pipeline::{Generated, Glance, Pipeline, Portrait, PredictError, Prepared};
 pub use stages::{Stage, Stages, TIMESTEP as STAGE_TIMESTEP};
 pub use worker::{Score, Worker, WorkerConfig};

@@ -26,7 +26,7 @@ pub use encode::{Encoder, NotEncoded};
 pub use error::ReplayError;
 pub use item::{Body, FilmTaken, Measured, MimicTable, RejectedRow, ReplayEvent, ReplayItem};
 pub use mimic::items::ItemFilter;
-pub use mimic::labels::{IcdCode, Label};
+pub use mimic::labels::{IcdCode, Label, labels_of};
 pub use mimic::stays::{Stay, Stays};
 pub use play::{Player, ReplaySink, Step};
 pub use progress::Progress;

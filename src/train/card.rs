@@ -9,7 +9,7 @@ pub(super) fn card(options: &TrainOptions, summary: &TrainSummary) -> String {
         "# {} {}\n\n{}## How it was made\n\n```\n{}\n```\n\n\
          Seed {}. {:.0} s after the samples were there. Steps: autoencoder {}, diffusion {}, \
          mortality {}, phenotypes {}. Absolute error, KL distance and findings for the \
-         autoencoder (no perceptual and no adversarial term); error of the prediction, contrastive \
+         autoencoder ({}); error of the prediction, contrastive \
          term and findings for the diffusion; weighted cross-entropy with dropout of modalities \
          for the fusion, every stay weighing the same. Latents are scaled by {:.4}.\n\n",
         options.name,
@@ -22,6 +22,7 @@ pub(super) fn card(options: &TrainOptions, summary: &TrainSummary) -> String {
         summary.steps[1],
         summary.steps[2],
         summary.steps[3],
+        further_terms(options, summary),
         summary.scale_factor,
     );
     text += &format!(
@@ -65,6 +66,22 @@ pub(super) fn card(options: &TrainOptions, summary: &TrainSummary) -> String {
         summary.phenotype_auroc.unwrap_or(f64::NAN),
     );
     text
+}
+
+/// The terms of the autoencoder's loss that not every run has.
+fn further_terms(options: &TrainOptions, summary: &TrainSummary) -> String {
+    if options.autoencoder.is_some() {
+        return "taken from another model".to_owned();
+    }
+    let perceptual = match &summary.perceptual {
+        Some(digest) => format!("perceptual term with the VGG16 weights {}", &digest[..12]),
+        None => "no perceptual term".to_owned(),
+    };
+    let loss = &options.recipe.vae.loss;
+    match loss.adversarial > 0.0 && summary.steps[0] > loss.adversarial_from {
+        true => format!("{perceptual}, adversarial term from step {}", loss.adversarial_from),
+        false => format!("{perceptual}, no adversarial term"),
+    }
 }
 
 /// What a reader must know first.

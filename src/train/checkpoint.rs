@@ -39,8 +39,8 @@ pub(super) struct State {
     pub(super) checked: u64,
     pub(super) since_best: u64,
     pub(super) best: Option<f64>,
-    /// What the stage carries from step to step.
-    pub(super) remembered: f64,
+    /// Numbers that the stage carries from step to step.
+    pub(super) carried: Vec<f64>,
     /// The stage is over; the tensors are the network's.
     pub(super) done: bool,
 }

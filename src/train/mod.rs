@@ -10,6 +10,7 @@ mod batch;
 mod calibrate;
 mod card;
 mod checkpoint;
+mod critic;
 pub mod dataset;
 mod fusion;
 mod ldm;
@@ -62,6 +63,9 @@ pub struct TrainOptions {
     /// A model whose autoencoder is taken instead of training one; of the same sizes. Where the
     /// same ward and seed made it, it has not seen the test stays either.
     pub autoencoder: Option<PathBuf>,
+    /// VGG16's weights under torchvision's names, for the perceptual term of the autoencoder's
+    /// loss; without them it is left out.
+    pub vgg: Option<PathBuf>,
     pub data: DataNote,
     /// The command line that a reader would repeat; printed in the card.
     pub command: String,
@@ -108,6 +112,8 @@ pub struct TrainSummary {
     pub steps: [u64; 4],
     pub seconds: f64,
     pub scale_factor: f64,
+    /// Digest of the VGG16 weights of the perceptual term; `None` where it was left out.
+    pub perceptual: Option<String>,
     pub vae: VaeScore,
     /// `None` where the run ended before the stage.
     pub ldm: Option<LdmScore>,
@@ -216,6 +222,7 @@ mod tests {
     use crate::event::risk::Doubt;
     use crate::model::Artifact;
     use crate::model::config::Task;
+    use crate::model::weights::write_safetensors;
     use crate::ports::Outcome;
     use crate::predict::{Pipeline, Score};
 
@@ -237,6 +244,7 @@ mod tests {
             resume: false,
             seed: 4,
             autoencoder: None,
+            vgg: None,
             data: DataNote { whose: "a test ward".to_owned(), kind: DataKind::Synthetic },
             command: "test".to_owned(),
         }
@@ -245,8 +253,17 @@ mod tests {
     fn trained(dir: &Path) -> Artifact {
         let mut said = 0;
         let mut hooks = Hooks { report: &mut |_| said += 1, stop: &|_, _| false };
-        let summary = train_all(&options(tiny(2)), 26, dir, &mut hooks).unwrap();
-        assert!(said > 5);
+        let mut options = options(tiny(2));
+        let vgg = dir.join("vgg.safetensors");
+        options.vgg = Some(vgg.clone());
+        let refused = train_all(&options, 26, dir, &mut hooks).unwrap_err().to_string();
+        assert!(refused.contains("vgg.safetensors gives no VGG16"), "{refused}");
+        let weights = write_safetensors(&crate::model::perceptual::tests::narrow(true)).unwrap();
+        std::fs::write(&vgg, weights).unwrap();
+        let summary = train_all(&options, 26, dir, &mut hooks).unwrap();
+        assert!(said > 5 && summary.perceptual.is_some());
+        let log = std::fs::read_to_string(dir.join("training/log.jsonl")).unwrap();
+        assert!(log.contains("[\"perceptual\","), "{log}");
         assert!(summary.vae.absolute_error.is_finite() && summary.scale_factor > 0.0);
         Artifact::load(dir, &Device::flex()).unwrap()
     }
@@ -261,6 +278,7 @@ mod tests {
         assert!(first.path().join("training/generations.png").exists());
         assert!(model.about.doubts.contains(&Doubt::SyntheticTraining));
         assert!(model.card.contains("synthetic ward only"));
+        assert!(model.card.contains("perceptual term with the VGG16 weights"));
         what_was_trained_is_what_is_served(model);
     }
 

@@ -9,7 +9,7 @@ use super::TrainError;
 use super::learner::Optimiser;
 use super::replayed::DataConfig;
 use super::stage::Course;
-use crate::model::DdlCxrConfig;
+use crate::model::{DdlCxrConfig, Discriminator};
 
 /// The default recipe, commented.
 pub const DEFAULT: &str = include_str!("recipe.toml");
@@ -57,8 +57,15 @@ pub struct StageRecipe<L> {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VaeWeights {
+    pub perceptual: f64,
     pub kl: f64,
     pub findings: f64,
+    pub adversarial: f64,
+    /// Steps before the discriminator counts.
+    pub adversarial_from: u64,
+    /// Width of the discriminator's first convolution, and how many halve the side.
+    pub discriminator_width: usize,
+    pub discriminator_layers: usize,
     pub adaptive_every: u64,
 }
 
@@ -150,12 +157,33 @@ impl Recipe {
                 ));
             }
         }
+        problems.extend(self.vae.loss.problems(self.sizes().vae.resolution));
         let FusionWeights { without_film, carried, max_weight, .. } = self.fusion.loss;
         let shown = [without_film, carried].iter().all(|share| (0.0..=1.0).contains(share));
         if !shown || max_weight < 1.0 {
             problems.push(
                 "fusion: without_film and carried must be shares, max_weight at least 1".to_owned(),
             );
+        }
+        problems
+    }
+}
+
+impl VaeWeights {
+    /// What is wrong for films of `side` pixels.
+    fn problems(&self, side: usize) -> Vec<String> {
+        let mut problems = Vec::new();
+        let weights = [self.perceptual, self.kl, self.findings, self.adversarial];
+        if weights.iter().any(|weight| !(weight.is_finite() && *weight >= 0.0)) {
+            problems.push("vae.loss: weights must be numbers of at least 0".to_owned());
+        }
+        let least = Discriminator::side_least(self.discriminator_layers);
+        if self.adversarial > 0.0 && (self.discriminator_width == 0 || side < least) {
+            problems.push(format!(
+                "vae.loss: the discriminator needs a width of at least 1 and, with {} layers, \
+                 films of {least} pixels; these have {side}",
+                self.discriminator_layers
+            ));
         }
         problems
     }
@@ -200,5 +228,8 @@ mod tests {
         let both = fault("[vae.course]\nbatch = 0\n[fusion.loss]\ncarried = 2.0");
         assert!(both.contains("vae: batch") && both.contains("shares"), "{both}");
         assert!(fault("sizes = ").contains("recipe"));
+        assert!(fault("[vae.loss]\nperceptual = -1.0").contains("at least 0"));
+        let deep = fault("[vae.loss]\nadversarial = 0.5\ndiscriminator_layers = 7");
+        assert!(deep.contains("384 pixels"), "{deep}");
     }
 }

@@ -16,7 +16,7 @@ use super::pictures;
 use super::recipe::StageRecipe;
 use super::sample::{Splits, WindowSample};
 use super::stage::{self, Order, Running, Stage};
-use super::vae::{self, VaeStage};
+use super::vae::{self, Seen, VaeStage};
 use super::{
     DataKind, Hooks, LdmScore, Part, TrainError, TrainOptions, TrainSummary, VaeScore, enough,
 };
@@ -105,6 +105,7 @@ impl Run<'_, '_> {
         let (vae, vae_steps, vae_score) = self.autoencoder(&config)?;
         let mut summary = self.summary(vae_score);
         summary.steps[0] = vae_steps;
+        summary.perceptual = self.perceptual()?.map(|perceptual| perceptual.digest.to_string());
         if part.ends_before(Part::Ldm) {
             return Ok((None, summary));
         }
@@ -201,15 +202,25 @@ impl Run<'_, '_> {
             None => {
                 let net =
                     Vae::new(&config.vae, &mut Init::seeded(seed, &device.clone().autodiff()));
+                let trains = options.part.trains(Part::Vae);
+                let perceptual = if trains { self.perceptual()? } else { None };
                 let both = [&splits.train, &splits.validate];
                 let mut stage = VaeStage::new(config, recipe, both, seed, &device, path.clone());
-                let trains = options.part.trains(Part::Vae);
+                stage.see_with(perceptual);
                 self.run("vae", trains, recipe, seed, &mut stage, net)?
             }
         };
         let score = vae::score(&vae, config, &splits.test, SCORED, &device)?;
         pictures::reconstructions(&vae, &config.vae, &splits.test, &device, &path)?;
         Ok((vae, steps, score))
+    }
+
+    /// What the autoencoder's pictures are compared through, if the recipe asks for it and there
+    /// are weights.
+    fn perceptual(&self) -> Result<Option<Seen>, TrainError> {
+        let asked = self.options.recipe.vae.loss.perceptual > 0.0;
+        let path = self.options.vgg.as_deref().filter(|_| asked);
+        path.map(|path| Seen::read(path, &self.device)).transpose()
     }
 
     fn diffusion(
@@ -285,6 +296,7 @@ impl Run<'_, '_> {
             steps: [0; 4],
             seconds: 0.0,
             scale_factor: 1.0,
+            perceptual: None,
             vae,
             ldm: None,
             landmark: None,

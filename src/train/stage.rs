@@ -51,13 +51,20 @@ pub(super) trait Stage<M: Module> {
         Ok(None)
     }
 
-    /// A number that the stage carries from step to step.
-    fn remembered(&self) -> f64 {
-        0.0
+    /// What a step depends on besides recipe and samples, for telling one run from another.
+    fn besides(&self) -> String {
+        String::new()
     }
 
-    /// Takes that number back.
-    fn remember(&mut self, _number: f64) {}
+    /// What the stage carries from step to step.
+    fn carried(&self) -> Carried {
+        Carried::default()
+    }
+
+    /// Takes that back.
+    fn carry_on(&mut self, _carried: Carried) -> Result<(), TrainError> {
+        Ok(())
+    }
 
     /// Draws what a person wants to see of the network.
     fn draw(&mut self, _net: &M) -> Result<(), TrainError> {
@@ -65,11 +72,21 @@ pub(super) trait Stage<M: Module> {
     }
 }
 
+/// What a stage carries from step to step besides its network: numbers, and the tensors of
+/// whatever else learns.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    pub(super) numbers: Vec<f64>,
+    pub(super) tensors: Tensors,
+}
+
 /// Where a batch stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     /// Counts batches, from 0.
     pub(super) batch: u64,
+    /// Counts steps, from 0.
+    pub(super) step: u64,
     /// How far the stage is, 0 to 1.
     pub(super) share: f64,
 }
@@ -96,7 +113,8 @@ pub(super) fn run<M: Module, S: Stage<M>>(
     mut running: Running<'_, '_>,
 ) -> Result<(M, u64), TrainError> {
     let name = running.name;
-    let recipe = format!("{:?} {:?} {}", running.course, running.optimiser, running.loss);
+    let Running { course, optimiser, loss, .. } = &running;
+    let recipe = format!("{course:?} {optimiser:?} {loss}{}", stage.besides());
     let mut learner = Learner::new(net, running.optimiser);
     let mut state = State::default();
     let mut best: Option<Tensors> = None;
@@ -108,7 +126,8 @@ pub(super) fn run<M: Module, S: Stage<M>>(
         learner = learner.resume(&tensors, saved.counts, running.device)?;
         best = saved.best.is_some().then(|| under(&tensors, "best."));
         running.pace.resume(saved.step, saved.elapsed_s);
-        stage.remember(saved.remembered);
+        let numbers = saved.carried.clone();
+        stage.carry_on(Carried { numbers, tensors: under(&tensors, "stage.") })?;
         state = saved;
     }
     state.recipe = recipe;
@@ -127,8 +146,7 @@ pub(super) fn run<M: Module, S: Stage<M>>(
         }
         let stops = (running.stop)(name, state.step);
         if stops || running.keeper.is_due(&rhythm, state.step) {
-            state.remembered = stage.remembered();
-            save(&learner, &mut state, best.as_ref(), &running)?;
+            save(&learner, &mut state, best.as_ref(), stage.carried(), &running)?;
             rhythm = running.keeper.begin(state.step);
         }
         if stops {
@@ -158,7 +176,7 @@ fn one_step<M: Module, S: Stage<M>>(
     let mut gradients: GradientsAccumulator<M> = GradientsAccumulator::new();
     let mut noted: Noted = Vec::new();
     for piece in 0..pieces {
-        let at = Moment { batch: step * pieces + piece, share };
+        let at = Moment { batch: step * pieces + piece, step, share };
         let (loss, said) = stage.loss(&learner.net, at)?;
         let loss = if pieces > 1 { loss.div_scalar(pieces as f64) } else { loss };
         let found = GradientsParams::from_grads(loss.backward(), &learner.net);
@@ -201,9 +219,12 @@ fn save<M: Module>(
     learner: &Learner<M>,
     state: &mut State,
     best: Option<&Tensors>,
+    carried: Carried,
     running: &Running<'_, '_>,
 ) -> Result<(), TrainError> {
     let (mut tensors, counts) = learner.tensors();
+    tensors.extend(prefixed(carried.tensors, "stage."));
+    state.carried = carried.numbers;
     (state.counts, state.elapsed_s) = (counts, running.pace.elapsed());
     if let Some(best) = best {
         tensors.extend(prefixed(best.clone(), "best."));

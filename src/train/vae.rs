@@ -1,26 +1,33 @@
-//! Stage 1: the autoencoder (`reference/ddl-cxr.md` 2.2): absolute error, KL distance and findings,
-//! the last with a fixed weight or with the paper's adaptive one. The perceptual and the patch
-//! adversarial term of the paper are not trained with yet.
+//! Stage 1: the autoencoder (`reference/ddl-cxr.md` 2.2): absolute error, perceptual distance where
+//! there are weights for it, KL distance, findings and a patch discriminator's judgement, the last
+//! two with a fixed weight or with the paper's adaptive one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
 
 use super::TrainError;
 use super::batch;
+use super::critic::Critic;
 use super::optimise::{scalar, tensor, values};
 use super::recipe::{StageRecipe, VaeWeights};
 use super::sample::{FilmSample, Samples};
 use super::score::{auroc, mean};
-use super::stage::{Moment, Noted, Order, Stage, mixed};
+use super::stage::{Carried, Moment, Noted, Order, Stage, mixed};
+use crate::ids::Digest;
 use crate::model::config::VaeConfig;
 use crate::model::layers::gaussian;
 use crate::model::losses::binary_cross_entropy;
 use crate::model::losses::vae::{VaeLoss, VaeTerms, adaptive_weight, gradient_norm, kl};
-use crate::model::{DdlCxrConfig, Vae};
+use crate::model::perceptual::SIDE_LEAST;
+use crate::model::vae::Posterior;
+use crate::model::weights::read_safetensors;
+use crate::model::{DdlCxrConfig, Perceptual, Vae};
 
 /// Films encoded at once when nothing is learnt.
 const ENCODE: usize = 16;
+/// Far from the seed of the autoencoder's own weights.
+const CRITIC_SEED: u64 = 0x6372_6974_6963;
 
 /// How well the autoencoder does on films that it has not seen.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -29,6 +36,30 @@ pub struct VaeScore {
     pub absolute_error: f64,
     /// Macro AUROC of the findings that have both outcomes, from the latent.
     pub findings_auroc: f64,
+}
+
+/// The network that pictures are compared through, and the digest of its file.
+pub(super) struct Seen {
+    pub(super) digest: Digest,
+    net: Perceptual,
+}
+
+impl Seen {
+    /// VGG16's weights in a safetensors file under torchvision's names, for `device`'s autodiff.
+    pub(super) fn read(path: &Path, device: &Device) -> Result<Self, TrainError> {
+        let unusable = |why: String| {
+            TrainError::Data(format!(
+                "{} gives no VGG16: {why}; give torchvision's weights as safetensors, or leave \
+                 them out",
+                path.display()
+            ))
+        };
+        let bytes = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        let read =
+            |bytes| Perceptual::read(&read_safetensors(bytes, true)?, &device.clone().autodiff());
+        let net = read(&bytes).map_err(|error| unusable(error.to_string()))?;
+        Ok(Seen { digest: Digest::of(&bytes), net })
+    }
 }
 
 /// The autoencoder's stage.
@@ -42,9 +73,19 @@ pub(super) struct VaeStage<'a> {
     seed: u64,
     /// On which the network learns.
     autodiff: Device,
-    /// The findings' adaptive weight, as last measured.
-    adaptive: f64,
+    seen: Option<Seen>,
+    critic: Option<Critic>,
+    /// The adaptive weights of the findings and of the discriminator, as last measured.
+    adaptive: [f64; 2],
     pictures: PathBuf,
+}
+
+/// A batch through the autoencoder, but for the decoder's last convolution.
+struct Pass {
+    images: Tensor<4>,
+    posterior: Posterior,
+    z: Tensor<4>,
+    features: Tensor<4>,
 }
 
 impl<'a> VaeStage<'a> {
@@ -56,40 +97,114 @@ impl<'a> VaeStage<'a> {
         device: &Device,
         pictures: PathBuf,
     ) -> Self {
+        let (weights, autodiff) = (recipe.loss, device.clone().autodiff());
+        let critic = (weights.adversarial > 0.0).then(|| {
+            let (pieces, seed) = (recipe.course.accumulate, seed ^ CRITIC_SEED);
+            let channels = config.vae.out_ch;
+            Critic::new(channels, &weights, recipe.optimiser, pieces, seed, &autodiff)
+        });
         VaeStage {
             config,
-            weights: recipe.loss,
+            weights,
             samples,
             shown,
             order: Order::new(seed, samples.films.len(), recipe.course.batch),
             seed,
-            autodiff: device.clone().autodiff(),
-            adaptive: 0.0,
+            autodiff,
+            seen: None,
+            critic,
+            adaptive: [0.0; 2],
             pictures,
         }
     }
 
-    fn terms(&self, net: &Vae, films: &[&FilmSample], batch: u64) -> Result<VaeTerms, TrainError> {
+    /// Compares pictures through this network, too. Films too small for it are compared by pixel
+    /// only.
+    pub(super) fn see_with(&mut self, seen: Option<Seen>) {
+        self.seen = seen.filter(|_| self.config.vae.resolution >= SIDE_LEAST);
+    }
+
+    fn loss_weights(&self) -> VaeLoss {
+        let VaeWeights { perceptual, kl, findings, adversarial, adversarial_from, .. } =
+            self.weights;
+        VaeLoss { perceptual, kl, findings, adversarial, adversarial_from }
+    }
+
+    /// Pixels of a picture, over all channels.
+    fn entries(&self) -> f64 {
+        let VaeConfig { resolution, in_channels, .. } = self.config.vae;
+        (resolution * resolution * in_channels) as f64
+    }
+
+    fn pass(&self, net: &Vae, films: &[&FilmSample], batch: u64) -> Result<Pass, TrainError> {
         let images = batch::films(films, &self.config.vae, &self.autodiff)?;
         let posterior = net.encode(images.clone());
         let dims = posterior.mean.dims();
         let noise = gaussian(mixed(self.seed, batch), dims.iter().product());
         let z = posterior.sample(tensor(noise, dims, &self.autodiff));
-        let nll = VaeLoss::default().nll(images, net.decode(z.clone()), None);
-        let findings = net.findings(z).map(|logits| {
-            let labels = batch::findings(films, &self.autodiff);
-            (binary_cross_entropy(logits, labels, None).mean(), 1.0)
-        });
-        Ok(VaeTerms { nll, kl: kl(&posterior), adversarial: None, findings })
+        let features = net.decoder.features(net.post_quant_conv.forward(z.clone()));
+        Ok(Pass { images, posterior, z, features })
+    }
+
+    /// Equation (6) and the mean perceptual distance in it.
+    fn likelihood(&self, images: &Tensor<4>, made: Tensor<4>) -> (Tensor<1>, Option<Tensor<1>>) {
+        let distance =
+            self.seen.as_ref().map(|seen| seen.net.distance(images.clone(), made.clone()));
+        let mean = distance.clone().map(|distance| distance.mean().detach());
+        (self.loss_weights().nll(images.clone(), made, distance), mean)
+    }
+
+    fn findings(&self, net: &Vae, pass: &Pass, films: &[&FilmSample]) -> Option<Tensor<1>> {
+        let logits = net.findings(pass.z.clone())?;
+        let labels = batch::findings(films, &self.autodiff);
+        Some(binary_cross_entropy(logits, labels, None).mean())
     }
 
     /// The ratio of gradients at the encoder's last convolution. Each side needs a forward pass of
-    /// its own, because burn keeps no graph after a backward pass.
-    fn measure(&self, net: &Vae, films: &[&FilmSample], batch: u64) -> Result<f64, TrainError> {
+    /// its own, because burn keeps no graph after a backward pass; where there is dropout, the
+    /// passes draw it differently.
+    fn weigh_findings(&self, net: &Vae, films: &[&FilmSample], n: u64) -> Result<f64, TrainError> {
         let at = &net.encoder.conv_out.weight;
-        let likelihood = gradient_norm(self.terms(net, films, batch)?.nll, at);
-        let Some((findings, _)) = self.terms(net, films, batch)?.findings else { return Ok(0.0) };
-        Ok(adaptive_weight(likelihood, gradient_norm(findings, at)))
+        let pass = self.pass(net, films, n)?;
+        let (likelihood, _) = self.likelihood(&pass.images, net.decoder.paint(pass.features));
+        let near = gradient_norm(likelihood, at);
+        let pass = self.pass(net, films, n)?;
+        let Some(findings) = self.findings(net, &pass, films) else { return Ok(0.0) };
+        Ok(adaptive_weight(near, gradient_norm(findings, at)))
+    }
+
+    /// The ratio of gradients at the decoder's last convolution, of this very pass: up to there the
+    /// two sides share their way, so its features stand for it.
+    fn weigh_critic(&self, net: &Vae, pass: &Pass, critic: &Critic) -> f64 {
+        let at = &net.decoder.conv_out.weight;
+        let made = || net.decoder.paint(pass.features.clone().detach());
+        let near = gradient_norm(self.likelihood(&pass.images, made()).0, at);
+        adaptive_weight(near, gradient_norm(critic.term(made()), at))
+    }
+
+    /// What a batch says of itself: each term by pixel or by sample, and the measured weights.
+    fn noted(&self, terms: &VaeTerms, distance: Option<Tensor<1>>) -> Noted {
+        let told = |term: &Tensor<1>| scalar(term.clone().detach());
+        let VaeConfig { resolution, .. } = self.config.vae;
+        let distance = distance.map(scalar);
+        let of_distance = distance.map_or(0.0, |distance| self.weights.perceptual * distance);
+        let mut noted = vec![
+            ("l1", told(&terms.nll) / self.entries() - of_distance),
+            ("kl", told(&terms.kl) / (resolution * resolution) as f64),
+        ];
+        noted.extend(distance.map(|distance| ("perceptual", distance)));
+        for (term, names) in [
+            (&terms.findings, ["findings", "findings_weight"]),
+            (&terms.adversarial, ["adversarial", "adversarial_weight"]),
+        ] {
+            if let Some((term, weight)) = term {
+                noted.push((names[0], told(term)));
+                if self.weights.adaptive_every > 0 {
+                    noted.push((names[1], *weight));
+                }
+            }
+        }
+        noted
     }
 }
 
@@ -97,28 +212,37 @@ impl Stage<Vae> for VaeStage<'_> {
     fn loss(&mut self, net: &Vae, at: Moment) -> Result<(Tensor<1>, Noted), TrainError> {
         let picked = self.order.batch(at.batch).to_vec();
         let films: Vec<&FilmSample> = picked.into_iter().map(|i| &self.samples.films[i]).collect();
-        let VaeConfig { resolution, in_channels, .. } = self.config.vae;
-        let entries = (resolution * resolution * in_channels) as f64;
-        self.adaptive = match self.weights.adaptive_every {
-            0 => entries,
-            every if at.batch.is_multiple_of(every) => self.measure(net, &films, at.batch)?,
-            _ => self.adaptive,
+        let (entries, weights) = (self.entries(), self.loss_weights());
+        let every = self.weights.adaptive_every;
+        let measured = every > 0 && at.batch.is_multiple_of(every);
+        match every {
+            0 => self.adaptive = [entries; 2],
+            _ if measured => self.adaptive[0] = self.weigh_findings(net, &films, at.batch)?,
+            _ => {}
+        }
+        let pass = self.pass(net, &films, at.batch)?;
+        let critic = self.critic.take();
+        let judging = critic.as_ref().filter(|_| weights.is_adversarial(at.step));
+        if let Some(critic) = judging.filter(|_| measured) {
+            self.adaptive[1] = self.weigh_critic(net, &pass, critic);
+        }
+        let made = net.decoder.paint(pass.features.clone());
+        let (nll, distance) = self.likelihood(&pass.images, made.clone());
+        let terms = VaeTerms {
+            nll,
+            kl: kl(&pass.posterior),
+            adversarial: judging.map(|critic| (critic.term(made.clone()), self.adaptive[1])),
+            findings: self.findings(net, &pass, &films).map(|term| (term, self.adaptive[0])),
         };
-        let mut terms = self.terms(net, &films, at.batch)?;
-        let pixels = (resolution * resolution) as f64;
-        let mut noted = vec![
-            ("l1", scalar(terms.nll.clone().detach()) / entries),
-            ("kl", scalar(terms.kl.clone().detach()) / pixels),
-        ];
-        if let Some((findings, weight)) = &mut terms.findings {
-            noted.push(("findings", scalar(findings.clone().detach())));
-            *weight = self.adaptive;
-        }
-        if self.weights.adaptive_every > 0 {
-            noted.push(("findings_weight", self.adaptive));
-        }
-        let VaeWeights { kl, findings, .. } = self.weights;
-        let weights = VaeLoss { kl, findings, ..VaeLoss::default() };
+        let mut noted = self.noted(&terms, distance);
+        self.critic = match critic {
+            Some(critic) if terms.adversarial.is_some() => {
+                let (critic, loss) = critic.learn(pass.images, made, at.share);
+                noted.push(("discriminator", loss));
+                Some(critic)
+            }
+            waiting => waiting,
+        };
         // The sum over all pixels would make clipping depend on the size of the films.
         Ok((weights.total(&terms).div_scalar(entries), noted))
     }
@@ -128,12 +252,29 @@ impl Stage<Vae> for VaeStage<'_> {
         super::pictures::reconstructions(net, &self.config.vae, self.shown, &device, &self.pictures)
     }
 
-    fn remembered(&self) -> f64 {
-        self.adaptive
+    fn besides(&self) -> String {
+        self.seen.as_ref().map_or_else(String::new, |seen| format!(" {}", seen.digest))
     }
 
-    fn remember(&mut self, adaptive: f64) {
-        self.adaptive = adaptive;
+    fn carried(&self) -> Carried {
+        let critic = self.critic.as_ref().map(Critic::tensors);
+        let (tensors, steps) = critic.unwrap_or_default();
+        let [findings, adversarial] = self.adaptive;
+        Carried { numbers: vec![findings, adversarial, steps as f64], tensors }
+    }
+
+    fn carry_on(&mut self, carried: Carried) -> Result<(), TrainError> {
+        let &[findings, adversarial, steps] = carried.numbers.as_slice() else {
+            let fault = "the state of the autoencoder is of another version; run without --resume";
+            return Err(TrainError::Data(fault.to_owned()));
+        };
+        self.adaptive = [findings, adversarial];
+        let device = self.autodiff.clone().inner();
+        self.critic = match self.critic.take() {
+            Some(critic) => Some(critic.resume(&carried.tensors, steps as u64, &device)?),
+            None => None,
+        };
+        Ok(())
     }
 }
 

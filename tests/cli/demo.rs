@@ -11,6 +11,7 @@ use nowcxr::event::risk::{Mode, RiskEvent};
 use nowcxr::wire::{AlertRecord, RiskRecord, risk_to_json};
 use serde_json::Value;
 
+use super::evaluate::the_evaluation_judges_films_and_samplers;
 use super::support::{model, nowcxr, run, start, wait};
 
 const QUICK: &str = "engine.every=2h";
@@ -35,6 +36,7 @@ fn the_demo_says_the_same_twice_and_its_files_read_back() {
     has_every_part(&page, &summary, dir.path());
     files_read_back(&summary, &dir.path().join("out"));
     the_policy_sweep_agrees_with_the_run(&summary, dir.path(), &set);
+    the_evaluation_judges_films_and_samplers(dir.path(), &set);
 }
 
 /// The run's own policy, judged over its stored scores, gives the run's own count of alerts.

@@ -6,6 +6,7 @@
 mod configuration;
 mod demo;
 mod edge;
+mod evaluate;
 mod faults;
 mod help;
 mod resume;

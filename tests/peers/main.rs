@@ -1,6 +1,8 @@
 //! Our numbers against other libraries' (PyTorch, Pillow), where the reference files have none:
-//! `peers.py` and `checkpoints.py` beside this file made the fixtures, which are shipped.
+//! `peers.py`, `adversarial.py` and `checkpoints.py` beside this file made the fixtures, which are
+//! shipped.
 
+mod adversarial;
 mod grid;
 
 use std::path::PathBuf;
@@ -39,7 +41,11 @@ struct Peers {
 
 impl Peers {
     fn on(device: Device) -> Peers {
-        let tensors = read_safetensors(&bytes("peers.safetensors"), false).expect("tensors");
+        Peers::of("peers.safetensors", device)
+    }
+
+    fn of(file: &str, device: Device) -> Peers {
+        let tensors = read_safetensors(&bytes(file), false).expect("tensors");
         Peers { tensors, device }
     }
 

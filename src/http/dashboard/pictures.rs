@@ -14,14 +14,14 @@ use tokio::sync::Semaphore;
 
 use super::feed::{Archive, FeedError, Place};
 use crate::config::DeviceChoice;
-use crate::drive::bytes_of;
+use crate::drive::film_of;
 use crate::event::{FILM_SIDE, PreparedFilm, Rejection};
-use crate::film::{Declared, UnknownView, mark_synthetic, png, prepare, to_film_side};
+use crate::film::{mark_synthetic, png, to_film_side};
 use crate::ids::StayId;
 use crate::predict::Pipeline;
 use crate::time::EventTime;
-use crate::wire::records::{ImagingEvent, PictureField};
-use crate::wire::{Codec, Picture};
+use crate::wire::Codec;
+use crate::wire::records::ImagingEvent;
 
 /// Pictures kept, the least recently used leaving first; each has at most 600 KiB.
 const MAX_KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
@@ -154,19 +154,5 @@ fn drawn(error: png::PngError) -> PictureError {
 fn film(place: Place, archive: &dyn Archive, codec: &Codec) -> Result<PreparedFilm, PictureError> {
     let bytes = archive.read(place)?.ok_or(PictureError::None)?;
     let event = codec.decode::<ImagingEvent>(&bytes).map_err(PictureError::Film)?;
-    let picture = match event.picture {
-        PictureField::Missing => return Err(PictureError::None),
-        PictureField::Inline(inline) => {
-            Picture::Inline { media_type: inline.media_type, bytes: inline.content }
-        }
-        PictureField::Reference(file) => Picture::Reference {
-            uri: file.uri,
-            sha256: file.sha256,
-            size: u64::try_from(file.size).unwrap_or(u64::MAX),
-        },
-    };
-    let content = bytes_of(&picture).map_err(PictureError::Film)?;
-    // Whether the model took it was decided when it came; here it is only shown.
-    let declared = Declared { view: Some(event.view), unknown_view: UnknownView::default() };
-    Ok(prepare(&content, declared).map_err(PictureError::Film)?.film)
+    film_of(event).map_err(PictureError::Film)?.ok_or(PictureError::None)
 }

@@ -64,6 +64,11 @@ impl Decoder {
 
     /// `[batch, z, side / f, side / f]` to `[batch, channels, side, side]`.
     pub fn forward(&self, z: Tensor<4>) -> Tensor<4> {
+        self.paint(self.features(z))
+    }
+
+    /// What the last convolution reads, `[batch, ch, side / stem, side / stem]`.
+    pub fn features(&self, z: Tensor<4>) -> Tensor<4> {
         let mut h = self.mid.forward(self.conv_in.forward(z));
         for level in self.up.iter().rev() {
             for (n, block) in level.block.iter().enumerate() {
@@ -76,6 +81,12 @@ impl Decoder {
                 h = upsample.forward(h);
             }
         }
-        depth_to_space(self.conv_out.forward(silu(self.norm_out.forward(h))), self.stem)
+        silu(self.norm_out.forward(h))
+    }
+
+    /// The last convolution: features to images. By itself it tells its weight's gradient, which
+    /// the adaptive weight of the adversarial term asks for.
+    pub fn paint(&self, features: Tensor<4>) -> Tensor<4> {
+        depth_to_space(self.conv_out.forward(features), self.stem)
     }
 }

@@ -5,6 +5,7 @@
 //! with the generated latent, with the film's own latent carried forward, and without any film.
 
 mod attribution;
+mod study;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use thiserror::Error;
@@ -23,6 +24,8 @@ use crate::predict::worker::Score;
 use crate::series::grid::PREDICTION_BINS;
 use crate::series::{Grid, GridSpan, Normaliser, hourly};
 use attribution::Shown;
+
+pub use study::{Glance, Portrait, Prepared};
 
 /// Why no pipeline can be made of a model.
 #[derive(Debug, Error)]
@@ -139,26 +142,41 @@ impl Pipeline {
     }
 
     fn generate_from(&self, film: &FilmFeatures, request: &PredictionRequest) -> Generated {
-        let networks = &self.model.networks;
+        let context = self.context(request);
+        let reference = self.defects.reference_latent(&film.posterior, request.seed);
+        let reference = reference.mul_scalar(self.model.config.diffusion.scale_factor);
+        let now = self.walk(&self.sampler, &reference, &context, request.seed);
+        Generated { reference, now }
+    }
+
+    /// The tokens of the EHR that the generation reads, `[1, 1 + hours, width]`.
+    fn context(&self, request: &PredictionRequest) -> Tensor<3> {
+        let ehr = &self.model.networks.ehr;
         let (start, t) = (request.generation_start, request.ticket.t);
         let span = self.defects.generation_span(start, t, request.admitted_at);
         let grid = self.grid(request, span, &self.model.normalisers.ldm);
-        let n = grid.n_bins.min(networks.ehr.max_len());
-        let context = networks.ehr.forward(self.rows(&grid, n, n), None).tokens;
-        let reference = self.defects.reference_latent(&film.posterior, request.seed);
-        let reference = reference.mul_scalar(self.model.config.diffusion.scale_factor);
+        let n = grid.n_bins.min(ehr.max_len());
+        ehr.forward(self.rows(&grid, n, n), None).tokens
+    }
+
+    /// From the model's noise to a latent, with the noise on the way from `seed`.
+    fn walk(
+        &self,
+        sampler: &Sampler,
+        reference: &Tensor<4>,
+        context: &Tensor<3>,
+        seed: u64,
+    ) -> Tensor<4> {
         let shape = self.x_t.dims();
-        let noise: Vec<Tensor<4>> = self
-            .sampler
-            .draw_noise(request.seed, shape.iter().product())
+        let noise: Vec<Tensor<4>> = sampler
+            .draw_noise(seed, shape.iter().product())
             .into_iter()
             .map(|noise| Tensor::from_data(TensorData::new(noise, shape), &self.device))
             .collect();
-        let now = self.sampler.sample(self.x_t.clone(), &noise, |x, t| {
+        sampler.sample(self.x_t.clone(), &noise, |x, t| {
             let x = Tensor::cat(vec![x, reference.clone()], 1);
-            networks.unet.forward(x, &[t], &context, None)
-        });
-        Generated { reference, now }
+            self.model.networks.unet.forward(x, &[t], context, None)
+        })
     }
 
     /// What the networks read of a window's series, scaled: the generation's hours and the

@@ -2,12 +2,14 @@
 //! an engine reads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::stays::Stays;
 use super::table::Table;
 use super::tree::Tree;
 use super::value::parse_u64;
 use crate::ids::StayId;
+use crate::replay::config::Anchor;
 use crate::replay::error::ReplayError;
 use crate::replay::intake::Shift;
 use crate::time::EventTime;
@@ -32,6 +34,15 @@ pub struct Label {
     pub known_at: EventTime,
     /// Diagnoses of the hospital admission, in order; the phenotypes follow from them.
     pub diagnoses: Vec<IcdCode>,
+}
+
+/// The labels of `stays`, read from the MIMIC-IV directory that they were read from, at their own
+/// times.
+///
+/// # Errors
+/// [`ReplayError`] when the directory or its diagnoses cannot be read.
+pub fn labels_of(iv: &Path, stays: &Stays) -> Result<Vec<Label>, ReplayError> {
+    read(&Tree::open(iv, None)?, stays, Shift::new(Anchor::Original, stays))
 }
 
 /// The labels of the cohort in order of (`known_at`, stay), moved in time as their stays are.

@@ -31,6 +31,7 @@ use crate::replay::mimic::table::find;
 use crate::replay::{Cohort, ItemFilter, ReplayConfig, ReplaySource};
 use crate::time::Span;
 use collect::Collector;
+pub(crate) use phenotypes::Phenotypes;
 use truth::Truth;
 
 /// The published landmark, in hours: every stay that reaches it has a window there.

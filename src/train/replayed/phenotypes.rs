@@ -9,12 +9,12 @@ use crate::replay::IcdCode;
 const TABLE: &str = include_str!("phenotypes.txt");
 
 /// Phenotypes by code.
-pub(super) struct Phenotypes(BTreeMap<String, Vec<usize>>);
+pub(crate) struct Phenotypes(BTreeMap<String, Vec<usize>>);
 
 impl Phenotypes {
     /// The published table. It is one for both versions of ICD, as the published lookup is: a
     /// code's version is not asked (defect B14 names what follows from that).
-    pub(super) fn published() -> Self {
+    pub(crate) fn published() -> Self {
         let mut codes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut group = None;
         for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
@@ -31,8 +31,14 @@ impl Phenotypes {
         Phenotypes(codes)
     }
 
+    /// The names of the groups, in order.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        let heads = TABLE.lines().filter_map(|line| line.strip_prefix("= "));
+        heads.filter_map(|head| head.split_once(' ')).map(|(_, name)| name)
+    }
+
     /// Presence of any code of a group makes it true.
-    pub(super) fn of(&self, diagnoses: &[IcdCode]) -> [bool; N_PHENOTYPES] {
+    pub(crate) fn of(&self, diagnoses: &[IcdCode]) -> [bool; N_PHENOTYPES] {
         let mut found = [false; N_PHENOTYPES];
         for group in diagnoses.iter().filter_map(|icd| self.0.get(&icd.code)).flatten() {
             found[*group] = true;
@@ -57,7 +63,7 @@ mod tests {
         let counted: usize = codes.0.values().map(Vec::len).sum();
         let groups: std::collections::BTreeSet<usize> =
             codes.0.values().flatten().copied().collect();
-        assert_eq!(groups.len(), N_PHENOTYPES);
+        assert_eq!((groups.len(), Phenotypes::names().count()), (N_PHENOTYPES, N_PHENOTYPES));
         assert!((1_200..1_500).contains(&counted), "{counted}");
     }
 
