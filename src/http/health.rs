@@ -43,11 +43,6 @@ impl Health {
         self.update(|assigned, reading| (assigned, (reading + 1).min(assigned)));
     }
 
-    /// A task that reads must restore again.
-    pub fn task_restoring(&self) {
-        self.update(|assigned, reading| (assigned, reading.saturating_sub(1)));
-    }
-
     /// A task was taken away; `was_reading` says whether it had restored its state.
     pub fn task_revoked(&self, was_reading: bool) {
         let one = u64::from(was_reading);

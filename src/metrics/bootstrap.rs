@@ -21,13 +21,6 @@ pub struct Estimate {
     pub interval: Option<(f64, f64)>,
 }
 
-impl Estimate {
-    /// True if the whole interval lies above 0.
-    pub fn is_above_zero(&self) -> bool {
-        self.interval.is_some_and(|(low, _)| low > 0.0)
-    }
-}
-
 /// Samples by patient, and how to draw them.
 #[derive(Clone, Debug)]
 pub struct Patients {
