@@ -190,7 +190,7 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
         .spawn(move || {
             runtime.block_on(async {
                 interrupted().await;
-                eprintln!("stopping after the next commit; once more to stop at once");
+                eprintln!("stopping; once more to stop at once");
                 seen.store(true, Ordering::Release);
                 interrupted().await;
                 std::process::exit(i32::from(STOPPED));

@@ -14,6 +14,7 @@ pub struct Health {
     tasks: AtomicU64,
     model_loaded: AtomicBool,
     stopping: AtomicBool,
+    only_pages: bool,
 }
 
 /// One reason why the node is not ready.
@@ -31,6 +32,11 @@ pub enum NotReady {
 impl Health {
     pub fn new() -> Self {
         Health::default()
+    }
+
+    /// Of a process that only shows pages: it needs neither model nor task to be ready.
+    pub fn of_pages() -> Self {
+        Health { only_pages: true, ..Health::default() }
     }
 
     /// A task was given to this node and starts to restore its state.
@@ -72,6 +78,9 @@ impl Health {
         let mut reasons = Vec::new();
         if self.stopping.load(Ordering::Acquire) {
             reasons.push(NotReady::Stopping);
+        }
+        if self.only_pages {
+            return reasons;
         }
         if !self.model_loaded.load(Ordering::Acquire) {
             reasons.push(NotReady::ModelNotLoaded);
@@ -137,9 +146,7 @@ mod tests {
         assert_eq!(health.not_ready(), [NotReady::Restoring { tasks: 1 }]);
         health.task_revoked(false);
         assert_eq!(health.not_ready(), []);
-        health.task_restoring();
-        assert_eq!(health.not_ready(), [NotReady::Restoring { tasks: 1 }]);
-        health.task_revoked(false);
+        health.task_revoked(true);
         assert_eq!(health.not_ready(), [NotReady::NoTask]);
     }
 
@@ -150,8 +157,15 @@ mod tests {
         assert_eq!(health.tasks(), (1, 1));
         health.task_revoked(true);
         health.task_revoked(true);
-        health.task_restoring();
         assert_eq!(health.tasks(), (0, 0));
+    }
+
+    #[test]
+    fn a_process_that_only_shows_pages_is_ready_until_it_stops() {
+        let health = Health::of_pages();
+        assert_eq!(health.not_ready(), []);
+        health.stopping();
+        assert_eq!(health.not_ready(), [NotReady::Stopping]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use nowcxr::event::risk::{Mode, RiskEvent};
 use nowcxr::wire::{AlertRecord, RiskRecord, risk_to_json};
 use serde_json::Value;
 
-use super::support::{model, nowcxr, run, start, wait};
+use super::support::{kill, model, nowcxr, run, start, wait};
 
 const QUICK: &str = "engine.every=2h";
 /// So low that even a ward of two has alerts.
@@ -194,3 +194,21 @@ fn metrics_and_health_are_served_while_it_runs() {
     ended.expect(0);
     assert!(ready.is_some() && metrics.is_some_and(|metrics| metrics.contains("nowcxr_")));
 }
+    serving_is_ready(parent.path(), free);
+}
+
+/// `serve` over what the demo left has neither model nor task, and says that it is ready.
+fn serving_is_ready(dir: &Path, free: SocketAddr) {
+    let listen = free.to_string();
+    let mut serve = nowcxr(dir, &["serve", "--out", "served", "--listen", &listen]);
+    let mut child = start(&mut serve, dir);
+    let until = Instant::now() + Duration::from_secs(60);
+    let mut ready = None;
+    while Instant::now() < until && child.try_wait().unwrap().is_none() && ready.is_none() {
+        ready = page(free, "/readyz");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(kill("-TERM", child.id()));
+    let ended = wait(child, dir).expect(0);
+    assert!(ready.is_some(), "{}", ended.err);
+    assert!(!ended.err.contains("commit"), "{}", ended.err);
