@@ -209,7 +209,7 @@ fn open(
         task: 0,
         commit: health.commit,
         values: health.entries,
-        rebuilt: matches!(recovery, Recovery::MovedAside { .. }),
+        found: recovery.told(),
         took: started.elapsed(),
     }
     .emit();

@@ -17,7 +17,7 @@ use crate::event::dictionary::Dictionary;
 use crate::http::Health;
 use crate::ports::PortError;
 use crate::predict::Worker;
-use crate::store::sled::{Recovery, SledStore, StoreError, StoreOptions};
+use crate::store::sled::{SledStore, StoreError, StoreOptions};
 use crate::telemetry::{PauseCause, StoreRecovered, TaskPaused, TaskResumed};
 use crate::time::WallTime;
 use crate::transport::kafka::{
@@ -173,15 +173,11 @@ impl Node {
             (store, recovery) = open()?;
         }
         let health = store.health()?;
-        let rebuilt = matches!(recovery, Recovery::MovedAside { .. });
-        if let Recovery::MovedAside { to, why } = &recovery {
-            tracing::error!(task = partition, "the state was damaged ({why}) and lies in {to:?}");
-        }
         StoreRecovered {
             task: partition,
             commit: health.commit,
             values: health.entries,
-            rebuilt,
+            found: recovery.told(),
             took: started.elapsed(),
         }
         .emit();
