@@ -1,5 +1,6 @@
 //! The command line: one file a command. Here is what the commands share.
 
+mod availability;
 pub mod bench;
 mod check;
 mod dead_letters;

@@ -21,6 +21,13 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// With `sets` as further values of `--set`, which win over those before.
+    pub fn with(&self, sets: Vec<String>) -> Self {
+        let mut settings = self.clone();
+        settings.set.extend(sets);
+        settings
+    }
+
     /// The configuration from defaults, file, environment and flags; all errors at once.
     pub fn load(&self) -> Result<Config, ConfigError> {
         let default = Path::new(DEFAULT_FILE);

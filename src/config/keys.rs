@@ -14,7 +14,7 @@ pub struct Key {
 }
 
 /// The sections in the order of the reference, and what each is for.
-pub const SECTIONS: [(&str, &str); 9] = [
+pub const SECTIONS: [(&str, &str); 10] = [
     ("engine", "How windows are cut and how long things are kept. Changes what is computed."),
     ("feeds", "Where facts come from. Changes what is computed."),
     ("predict", "The worker that answers windows."),
@@ -24,6 +24,7 @@ pub const SECTIONS: [(&str, &str); 9] = [
     ("http", "Dashboard, metrics and health."),
     ("telemetry", "Log lines."),
     ("alerts", "When a risk becomes an alert, and whether anyone may be disturbed."),
+    ("replay", "When a recorded value counts as known. Changes what a replay and a demo tell."),
 ];
 
 const fn key(path: &'static str, default: &'static str, about: &'static str) -> Key {
@@ -38,7 +39,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 51] = [
+pub const KEYS: [Key; 57] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -263,6 +264,36 @@ pub const KEYS: [Key; 51] = [
         "alerts.escalate",
         r#"["15m", "30m"]"#,
         "An interruptive alert without a response is passed on after each of these times.",
+    ),
+    key(
+        "replay.clock",
+        r#""available""#,
+        "`available`: results count from when they were stored, charted values by `charts`. \
+         `charttime`: everything counts from when it was charted or taken, as the published \
+         pipelines do; such a replay knows more than a ward could have known.",
+    ),
+    key(
+        "replay.charts",
+        r#""device""#,
+        "`device`: charted values come `device_lag` after their charttime, as from a monitor. \
+         `validated`: when staff stored them, often hours later.",
+    ),
+    key("replay.device_lag", r#""1m""#, "Charttime to availability of what a monitor sends."),
+    key(
+        "replay.lab_lag",
+        r#""65m""#,
+        "Charttime to availability of a lab that has no storetime and no other of whose kind in \
+         the file has one. The default is the median in MIMIC-IV's demo.",
+    ),
+    key(
+        "replay.cxr_lag",
+        r#""15m""#,
+        "Acquisition to availability of a film. MIMIC-CXR does not record it: an assumption.",
+    ),
+    key(
+        "replay.cxr_jitter",
+        r#""0s""#,
+        "Up to this much is added to `cxr_lag`, drawn for each film from the replay's seed.",
     ),
 ];
 

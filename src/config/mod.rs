@@ -9,6 +9,7 @@ mod digest;
 mod engine;
 mod keys;
 mod raw;
+mod replay;
 mod value;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use checked::{
 pub use engine::{EngineConfig, Feed, LatePolicy};
 pub use keys::{KEYS, Key, SECTIONS, reference};
 pub use raw::Place;
+pub use replay::{Availability, ChartClock, Clock, LAG_MAX};
 
 use crate::event::dictionary::Profile;
 use value::Reader;
@@ -43,6 +45,8 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     pub telemetry: TelemetryConfig,
     pub alerts: AlertConfig,
+    /// When what is replayed counts as known.
+    pub replay: Availability,
 }
 
 /// One thing that is wrong, where it was written, and what to do.
@@ -103,6 +107,7 @@ impl Config {
             http: checked::http(&mut reader),
             telemetry: checked::telemetry(&mut reader),
             alerts: checked::alerts(&mut reader),
+            replay: replay::availability(&mut reader),
         };
         match reader.into_problems() {
             problems if problems.is_empty() => Ok(config),
