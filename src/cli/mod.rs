@@ -6,6 +6,7 @@ mod check;
 mod dead_letters;
 mod demo;
 mod embedded;
+mod envelopes;
 mod evaluate;
 mod exports;
 mod feeding;

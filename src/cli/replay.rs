@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::availability::AvailabilityArgs;
 use super::embedded::{self, Home, Ran, Setup};
+use super::envelopes;
 use super::exports::{Exports, export};
 use super::feeding::{Fed, KafkaFeed, feed};
 use super::held::{Held, is_pairing_simulated};
@@ -70,9 +71,9 @@ pub struct ReplayArgs {
     /// Seed of whatever the replay draws.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Print the summary as one JSON object.
     #[command(flatten)]
     availability: AvailabilityArgs,
+    /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
     /// End with the recording. Otherwise, at a terminal, the dashboard is served until Ctrl-C.
@@ -87,7 +88,6 @@ pub enum To {
     Kafka,
 }
 
-/// A recording and how to play it.
 /// What is done to a recording's dates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AnchorChoice {
@@ -113,6 +113,7 @@ impl AnchorChoice {
     }
 }
 
+/// A recording and how to play it.
 pub struct Recording {
     pub replay: ReplayConfig,
     pub speed: Speed,
@@ -129,8 +130,8 @@ pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let anchor = args.anchor.at(Held::read(&args.out)?.map(|earlier| earlier.anchor()));
     let cohort = Cohort {
         stays_file: args.stays.clone(),
-        with_film: args.with_film,
         care_unit: args.care_unit.clone(),
+        with_film: args.with_film,
         min_stay: args.min_stay.map(Span::hours),
         limit: args.limit,
     };
@@ -233,12 +234,14 @@ pub fn replay_into(
     let mut ran = embedded::run(&setup, pipeline, source, &stop)?;
     let codec = Codec::new(&setup.config.engine.feeds, setup.dictionary.clone())?;
     let exports = export(&ran.log, &codec, out)?;
+    let envelopes = envelopes::export(&ran.log, &codec, out)?;
     let films = draw(&setup, &ran, &exports, out)?;
     let books = close_books(&mut ran);
     let mut summary = Summary::new(&ran, &exports, recording.provenance);
     summary.outputs = vec![
         exports.risk_jsonl,
         exports.risk_avro,
+        envelopes,
         exports.alerts_jsonl,
         exports.dead_letters,
         films,

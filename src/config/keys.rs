@@ -22,7 +22,7 @@ pub const SECTIONS: [(&str, &str); 10] = [
     ("local", "The log on this machine's disk, the transport that needs no broker."),
     ("kafka", "The Kafka transport."),
     ("http", "Dashboard, metrics and health."),
-    ("telemetry", "Log lines."),
+    ("telemetry", "Log lines, and who wrote what leaves."),
     ("alerts", "When a risk becomes an alert, and whether anyone may be disturbed."),
     ("replay", "When a recorded value counts as known. Changes what a replay and a demo tell."),
 ];
@@ -39,7 +39,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 57] = [
+pub const KEYS: [Key; 58] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -210,6 +210,12 @@ pub const KEYS: [Key; 57] = [
         "Address of dashboard, metrics and health. `off` for none.",
     ),
     key("telemetry.format", r#""human""#, "`human` or `json`."),
+    key(
+        "telemetry.node",
+        r#""auto""#,
+        "Name of this node in the envelope of whatever leaves; `auto` is the host's name. Never a \
+         patient's.",
+    ),
     key(
         "telemetry.filter",
         r#""auto""#,

@@ -88,12 +88,14 @@ pub struct AlertTold<'a> {
 
 /// One commit is applied.
 #[derive(Clone, Copy, Debug)]
-pub struct Committed {
+pub struct Committed<'a> {
     pub task: u32,
     pub number: u64,
     pub puts: usize,
     pub outputs: usize,
     pub took: Duration,
+    /// As in the envelopes of the outputs.
+    pub trace_id: &'a str,
 }
 
 /// A task's watermark moved.
@@ -123,8 +125,6 @@ pub struct StoreRecovered<'a> {
     pub took: Duration,
 }
 
-/// A task stopped reading its inputs, so that a bounded queue behind it can drain.
-#[derive(Clone, Copy, Debug)]
 /// How a store was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreFound<'a> {
@@ -148,6 +148,8 @@ pub struct LogTailCut<'a> {
     pub bytes: u64,
 }
 
+/// A task stopped reading its inputs, so that a bounded queue behind it can drain.
+#[derive(Clone, Copy, Debug)]
 pub struct TaskPaused {
     pub task: u32,
     pub cause: PauseCause,
@@ -289,11 +291,11 @@ impl AlertTold<'_> {
     }
 }
 
-impl Committed {
+impl Committed<'_> {
     pub fn emit(&self) {
-        let Committed { task, number, puts, outputs, took } = *self;
+        let Committed { task, number, puts, outputs, took, trace_id } = *self;
         let took_us = took.as_micros() as u64;
-        debug!(task, number, puts, outputs, took_us, "committed");
+        debug!(task, number, puts, outputs, took_us, trace_id, "committed");
         count(|metrics| {
             metrics.commit_time.observe(took.as_secs_f64());
             metrics.commit_puts.observe(puts as f64);
@@ -363,8 +365,6 @@ impl StoreRecovered<'_> {
     }
 }
 
-impl PauseCause {
-    /// The label's value.
 impl LogTailCut<'_> {
     pub fn emit(&self) {
         let LogTailCut { partition, path, at, bytes } = *self;
@@ -374,6 +374,8 @@ impl LogTailCut<'_> {
     }
 }
 
+impl PauseCause {
+    /// The label's value.
     pub const fn name(self) -> &'static str {
         match self {
             PauseCause::Predictor => "predictor",

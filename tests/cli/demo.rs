@@ -77,6 +77,7 @@ fn has_every_part(page: &str, summary: &Value, dir: &Path) {
         "digest of risk events",
         "out/risk.jsonl",
         "out/risk.avro",
+        "out/envelope.jsonl",
         "out/alerts.jsonl",
         "out/films",
         "Synthetic",
@@ -118,6 +119,7 @@ fn files_read_back(summary: &Value, out: &Path) {
         let letter: Value = serde_json::from_str(letter).unwrap();
         assert!(letter["reason"].is_string() && letter["offset"].is_u64(), "{letter}");
     }
+    envelopes_read_back(&lines, out);
     alerts_read_back(summary, out);
     let pictures: Vec<_> = super::support::files(&out.join("films"));
     let named = |what: &str| pictures.iter().filter(|p| p.to_string_lossy().contains(what)).count();
@@ -126,6 +128,31 @@ fn files_read_back(summary: &Value, out: &Path) {
     for path in pictures {
         assert!(std::fs::read(path).unwrap().starts_with(b"\x89PNG\r\n"));
     }
+}
+
+/// One envelope a risk event, in the same order; what leaves by one commit shares a trace.
+fn envelopes_read_back(risks: &[&str], out: &Path) {
+    let text = std::fs::read_to_string(out.join("envelope.jsonl")).unwrap();
+    let envelopes: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(envelopes.len(), risks.len());
+    let mut commits = std::collections::BTreeMap::new();
+    for (envelope, risk) in envelopes.iter().zip(risks) {
+        let risk: Value = serde_json::from_str(risk).unwrap();
+        assert_eq!(envelope["event_id"], risk["event_id"]);
+        let seed = risk.pointer("/scores/generation/seed");
+        assert!(seed.is_none_or(|seed| seed.as_str().unwrap().parse::<u64>().is_ok()), "{risk}");
+        let trace = envelope["trace_id"].as_str().unwrap();
+        assert!(trace.len() == 32 && trace.chars().all(|c| c.is_ascii_hexdigit()), "{envelope}");
+        let commit = envelope["commit"].as_u64().unwrap();
+        assert_eq!(commits.entry(commit).or_insert(trace), &trace, "{envelope}");
+        assert!(!envelope["node"].as_str().unwrap().is_empty(), "{envelope}");
+        assert!(envelope["program"].as_str().unwrap().starts_with("nowcxr "), "{envelope}");
+        assert!(envelope["computed_at"].is_string() && envelope["positions"]["lab-0"].is_u64());
+    }
+    let traces: std::collections::BTreeSet<_> = commits.values().collect();
+    assert!(commits.len() > 1 && traces.len() == commits.len(), "{commits:?}");
+    assert!(envelopes.iter().any(|envelope| envelope["latency_ms"].is_f64()));
 }
 
 /// Alerts are written in silent mode too, marked so, and rest on events that left.
@@ -193,7 +220,6 @@ fn metrics_and_health_are_served_while_it_runs() {
     let ended = wait(child, parent.path());
     ended.expect(0);
     assert!(ready.is_some() && metrics.is_some_and(|metrics| metrics.contains("nowcxr_")));
-}
     serving_is_ready(parent.path(), free);
 }
 
@@ -212,3 +238,4 @@ fn serving_is_ready(dir: &Path, free: SocketAddr) {
     let ended = wait(child, dir).expect(0);
     assert!(ready.is_some(), "{}", ended.err);
     assert!(!ended.err.contains("commit"), "{}", ended.err);
+}

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::cli::now;
+use crate::cli::settings::node;
 use crate::config::Config;
 use crate::drive::{Counts, Drive, DriveError, DriveOptions, Ports};
 use crate::engine::{Identity, Task};
@@ -141,6 +142,7 @@ impl Node {
     fn options(&self, partition: u32) -> DriveOptions {
         DriveOptions {
             partition,
+            node: node(&self.config),
             commit_every: self.config.kafka.commit_interval,
             commit_when_idle: false,
             deadline: Some(self.config.predict.deadline),

@@ -196,7 +196,7 @@ fn commits_and_recoveries_are_timed() {
         recovered(StoreFound::Damaged { why, moved_to }).emit();
         recovered(StoreFound::RolledBack { flushed: 9 }).emit();
     });
-    assert_eq!(lines[0]["took_us"], 4_000);
+    assert_eq!((&lines[0]["took_us"], &lines[0]["trace_id"]), (&4_000.into(), &"4bf9".into()));
     assert_eq!((&lines[1]["level"], &lines[2]["level"]), (&"INFO".into(), &"ERROR".into()));
     assert_eq!((&lines[2]["why"], &lines[2]["moved_to"]), (&why.into(), &"state/damaged-1".into()));
     assert_eq!((&lines[3]["level"], &lines[3]["flushed"]), (&"WARN".into(), &9.into()));
