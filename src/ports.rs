@@ -14,8 +14,8 @@ use crate::time::WallTime;
 /// Why something outside failed, split by what the loop does about it.
 #[derive(Debug, Error)]
 pub enum PortError {
-    /// Try again: nothing was changed.
-    #[error("{0}; trying again")]
+    /// Nothing was changed, and the same may work in a while. Whoever tries again says so.
+    #[error("{0}")]
     Retry(String),
     /// The outcome is unknown or the state is damaged: reopen the task and recover.
     #[error("{0}")]

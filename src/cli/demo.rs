@@ -54,9 +54,7 @@ pub fn run(args: &DemoArgs, settings: &ConfigArgs) -> Result<ExitCode> {
             mimic_iv: ward.join("mimiciv"),
             mimic_cxr: Some(ward.join("mimic-cxr-jpg")),
             seed: args.seed,
-            lookback: config.engine.lookback,
-            grace: config.engine.grace,
-            ..ReplayConfig::default()
+            ..ReplayConfig::under(&config)
         },
         speed: args.speed,
         provenance: format!(

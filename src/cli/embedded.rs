@@ -17,6 +17,7 @@ use super::keepsake::{Keepsakes, Listening};
 use super::now;
 use super::progress::Progress;
 use super::serving::{Http, Pages};
+use super::settings::node;
 use crate::config::Config;
 use crate::drive::{Counts, Drive, DriveError, DriveOptions, Outbox, Ports};
 use crate::engine::{Identity, Task};
@@ -209,7 +210,7 @@ fn open(
         task: 0,
         commit: health.commit,
         values: health.entries,
-        rebuilt: matches!(recovery, Recovery::MovedAside { .. }),
+        found: recovery.told(),
         took: started.elapsed(),
     }
     .emit();
@@ -228,7 +229,8 @@ fn open(
         predictor: Listening::new(worker, keepsakes),
     };
     let task = Task::new(config.engine.clone(), identity);
-    let drive = Drive::open(ports, task, codec(setup)?, DriveOptions::default(), now)?;
+    let options = DriveOptions { node: node(config), ..DriveOptions::default() };
+    let drive = Drive::open(ports, task, codec(setup)?, options, now)?;
     Ok((drive, recovery))
 }
 

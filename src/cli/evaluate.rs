@@ -64,7 +64,7 @@ pub fn run(args: &EvaluateArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let held = Held::read(&args.run)?;
     if held.as_ref().is_some_and(|held| held.anchor() != Anchor::Original) {
         bail!(
-            "{} was replayed in shifted time; replay it without --anchor-now to evaluate it",
+            "{} was replayed in shifted time; replay it without --anchor to evaluate it",
             args.run.display()
         );
     }

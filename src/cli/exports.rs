@@ -116,7 +116,7 @@ fn line(letter: &DeadLetter) -> Result<String> {
     .to_string())
 }
 
-fn write_lines(path: &Path, lines: impl Iterator<Item = Result<String>>) -> Result<()> {
+pub(super) fn write_lines(path: &Path, lines: impl Iterator<Item = Result<String>>) -> Result<()> {
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut file = BufWriter::new(file);
     for line in lines {

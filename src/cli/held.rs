@@ -31,7 +31,7 @@ pub struct Held {
     data: String,
     /// Digest of configuration and model.
     config: String,
-    /// Where the recording stands in time: `--anchor-now` means the first run's now.
+    /// Where the recording stands in time: `now` means the first run's now.
     anchor: Anchor,
     /// Whoever shows a score of this run says so.
     simulated_pairing: bool,
@@ -84,7 +84,7 @@ impl Held {
         let what = if earlier.data != self.data {
             "another recording"
         } else if earlier.replay != self.replay {
-            "the recording told with other flags"
+            "the recording told with other flags or another [replay]"
         } else if earlier.config != self.config {
             "a run under another configuration or model"
         } else {

@@ -1,6 +1,7 @@
 //! The command line: one file a command. Here is what the commands share.
 
 mod alerts;
+mod availability;
 pub mod bench;
 mod check;
 mod dead_letters;
@@ -8,6 +9,7 @@ mod demo;
 mod detection;
 mod edge;
 mod embedded;
+mod envelopes;
 mod evaluate;
 mod exports;
 mod feeding;
@@ -211,7 +213,7 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
         .spawn(move || {
             runtime.block_on(async {
                 interrupted().await;
-                eprintln!("stopping after the next commit; once more to stop at once");
+                eprintln!("stopping; once more to stop at once");
                 seen.store(true, Ordering::Release);
                 interrupted().await;
                 std::process::exit(i32::from(STOPPED));

@@ -10,8 +10,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::availability::AvailabilityArgs;
 use super::detection::{Told, detect};
 use super::embedded::{self, Home, Ran, Setup};
+use super::envelopes;
 use super::exports::{Exports, export};
 use super::feeding::{Fed, KafkaFeed, feed_with_faults};
 use super::held::{Held, is_pairing_simulated};
@@ -25,7 +27,9 @@ use super::{STOPPED, print, stop_on_signal};
 use crate::config::Config;
 use crate::event::dictionary::Dictionary;
 use crate::replay::faults::FaultPlan;
-use crate::replay::{Anchor, Cohort, EngineCounts, ItemFilter, Reconciliation, ReplayConfig};
+use crate::replay::{
+    Anchor, Clock, Cohort, EngineCounts, ItemFilter, Reconciliation, ReplayConfig,
+};
 use crate::replay::{Encoder, Player, ReplaySource, Speed};
 use crate::time::Span;
 use crate::transport::kafka::KafkaSettings;
@@ -61,12 +65,17 @@ pub struct ReplayArgs {
     /// At most so many stays, the first ones admitted.
     #[arg(long)]
     limit: Option<usize>,
-    /// Move all times so that the first admission is now.
-    #[arg(long)]
-    anchor_now: bool,
+    /// Only stays whose first care unit's name contains this text, such as "Surgical".
+    #[arg(long, value_name = "TEXT")]
+    care_unit: Option<String>,
+    /// Where the stays stand in time. A run that is resumed keeps the now it began with.
+    #[arg(long, value_enum, default_value_t = AnchorChoice::Original)]
+    anchor: AnchorChoice,
     /// Seed of whatever the replay draws.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    availability: AvailabilityArgs,
     /// Put faults into the records on purpose, drawn by --seed: rate=0.01 for one in a hundred,
     /// and ,kinds=late+garbage for these kinds only (duplicate, drop, late, reorder, correct,
     /// wrong_patient, unit_swap, garbage, stale_film, inverted_film). The truth about each goes to
@@ -92,6 +101,31 @@ pub enum To {
     Kafka,
 }
 
+/// What is done to a recording's dates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AnchorChoice {
+    /// The recording's own dates.
+    Original,
+    /// One shift for all: the first admission is now.
+    Now,
+    /// A shift a stay: every admission is now, which fills a ward. Stays of one patient then run
+    /// side by side.
+    Each,
+}
+
+impl AnchorChoice {
+    /// The anchor of a run; `earlier` is that of the run which it may go on with.
+    fn at(self, earlier: Option<Anchor>) -> Anchor {
+        match (self, earlier) {
+            (AnchorChoice::Original, _) => Anchor::Original,
+            (AnchorChoice::Now, Some(same @ Anchor::First(_)))
+            | (AnchorChoice::Each, Some(same @ Anchor::Each(_))) => same,
+            (AnchorChoice::Now, _) => Anchor::First(super::now()),
+            (AnchorChoice::Each, _) => Anchor::Each(super::now()),
+        }
+    }
+}
+
 /// A recording and how to play it.
 pub struct Recording {
     pub replay: ReplayConfig,
@@ -107,18 +141,14 @@ pub struct Recording {
 }
 
 pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
-    let config = settings.load()?;
-    let anchor = match (args.anchor_now, Held::read(&args.out)?) {
-        (false, _) => Anchor::Original,
-        (true, Some(earlier)) => earlier.anchor(),
-        (true, None) => Anchor::First(super::now()),
-    };
+    let config = settings.with(args.availability.sets()).load()?;
+    let anchor = args.anchor.at(Held::read(&args.out)?.map(|earlier| earlier.anchor()));
     let cohort = Cohort {
         stays_file: args.stays.clone(),
+        care_unit: args.care_unit.clone(),
         with_film: args.with_film,
         min_stay: args.min_stay.map(Span::hours),
         limit: args.limit,
-        ..Cohort::default()
     };
     let replay = ReplayConfig {
         mimic_iv: args.mimic_iv.clone(),
@@ -126,10 +156,8 @@ pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
         anchor,
         cohort,
         seed: args.seed,
-        lookback: config.engine.lookback,
-        grace: config.engine.grace,
         faults: args.faults.clone(),
-        ..ReplayConfig::default()
+        ..ReplayConfig::under(&config)
     };
     let simulated = args.mimic_cxr.as_deref().is_some_and(is_pairing_simulated);
     let pairing = if simulated {
@@ -137,7 +165,12 @@ pub fn run(args: &ReplayArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     } else {
         ""
     };
-    let provenance = format!("Replay of {}.{pairing}", args.mimic_iv.display());
+    let ahead = if replay.clock == Clock::Charttime {
+        " Values count from charttime: a ward would not have known them so early."
+    } else {
+        ""
+    };
+    let provenance = format!("Replay of {}.{pairing}{ahead}", args.mimic_iv.display());
     let (speed, serve, detect) = (args.speed, !args.no_serve, args.detection);
     let recording = Recording { replay, speed, provenance, demo: false, serve, detect };
     match args.to {
@@ -232,12 +265,14 @@ pub fn replay_into(
     let mut ran = embedded::run(&setup, pipeline, source, &stop)?;
     let codec = Codec::new(&setup.config.engine.feeds, setup.dictionary.clone())?;
     let exports = export(&ran.log, &codec, out)?;
+    let envelopes = envelopes::export(&ran.log, &codec, out)?;
     let films = draw(&setup, &ran, &exports, out)?;
     let books = close_books(&mut ran);
     let mut summary = Summary::new(&ran, &exports, recording.provenance);
     summary.outputs = vec![
         exports.risk_jsonl,
         exports.risk_avro,
+        envelopes,
         exports.alerts_jsonl,
         exports.dead_letters,
         films,

@@ -45,7 +45,7 @@ pub fn run(args: &ServeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let (feed, archive) = LocalFeed::other(&log).context("the log cannot be read")?;
     let pages = Pages { provenance: provenance(&args.out) };
     let dashboard = pages.dashboard(&config, feed, archive)?;
-    let health = Arc::new(Health::new());
+    let health = Arc::new(Health::of_pages());
     let http = Http::start(address, &health, Some(dashboard))?;
     if !is_written(&log) {
         http.finish();

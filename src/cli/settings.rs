@@ -1,4 +1,4 @@
-//! The flags that every command has for its configuration.
+//! The flags that every command has for its configuration, and who this node is.
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,13 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// With `sets` as further values of `--set`, which win over those before.
+    pub fn with(&self, sets: Vec<String>) -> Self {
+        let mut settings = self.clone();
+        settings.set.extend(sets);
+        settings
+    }
+
     /// The configuration from defaults, file, environment and flags; all errors at once.
     pub fn load(&self) -> Result<Config, ConfigError> {
         let default = Path::new(DEFAULT_FILE);
@@ -29,4 +36,16 @@ impl ConfigArgs {
         let environment = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
         Config::load(file, environment, &self.set)
     }
+}
+
+/// The name of this node: `telemetry.node`, else the host's.
+pub fn node(config: &Config) -> String {
+    let named = config.telemetry.node.clone().or_else(host_name);
+    named.unwrap_or_else(|| "unnamed".to_owned())
+}
+
+/// `None` where there is no `/proc`.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }

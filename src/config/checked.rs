@@ -102,6 +102,8 @@ pub struct TelemetryConfig {
     pub format: LogFormat,
     /// `None` leaves it to the command.
     pub filter: Option<String>,
+    /// `None` for the host's name.
+    pub node: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -176,8 +178,7 @@ fn feed(value: &Value) -> Result<Feed, String> {
     }
     let text = |key: &str| table.get(key).and_then(Value::as_str);
     let name = text("name").ok_or("has a feed without a name")?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    if name.is_empty() || name.len() > 40 || !name.chars().all(plain) {
+    if !is_plain(name) {
         return Err(format!("has the feed name {name:?}; use 1 to 40 letters, digits, _ - ."));
     }
     let topic = text("topic").and_then(Topic::from_name).ok_or_else(|| {
@@ -185,6 +186,12 @@ fn feed(value: &Value) -> Result<Feed, String> {
         format!("says no topic for {name:?}; it is one of {topics}")
     })?;
     Ok(Feed { name: name.to_owned(), topic })
+}
+
+/// A name that can stand in labels and headers.
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    (1..=40).contains(&name.len()) && name.chars().all(plain)
 }
 
 pub fn predict(reader: &mut Reader) -> PredictConfig {
@@ -276,7 +283,13 @@ pub fn telemetry(reader: &mut Reader) -> TelemetryConfig {
     if let Some(error) = filter.as_ref().and_then(wrong) {
         reader.complain("telemetry.filter", format!("cannot be read: {error}"));
     }
-    TelemetryConfig { format: reader.choice("telemetry.format", LogFormat::Human), filter }
+    let node = reader.text("telemetry.node");
+    if !is_plain(&node) {
+        let what = format!("is {node:?}; use 1 to 40 letters, digits, _ - ., or auto");
+        reader.complain("telemetry.node", what);
+    }
+    let node = (node != "auto").then_some(node);
+    TelemetryConfig { format: reader.choice("telemetry.format", LogFormat::Human), filter, node }
 }
 
 pub fn http(reader: &mut Reader) -> Option<SocketAddr> {

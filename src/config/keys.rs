@@ -14,7 +14,7 @@ pub struct Key {
 }
 
 /// The sections in the order of the reference, and what each is for.
-pub const SECTIONS: [(&str, &str); 12] = [
+pub const SECTIONS: [(&str, &str); 13] = [
     ("engine", "How windows are cut and how long things are kept. Changes what is computed."),
     ("feeds", "Where facts come from. Changes what is computed."),
     ("predict", "The worker that answers windows."),
@@ -24,9 +24,10 @@ pub const SECTIONS: [(&str, &str); 12] = [
     ("registry", "Where schemas are named, on Kafka."),
     ("edge", "What hospitals send: HL7 v2 messages. Read by `nowcxr edge`."),
     ("http", "Dashboard, metrics and health."),
-    ("telemetry", "Log lines."),
+    ("telemetry", "Log lines, and who wrote what leaves."),
     ("alerts", "When a risk becomes an alert, and whether anyone may be disturbed."),
     ("notify", "Where `nowcxr alerts follow` passes alerts on. Silent alerts leave by no channel."),
+    ("replay", "When a recorded value counts as known. Changes what a replay and a demo tell."),
 ];
 
 const fn key(path: &'static str, default: &'static str, about: &'static str) -> Key {
@@ -42,7 +43,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 71] = [
+pub const KEYS: [Key; 78] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -288,6 +289,12 @@ pub const KEYS: [Key; 71] = [
     ),
     key("telemetry.format", r#""human""#, "`human` or `json`."),
     key(
+        "telemetry.node",
+        r#""auto""#,
+        "Name of this node in the envelope of whatever leaves; `auto` is the host's name. Never a \
+         patient's.",
+    ),
+    key(
         "telemetry.filter",
         r#""auto""#,
         "Which log lines are written, for instance `info,nowcxr::drive=debug`. `auto` is `info` \
@@ -375,6 +382,36 @@ pub const KEYS: [Key; 71] = [
         r#""60s""#,
         "The longest wait before a delivery that failed is tried again; the first is 1 s.",
     ),
+    key(
+        "replay.clock",
+        r#""available""#,
+        "`available`: results count from when they were stored, charted values by `charts`. \
+         `charttime`: everything counts from when it was charted or taken, as the published \
+         pipelines do; such a replay knows more than a ward could have known.",
+    ),
+    key(
+        "replay.charts",
+        r#""device""#,
+        "`device`: charted values come `device_lag` after their charttime, as from a monitor. \
+         `validated`: when staff stored them, often hours later.",
+    ),
+    key("replay.device_lag", r#""1m""#, "Charttime to availability of what a monitor sends."),
+    key(
+        "replay.lab_lag",
+        r#""65m""#,
+        "Charttime to availability of a lab that has no storetime and no other of whose kind in \
+         the file has one. The default is the median in MIMIC-IV's demo.",
+    ),
+    key(
+        "replay.cxr_lag",
+        r#""15m""#,
+        "Acquisition to availability of a film. MIMIC-CXR does not record it: an assumption.",
+    ),
+    key(
+        "replay.cxr_jitter",
+        r#""0s""#,
+        "Up to this much is added to `cxr_lag`, drawn for each film from the replay's seed.",
+    ),
 ];
 
 /// The key of this path.
@@ -436,45 +473,9 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The known word that was most likely meant: at most a third of its letters differ.
-pub fn meant<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|word| (distance(written, word), word))
-        .filter(|(distance, word)| *distance <= word.len().div_ceil(3))
-        .min()
-        .map(|(_, word)| word)
-}
-
-/// Levenshtein's distance in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (y, above) in b.bytes().zip(row.iter_mut().skip(1)) {
-            let cost = diagonal + usize::from(x != y);
-            diagonal = *above;
-            left = cost.min(diagonal + 1).min(left + 1);
-            *above = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_word_is_meant() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(meant("lookbak", ["lookback", "late"].into_iter()), Some("lookback"));
-        assert_eq!(meant("colour", ["every", "late"].into_iter()), None);
-    }
 
     #[test]
     fn every_key_is_explained_once_in_a_known_section() {

@@ -12,6 +12,8 @@ mod keys;
 mod notify;
 mod raw;
 mod registry;
+mod replay;
+mod spelling;
 mod value;
 
 use std::fmt;
@@ -30,6 +32,7 @@ pub use keys::{KEYS, Key, SECTIONS, reference};
 pub use notify::{NotifyConfig, Secret};
 pub use raw::Place;
 pub use registry::{RegistryConfig, SubjectNames, secret};
+pub use replay::{Availability, ChartClock, Clock, LAG_MAX};
 
 use crate::event::dictionary::Profile;
 use value::Reader;
@@ -52,6 +55,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     pub alerts: AlertConfig,
     pub notify: NotifyConfig,
+    /// When what is replayed counts as known.
+    pub replay: Availability,
 }
 
 /// One thing that is wrong, where it was written, and what to do.
@@ -115,6 +120,7 @@ impl Config {
             telemetry: checked::telemetry(&mut reader),
             alerts: checked::alerts(&mut reader),
             notify: notify::notify(&mut reader),
+            replay: replay::availability(&mut reader),
         };
         match reader.into_problems() {
             problems if problems.is_empty() => Ok(config),

@@ -146,6 +146,15 @@ fn the_digest_changes_with_what_changes_payloads_and_with_nothing_else() {
 }
 
 #[test]
+fn a_node_is_named_plainly() {
+    assert_eq!(defaults().telemetry.node, None);
+    let named = from_file("[telemetry]\nnode = \"icu-2\"\n").expect("valid");
+    assert_eq!(named.telemetry.node.as_deref(), Some("icu-2"));
+    let wrong = from_file("[telemetry]\nnode = \"bed of a patient\"\n").expect_err("spaces");
+    assert!(wrong.to_string().contains("letters, digits"), "{wrong}");
+}
+
+#[test]
 fn passwords_are_not_printed() {
     let text = "[kafka]\nproperties = { \"sasl.password\" = \"hunter2\" }\n";
     let config = from_file(text).expect("valid");

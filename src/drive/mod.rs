@@ -7,6 +7,7 @@
 //! the commit, and they are derived from state (sealed, no answer), so a crash at any point loses
 //! nothing.
 
+mod envelope;
 mod films;
 mod intake;
 mod outbox;
@@ -48,6 +49,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(5);
 #[derive(Clone, Debug)]
 pub struct DriveOptions {
     pub partition: u32,
+    /// The name of this node in envelopes. Never a patient's.
+    pub node: String,
     /// Time between two commits while there is work.
     pub commit_every: Duration,
     /// Whether what is done is committed at once when no more input is there. A transport whose
@@ -70,6 +73,7 @@ impl Default for DriveOptions {
     fn default() -> Self {
         DriveOptions {
             partition: 0,
+            node: "unnamed".to_owned(),
             commit_every: Duration::from_millis(100),
             commit_when_idle: true,
             idle_wait: Duration::from_millis(50),
@@ -127,6 +131,7 @@ pub struct Drive<S, T, C, P> {
     codec: Codec,
     options: DriveOptions,
     clock: fn() -> WallTime,
+    opened_at: WallTime,
     positions: BTreeMap<(Topic, u32), u64>,
     commit_number: u64,
     output_number: u64,
@@ -189,7 +194,7 @@ where
         // A store that was lost, or lost its last commits, makes outputs again that have left.
         let lost = has_left > opened.last_output;
         let held = if lost { committer.held()? } else { Held::default() };
-        let read_to = held.newest_envelope.as_deref().map(outputs::read_to).unwrap_or_default();
+        let read_to = held.newest_envelope.as_deref().map(envelope::read_to).unwrap_or_default();
         let rehearsal = Rehearsal::open(&mut committer, &store, &opened.positions, read_to)?;
         if !rehearsal.is_over() {
             let (task, inputs) = (options.partition, rehearsal.len());
@@ -232,6 +237,7 @@ where
             codec,
             options,
             clock,
+            opened_at: clock(),
         })
     }
 
@@ -374,6 +380,7 @@ where
         self.is_torn = true;
         let mut commit = std::mem::take(&mut self.pending);
         commit.number = self.commit_number + 1;
+        let trace_id = self.trace_id();
         commit.positions = self.positions();
         let partition = self.options.partition;
         values::put_changes(&mut self.task, partition, &self.ports.store, &mut commit)?;
@@ -391,6 +398,7 @@ where
             puts,
             outputs,
             took: started.elapsed(),
+            trace_id: &trace_id,
         }
         .emit();
         self.ask()?;

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::{Drive, DriveError};
 use crate::engine::{Effect, Fate, View};
 use crate::event::alert::{AlertEvent, Subject};
 use crate::event::risk::RiskEvent;
 use crate::event::{Reason, Rejection};
-use crate::ids::{Digest, Origin, Position, StayId, Ticket, Topic, program};
+use crate::ids::{Digest, Origin, StayId, Ticket, Topic};
 use crate::ports::{
     Commit, Committer, Output, OutputKind, PortError, Predictor, Source, SourceRecord, StateStore,
 };
@@ -149,19 +148,6 @@ fn tell(origin: Origin, stay: Option<StayId>, fate: &Fate) {
     }
 }
 
-/// How far the input had been read when the output with this envelope was made. Nothing where the
-/// envelope does not say, as those of other programs.
-pub(super) fn read_to(envelope: &[u8]) -> Vec<Position> {
-    let envelope: serde_json::Value = serde_json::from_slice(envelope).unwrap_or_default();
-    let position = |(place, next): (&String, &serde_json::Value)| {
-        let (topic, partition) = place.rsplit_once('-')?;
-        let (topic, partition) = (Topic::from_name(topic)?, partition.parse().ok()?);
-        Some(Position { topic, partition, next: next.as_u64()? })
-    };
-    let positions = envelope["positions"].as_object();
-    positions.into_iter().flatten().filter_map(position).collect()
-}
-
 /// A record that the engine rejected, to be sent as a dead letter.
 pub(super) struct Rejected {
     pub origin: Origin,
@@ -296,21 +282,5 @@ where
             payload,
             envelope: self.envelope(latency).to_string().into_bytes(),
         });
-    }
-
-    /// What may differ between two runs that say the same: when, by which program, after which
-    /// records, and how long a window waited for its answer.
-    fn envelope(&self, latency: Option<Duration>) -> serde_json::Value {
-        let at = |((topic, partition), next): (&(Topic, u32), &u64)| {
-            (format!("{}-{partition}", topic.name()), json!(next))
-        };
-        let positions: serde_json::Map<_, _> = self.positions.iter().map(at).collect();
-        json!({
-            "computed_at": (self.clock)().to_string(),
-            "program": program(),
-            "commit": self.commit_number + 1,
-            "positions": positions,
-            "latency_ms": latency.map(|latency| latency.as_secs_f64() * 1e3),
-        })
     }
 }

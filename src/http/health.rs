@@ -14,6 +14,7 @@ pub struct Health {
     tasks: AtomicU64,
     model_loaded: AtomicBool,
     stopping: AtomicBool,
+    only_pages: bool,
 }
 
 /// One reason why the node is not ready.
@@ -33,6 +34,11 @@ impl Health {
         Health::default()
     }
 
+    /// Of a process that only shows pages: it needs neither model nor task to be ready.
+    pub fn of_pages() -> Self {
+        Health { only_pages: true, ..Health::default() }
+    }
+
     /// A task was given to this node and starts to restore its state.
     pub fn task_assigned(&self) {
         self.update(|assigned, reading| (assigned + 1, reading));
@@ -41,11 +47,6 @@ impl Health {
     /// An assigned task has restored its state and reads its inputs.
     pub fn task_reading(&self) {
         self.update(|assigned, reading| (assigned, (reading + 1).min(assigned)));
-    }
-
-    /// A task that reads must restore again.
-    pub fn task_restoring(&self) {
-        self.update(|assigned, reading| (assigned, reading.saturating_sub(1)));
     }
 
     /// A task was taken away; `was_reading` says whether it had restored its state.
@@ -77,6 +78,9 @@ impl Health {
         let mut reasons = Vec::new();
         if self.stopping.load(Ordering::Acquire) {
             reasons.push(NotReady::Stopping);
+        }
+        if self.only_pages {
+            return reasons;
         }
         if !self.model_loaded.load(Ordering::Acquire) {
             reasons.push(NotReady::ModelNotLoaded);
@@ -142,9 +146,7 @@ mod tests {
         assert_eq!(health.not_ready(), [NotReady::Restoring { tasks: 1 }]);
         health.task_revoked(false);
         assert_eq!(health.not_ready(), []);
-        health.task_restoring();
-        assert_eq!(health.not_ready(), [NotReady::Restoring { tasks: 1 }]);
-        health.task_revoked(false);
+        health.task_revoked(true);
         assert_eq!(health.not_ready(), [NotReady::NoTask]);
     }
 
@@ -155,8 +157,15 @@ mod tests {
         assert_eq!(health.tasks(), (1, 1));
         health.task_revoked(true);
         health.task_revoked(true);
-        health.task_restoring();
         assert_eq!(health.tasks(), (0, 0));
+    }
+
+    #[test]
+    fn a_process_that_only_shows_pages_is_ready_until_it_stops() {
+        let health = Health::of_pages();
+        assert_eq!(health.not_ready(), []);
+        health.stopping();
+        assert_eq!(health.not_ready(), [NotReady::Stopping]);
     }
 
     #[test]

@@ -5,31 +5,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::faults::FaultPlan;
+use crate::config::{Availability, Config, LAG_MAX};
+pub use crate::config::{ChartClock, Clock};
 use crate::ids::{Digest, StayId};
 use crate::time::{Span, WallTime};
-
-/// Which moment counts as "a clinician could have known" (`reference/clinical.md` 3.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Clock {
-    /// Results count from when they were stored, charted values by [`ChartClock`].
-    #[default]
-    Available,
-    /// Everything counts from when it was charted or taken, as the published pipelines do.
-    Charttime,
-}
-
-/// When a charted value could be known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChartClock {
-    /// One minute after charttime, as a monitor would have sent it, not yet validated.
-    #[default]
-    Device,
-    /// When staff validated it: the later of charttime and storetime, and charttime if that is
-    /// empty.
-    Validated,
-}
 
 /// Where the replayed stays stand in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +108,25 @@ impl Default for ReplayConfig {
 }
 
 impl ReplayConfig {
+    /// The defaults under a configuration: the rules of availability are those of `[replay]`, and
+    /// the span of a stay is the engine's, which would refuse what lies outside.
+    pub fn under(config: &Config) -> Self {
+        // Named one by one, so that a new rule cannot be forgotten here.
+        let Availability { clock, charts, device_lag, lab_lag, cxr_lag, cxr_jitter } =
+            config.replay.clone();
+        ReplayConfig {
+            clock,
+            charts,
+            device_lag,
+            lab_lag,
+            cxr_lag,
+            cxr_jitter,
+            lookback: config.engine.lookback,
+            grace: config.engine.grace,
+            ..ReplayConfig::default()
+        }
+    }
+
     /// Every fault of the settings at once, in words that say what to do.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -141,7 +139,7 @@ impl ReplayConfig {
             ("grace", self.grace),
         ];
         for (name, span) in lags {
-            if span < Span::ZERO || span > Span::hours(24 * 366) {
+            if span < Span::ZERO || span > LAG_MAX {
                 problems.push(format!("`{name}` must lie between 0 and 366 days"));
             }
         }
@@ -227,6 +225,42 @@ mod tests {
         assert_eq!(config.digest(), elsewhere.digest());
         let other = ReplayConfig { cxr_lag: Span::minutes(16), ..config.clone() };
         assert_ne!(config.digest(), other.digest());
+    }
+
+    #[test]
+    fn a_configuration_without_keys_gives_the_defaults() {
+        let config = Config::load(None, [], &[]).unwrap();
+        assert_eq!(ReplayConfig::under(&config), ReplayConfig::default());
+    }
+
+    #[test]
+    fn every_rule_of_availability_reaches_the_replay_and_its_digest() {
+        let told =
+            |flag: &str| ReplayConfig::under(&Config::load(None, [], &[flag.to_owned()]).unwrap());
+        let default = ReplayConfig::default();
+        let expected = [
+            ("replay.clock=charttime", ReplayConfig { clock: Clock::Charttime, ..default.clone() }),
+            (
+                "replay.charts=validated",
+                ReplayConfig { charts: ChartClock::Validated, ..default.clone() },
+            ),
+            (
+                "replay.device_lag=2m",
+                ReplayConfig { device_lag: Span::minutes(2), ..default.clone() },
+            ),
+            ("replay.lab_lag=3m", ReplayConfig { lab_lag: Span::minutes(3), ..default.clone() }),
+            ("replay.cxr_lag=4m", ReplayConfig { cxr_lag: Span::minutes(4), ..default.clone() }),
+            (
+                "replay.cxr_jitter=5m",
+                ReplayConfig { cxr_jitter: Span::minutes(5), ..default.clone() },
+            ),
+        ];
+        for (flag, expected) in expected {
+            assert_eq!(told(flag), expected, "{flag}");
+            assert_ne!(told(flag).digest(), default.digest(), "{flag}");
+        }
+        let wrong = Config::load(None, [], &["replay.lab_lag=400d".to_owned()]).unwrap_err();
+        assert!(wrong.to_string().contains("366 days"), "{wrong}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What happens in a running task, and how it is told.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{debug, error, info, trace, warn};
@@ -87,12 +88,14 @@ pub struct AlertTold<'a> {
 
 /// One commit is applied.
 #[derive(Clone, Copy, Debug)]
-pub struct Committed {
+pub struct Committed<'a> {
     pub task: u32,
     pub number: u64,
     pub puts: usize,
     pub outputs: usize,
     pub took: Duration,
+    /// As in the envelopes of the outputs.
+    pub trace_id: &'a str,
 }
 
 /// A task's watermark moved.
@@ -114,13 +117,35 @@ pub struct FeedPassed {
 
 /// A store is open and its task can read on.
 #[derive(Clone, Copy, Debug)]
-pub struct StoreRecovered {
+pub struct StoreRecovered<'a> {
     pub task: u32,
     pub commit: u64,
     pub values: u64,
-    /// Whether the store was damaged or absent, and made anew from the changelog or the inputs.
-    pub rebuilt: bool,
+    pub found: StoreFound<'a>,
     pub took: Duration,
+}
+
+/// How a store was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFound<'a> {
+    /// Absent, or as its last commit left it.
+    Whole,
+    /// At an earlier commit than `flushed`: the disk has lost its tail, which is made again.
+    RolledBack { flushed: u64 },
+    /// Damaged; it stands aside, and its state is made anew from the changelog or the inputs.
+    Damaged { why: &'a str, moved_to: &'a Path },
+}
+
+/// A local log was opened and held a tail that a crash had torn. It was never acknowledged, so
+/// cutting it off loses nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct LogTailCut<'a> {
+    /// `topic/partition`.
+    pub partition: &'a str,
+    pub path: &'a Path,
+    /// Where the last whole record ends.
+    pub at: u64,
+    pub bytes: u64,
 }
 
 /// A task stopped reading its inputs, so that a bounded queue behind it can drain.
@@ -266,11 +291,11 @@ impl AlertTold<'_> {
     }
 }
 
-impl Committed {
+impl Committed<'_> {
     pub fn emit(&self) {
-        let Committed { task, number, puts, outputs, took } = *self;
+        let Committed { task, number, puts, outputs, took, trace_id } = *self;
         let took_us = took.as_micros() as u64;
-        debug!(task, number, puts, outputs, took_us, "committed");
+        debug!(task, number, puts, outputs, took_us, trace_id, "committed");
         count(|metrics| {
             metrics.commit_time.observe(took.as_secs_f64());
             metrics.commit_puts.observe(puts as f64);
@@ -304,20 +329,48 @@ impl FeedPassed {
     }
 }
 
-impl StoreRecovered {
+impl StoreRecovered<'_> {
     pub fn emit(&self) {
-        let StoreRecovered { task, commit, values, rebuilt, took } = *self;
+        let StoreRecovered { task, commit, values, found, took } = *self;
         let took_ms = took.as_millis() as u64;
-        if rebuilt {
-            error!(task, commit, values, took_ms, "store rebuilt");
-        } else {
-            info!(task, commit, values, took_ms, "store recovered");
-        }
-        let how = if rebuilt { "rebuilt" } else { "opened" };
+        let how = match found {
+            StoreFound::Whole => {
+                info!(task, commit, values, took_ms, "store opened");
+                "opened"
+            }
+            StoreFound::RolledBack { flushed } => {
+                warn!(
+                    task,
+                    commit,
+                    flushed,
+                    values,
+                    took_ms,
+                    "store has lost its last commits, which are made again"
+                );
+                "rolled_back"
+            }
+            StoreFound::Damaged { why, moved_to } => {
+                let moved_to = moved_to.display();
+                error!(
+                    task, commit, values, took_ms, why, %moved_to,
+                    "store was damaged, moved aside and is rebuilt"
+                );
+                "rebuilt"
+            }
+        };
         count(|metrics| {
             let time = metrics.store_recovery_time.with_label_values(&[how]);
             time.observe(took.as_secs_f64());
         });
+    }
+}
+
+impl LogTailCut<'_> {
+    pub fn emit(&self) {
+        let LogTailCut { partition, path, at, bytes } = *self;
+        let path = path.display();
+        warn!(partition, %path, at, bytes, "torn tail of a local log cut off; nothing is lost");
+        count(|metrics| metrics.log_tails_cut.inc());
     }
 }
 

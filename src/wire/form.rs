@@ -120,6 +120,24 @@ impl Form for StayId {
     }
 }
 
+/// `long` of the same 64 bits; in JSON the number as text, for many readers of JSON round what is
+/// above 2^53.
+impl Form for u64 {
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.collect_str(self);
+        }
+        serializer.serialize_i64(self.cast_signed())
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return i64::deserialize(deserializer).map(i64::cast_unsigned);
+        }
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
 /// `string` with logical type uuid, which every Avro library reads.
 impl Form for Uuid {
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -92,8 +92,8 @@ pub struct IntervalRecord {
 #[serde(rename = "Generation")]
 pub struct GenerationRecord {
     pub evaluations: u32,
-    /// The 64 bits of the unsigned seed.
-    pub seed: i64,
+    #[serde(with = "form")]
+    pub seed: u64,
     pub latent_rms: f32,
     /// Said for readers; it follows from the root mean square.
     pub ood_score: f32,
@@ -282,7 +282,7 @@ impl From<&Scores> for ScoresRecord {
             ehr_only: scores.ehr_only.map(Probability::get),
             generation: scores.generation.map(|g| GenerationRecord {
                 evaluations: g.evaluations,
-                seed: g.seed.cast_signed(),
+                seed: g.seed,
                 latent_rms: g.latent_rms,
                 ood_score: g.ood_score(),
             }),
@@ -309,7 +309,7 @@ impl TryFrom<ScoresRecord> for Scores {
             ehr_only: record.ehr_only.map(probability).transpose()?,
             generation: record.generation.map(|g| Generation {
                 evaluations: g.evaluations,
-                seed: g.seed.cast_unsigned(),
+                seed: g.seed,
                 latent_rms: g.latent_rms,
             }),
             attribution: record.attribution,

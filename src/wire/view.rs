@@ -37,8 +37,8 @@ pub struct GivenRecord {
     pub sex: Sex,
     #[serde(with = "form")]
     pub generation_start: EventTime,
-    /// The 64 bits of the unsigned seed.
-    pub seed: i64,
+    #[serde(with = "form")]
+    pub seed: u64,
     pub series: Vec<VariableSeries>,
 }
 
@@ -94,7 +94,7 @@ impl GivenRecord {
             age_years: given.static_facts.age_years,
             sex: given.static_facts.sex,
             generation_start: given.generation_start,
-            seed: given.seed.cast_signed(),
+            seed: given.seed,
             series: series.into_iter().filter_map(named).collect(),
         }
     }
@@ -121,7 +121,7 @@ impl GivenRecord {
         Ok(PredictionRequest {
             ticket,
             epoch: 0,
-            seed: self.seed.cast_unsigned(),
+            seed: self.seed,
             admitted_at: self.admitted_at,
             generation_start: self.generation_start,
             rows: rows.into(),
@@ -155,7 +155,7 @@ mod tests {
         let view = codec.decode_view(&bytes).expect("decodes");
         let given = view.given.as_ref().expect("given");
         assert_eq!(given.rows.len(), 2);
-        assert_eq!(given.seed.cast_signed(), -1_234_567_890_123);
+        assert_eq!(given.seed, 18_446_742_839_141_661_493);
         assert_eq!(codec.encode_view(&view).expect("encodes"), bytes);
     }
 

@@ -102,3 +102,52 @@ fn the_least_rights_are_printed_without_a_broker_and_only_the_feeder_may_touch_l
     let json = run(dir.path(), &[&args[..], &["--json"]].concat()).expect(0).out;
     assert_eq!(json.lines().count(), said.lines().count());
 }
+
+/// Windows of a day, so that the runs are quick.
+const DAILY: [&str; 2] = ["--set", "engine.every=24h"];
+
+#[test]
+fn availability_is_chosen_by_flag_file_and_environment_alike() {
+    let Some(ward) = Ward::new(1) else { return };
+    let told = |out: &str, more: &[&str], environment: &[(&str, &str)]| {
+        let mut command = ward.replay(out, &[&DAILY[..], more].concat());
+        command.envs(environment.iter().copied());
+        ended(command)
+    };
+    let digest = |ran: Ran| ran.expect(0).json()["digest"].clone();
+    let plain = digest(told("plain", &[], &[]));
+    let flag = digest(told("flag", &["--cxr-lag", "3h", "--charts", "validated"], &[]));
+    let keys = [("NOWCXR_REPLAY__CXR_LAG", "3h"), ("NOWCXR_REPLAY__CHARTS", "validated")];
+    assert_eq!(digest(told("environment", &[], &keys)), flag);
+    let file = "[replay]\ncxr_lag = \"3h\"\ncharts = \"validated\"\n";
+    std::fs::write(ward.path().join("told.toml"), file).unwrap();
+    assert_eq!(digest(told("file", &["--config", "told.toml"], &[])), flag);
+    assert_ne!(plain, flag);
+    let other = told("flag", &["--cxr-lag", "3h"], &[]).expect(1).err;
+    assert!(other.contains("other flags or another [replay]"), "{other}");
+    let early = told("early", &["--clock", "charttime"], &[]).expect(0).json();
+    assert_ne!(early["digest"], plain);
+    let says = early["provenance"].to_string();
+    assert!(says.contains("would not have known them so early"), "{says}");
+    let wrong = told("wrong", &["--lab-lag", "soon"], &[]).expect(1).err;
+    assert!(wrong.contains("replay.lab_lag") && wrong.contains("is not a time"), "{wrong}");
+    assert!(told("wrong", &["--clock", "sundial"], &[]).expect(2).err.contains("charttime"));
+}
+
+#[test]
+fn an_anchored_replay_keeps_its_now_and_a_care_unit_chooses_stays() {
+    let Some(ward) = Ward::new(1) else { return };
+    let told = |out: &str, more: &[&str]| ended(ward.replay(out, &[&DAILY[..], more].concat()));
+    let last = |summary: &serde_json::Value| summary["highest_risk"][0]["as_of"].to_string();
+    let now = told("now", &["--anchor", "now"]).expect(0).json();
+    assert!(last(&now).starts_with("\"20"), "{now}");
+    assert_eq!(told("now", &["--anchor", "now"]).expect(0).json()["digest"], now["digest"]);
+    let other = told("now", &["--anchor", "each"]).expect(1).err;
+    assert!(other.contains("other flags"), "{other}");
+    let each = told("each", &["--anchor", "each"]).expect(0).json();
+    assert!(last(&each).starts_with("\"20"), "{each}");
+    let original = told("original", &["--anchor", "original"]).expect(0).json();
+    assert!(last(&original).starts_with("\"21"), "{original}");
+    let none = told("none", &["--care-unit", "no such unit"]).expect(0).json();
+    assert_eq!(none["stays"], 0, "{none}");
+}

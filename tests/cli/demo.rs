@@ -12,7 +12,7 @@ use nowcxr::wire::{AlertRecord, RiskRecord, risk_to_json};
 use serde_json::Value;
 
 use super::evaluate::the_evaluation_judges_films_and_samplers;
-use super::support::{model, nowcxr, run, start, wait};
+use super::support::{kill, model, nowcxr, run, start, wait};
 
 const QUICK: &str = "engine.every=2h";
 /// So low that even a ward of two has alerts.
@@ -79,6 +79,7 @@ fn has_every_part(page: &str, summary: &Value, dir: &Path) {
         "digest of risk events",
         "out/risk.jsonl",
         "out/risk.avro",
+        "out/envelope.jsonl",
         "out/alerts.jsonl",
         "out/films",
         "Synthetic",
@@ -120,6 +121,7 @@ fn files_read_back(summary: &Value, out: &Path) {
         let letter: Value = serde_json::from_str(letter).unwrap();
         assert!(letter["reason"].is_string() && letter["offset"].is_u64(), "{letter}");
     }
+    envelopes_read_back(&lines, out);
     alerts_read_back(summary, out);
     let pictures: Vec<_> = super::support::files(&out.join("films"));
     let named = |what: &str| pictures.iter().filter(|p| p.to_string_lossy().contains(what)).count();
@@ -128,6 +130,31 @@ fn files_read_back(summary: &Value, out: &Path) {
     for path in pictures {
         assert!(std::fs::read(path).unwrap().starts_with(b"\x89PNG\r\n"));
     }
+}
+
+/// One envelope a risk event, in the same order; what leaves by one commit shares a trace.
+fn envelopes_read_back(risks: &[&str], out: &Path) {
+    let text = std::fs::read_to_string(out.join("envelope.jsonl")).unwrap();
+    let envelopes: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(envelopes.len(), risks.len());
+    let mut commits = std::collections::BTreeMap::new();
+    for (envelope, risk) in envelopes.iter().zip(risks) {
+        let risk: Value = serde_json::from_str(risk).unwrap();
+        assert_eq!(envelope["event_id"], risk["event_id"]);
+        let seed = risk.pointer("/scores/generation/seed");
+        assert!(seed.is_none_or(|seed| seed.as_str().unwrap().parse::<u64>().is_ok()), "{risk}");
+        let trace = envelope["trace_id"].as_str().unwrap();
+        assert!(trace.len() == 32 && trace.chars().all(|c| c.is_ascii_hexdigit()), "{envelope}");
+        let commit = envelope["commit"].as_u64().unwrap();
+        assert_eq!(commits.entry(commit).or_insert(trace), &trace, "{envelope}");
+        assert!(!envelope["node"].as_str().unwrap().is_empty(), "{envelope}");
+        assert!(envelope["program"].as_str().unwrap().starts_with("nowcxr "), "{envelope}");
+        assert!(envelope["computed_at"].is_string() && envelope["positions"]["lab-0"].is_u64());
+    }
+    let traces: std::collections::BTreeSet<_> = commits.values().collect();
+    assert!(commits.len() > 1 && traces.len() == commits.len(), "{commits:?}");
+    assert!(envelopes.iter().any(|envelope| envelope["latency_ms"].is_f64()));
 }
 
 /// Alerts are written in silent mode too, marked so, and rest on events that left.
@@ -195,4 +222,22 @@ fn metrics_and_health_are_served_while_it_runs() {
     let ended = wait(child, parent.path());
     ended.expect(0);
     assert!(ready.is_some() && metrics.is_some_and(|metrics| metrics.contains("nowcxr_")));
+    serving_is_ready(parent.path(), free);
+}
+
+/// `serve` over what the demo left has neither model nor task, and says that it is ready.
+fn serving_is_ready(dir: &Path, free: SocketAddr) {
+    let listen = free.to_string();
+    let mut serve = nowcxr(dir, &["serve", "--out", "served", "--listen", &listen]);
+    let mut child = start(&mut serve, dir);
+    let until = Instant::now() + Duration::from_secs(60);
+    let mut ready = None;
+    while Instant::now() < until && child.try_wait().unwrap().is_none() && ready.is_none() {
+        ready = page(free, "/readyz");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(kill("-TERM", child.id()));
+    let ended = wait(child, dir).expect(0);
+    assert!(ready.is_some(), "{}", ended.err);
+    assert!(!ended.err.contains("commit"), "{}", ended.err);
 }

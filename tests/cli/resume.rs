@@ -2,14 +2,13 @@
 //! events, each once, and with the same books.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-use super::support::{Ran, Ward, ended, files, run, start, wait};
+use super::support::{Ran, Ward, ended, files, kill, run, start, wait};
 
 /// Directories that are killed again and again.
 const TRIALS: u64 = 3;
@@ -99,7 +98,7 @@ fn a_replay_that_is_asked_to_stop_says_so_and_goes_on_later() {
     }
     assert!(kill("-TERM", child.id()));
     let stopped = wait(child, ward.path()).expect(130);
-    assert!(stopped.err.contains("stopping after the next commit"), "{}", stopped.err);
+    assert!(stopped.err.contains("stopping; once more to stop at once"), "{}", stopped.err);
     assert_eq!(stopped.json()["stopped_early"], true);
     inspect(&ward, &stopped);
     let whole = ended(ward.replay("out", &[])).expect(0).json();
@@ -110,11 +109,6 @@ fn a_replay_that_is_asked_to_stop_says_so_and_goes_on_later() {
 fn has_records(topic: &Path) -> bool {
     let longer = |path: std::path::PathBuf| path.metadata().is_ok_and(|meta| meta.len() > 200);
     files(topic).into_iter().any(longer)
-}
-
-fn kill(signal: &str, pid: u32) -> bool {
-    let pid = pid.to_string();
-    Command::new("sh").args(["-c", "kill $0 $1", signal, &pid]).status().unwrap().success()
 }
 
 /// What `inspect` says of a store whose stays are still on the ward.

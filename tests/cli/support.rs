@@ -78,6 +78,12 @@ pub fn wait(mut child: Child, dir: &Path) -> Ran {
     }
 }
 
+/// Sends a signal, such as `-TERM`; whether it went out.
+pub fn kill(signal: &str, pid: u32) -> bool {
+    let pid = pid.to_string();
+    Command::new("sh").args(["-c", "kill $0 $1", signal, &pid]).status().unwrap().success()
+}
+
 pub fn ended(mut command: Command) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let child = start(&mut command, dir.path());

@@ -1,11 +1,14 @@
 //! The invariants of `src/engine/mod.rs`, each over many seeded wards. A failure prints its seed.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nowcxr::config::EngineConfig;
 use nowcxr::engine::{Answer, Effect, Fate, Input, Outcome, Task};
 use nowcxr::event::risk::{Probability, RiskEvent, Status};
-use nowcxr::ids::{Ticket, Topic, VariableId};
+use nowcxr::event::{Fact, FactBody};
+use nowcxr::ids::{Digest, FactId, StayId, Ticket, Topic, VariableId};
+use nowcxr::series::Row;
 use nowcxr::time::{EventTime, Span};
 
 use crate::support::{
@@ -163,10 +166,113 @@ fn oracle_rows(ward: &Ward, ticket: Ticket) -> Vec<(EventTime, VariableId, f64)>
             && fact.available_at <= ticket.t
             && fact.observed_at >= from
             && fact.observed_at <= ticket.t;
-        let nowcxr::event::FactBody::Observed(observation) = fact.body else { return None };
+        let FactBody::Observed(observation) = fact.body else { return None };
         held.then_some((fact.observed_at, observation.variable(), value))
     });
     sorted(rows.collect())
+}
+
+/// What the records alone say of a revision's input, with no state. Facts that became available in
+/// the very moment of `known_at` may stand before or behind the correction that sealed it.
+#[test]
+fn a_later_revision_knows_what_was_available_by_known_at_and_nothing_else() {
+    let (n_later, n_films) = (Cell::new(0), Cell::new(0));
+    each_ward(&Faults::PROMPT, |seed, ward| {
+        let mut task = task(EngineConfig::default());
+        let (mut effects, mut asked) = (Vec::new(), BTreeMap::new());
+        for input in ward.in_order() {
+            let already = effects.len();
+            task.step(input, &mut effects);
+            let tickets: Vec<Ticket> = effects[already..].iter().filter_map(sealed).collect();
+            for ticket in tickets {
+                asked.insert(ticket, task.request(ticket).unwrap().rows);
+                let answer = score_of(&task, ticket).unwrap();
+                task.step(Input::Answer(answer), &mut effects);
+            }
+        }
+        for event in payloads(&effects).into_iter().filter(|event| event.revision > 0) {
+            let ticket = Ticket { stay: event.stay, t: event.t, revision: event.revision };
+            let Some(rows) = asked.get(&ticket) else { continue };
+            let known = Known { ward, stay: event.stay, at: event.known_at };
+            let place = format!("seed {seed}, {ticket} known at {}", event.known_at);
+            for row in rows.iter() {
+                assert!(row.at <= ticket.t, "{place}: {row:?} was observed later");
+                let found = known.rows(true).contains(&(row.at, row.variable, row.value.to_bits()));
+                assert!(found, "{place}: {row:?} was not known");
+            }
+            for (at, variable, value) in known.rows(false) {
+                let used = (ticket.t - Span::hours(48)..=ticket.t).contains(&at);
+                let held = |row: &Row| {
+                    (row.at, row.variable, row.value.to_bits()) == (at, variable, value)
+                };
+                assert!(!used || rows.iter().any(held), "{place}: {variable:?} of {at} is missing");
+            }
+            if let Some(film) = event.film {
+                assert!(film.acquired_at <= ticket.t, "{place}: {film:?}");
+                assert!(known.films().contains(&film.digest), "{place}: {film:?} was not known");
+                n_films.set(n_films.get() + 1);
+            }
+            n_later.set(n_later.get() + 1);
+        }
+    });
+    let (n_later, n_films) = (n_later.get(), n_films.get());
+    println!("{n_later} later revisions, {n_films} with a film");
+    assert!(n_later > 300 && n_films > 100, "only {n_later} were looked at, {n_films} with a film");
+}
+
+/// A stay as its records tell it at one moment.
+struct Known<'a> {
+    ward: &'a Ward,
+    stay: StayId,
+    at: EventTime,
+}
+
+impl Known<'_> {
+    fn records(&self) -> impl Iterator<Item = &Fact> {
+        let facts = self.ward.records().map(|record| &record.fact);
+        facts.filter(|fact| fact.stay == self.stay)
+    }
+
+    /// Values and corrections: those that may have been known, or those that must have been.
+    fn rows(&self, may: bool) -> BTreeSet<(EventTime, VariableId, u64)> {
+        let row = |fact: &Fact| {
+            let observation = match fact.body {
+                FactBody::Observed(observation) => observation,
+                FactBody::Corrected { observation, .. } => observation,
+                _ => return None,
+            };
+            let holds = self.has_come(fact, may) && !self.is_withdrawn(fact.id, !may);
+            let value = observation.value().to_bits();
+            holds.then_some((fact.observed_at, observation.variable(), value))
+        };
+        self.records().filter_map(row).collect()
+    }
+
+    /// Films that may have been known.
+    fn films(&self) -> BTreeSet<Digest> {
+        let film = |fact: &Fact| match fact.body {
+            FactBody::Filmed(film) => {
+                let holds = self.has_come(fact, true) && !self.is_withdrawn(fact.id, false);
+                holds.then_some(film.digest)
+            }
+            _ => None,
+        };
+        self.records().filter_map(film).collect()
+    }
+
+    /// `may`: in this very moment counts as well.
+    fn has_come(&self, fact: &Fact, may: bool) -> bool {
+        fact.available_at < self.at || may && fact.available_at == self.at
+    }
+
+    fn is_withdrawn(&self, id: FactId, may: bool) -> bool {
+        self.records().any(|fact| match fact.body {
+            FactBody::Corrected { replaces, .. } | FactBody::Retracted { fact: replaces } => {
+                replaces == id && self.has_come(fact, may)
+            }
+            _ => false,
+        })
+    }
 }
 
 fn sorted(mut rows: Vec<(EventTime, VariableId, f64)>) -> Vec<(EventTime, VariableId, f64)> {

@@ -37,6 +37,8 @@ pub struct Faults {
 
 impl Faults {
     pub const NONE: Faults = Faults { duplicates: false, late: false, corrections: false };
+    /// Nothing is late, so that every record counts from when it was available.
+    pub const PROMPT: Faults = Faults { duplicates: true, late: false, corrections: true };
     pub const ALL: Faults = Faults { duplicates: true, late: true, corrections: true };
 }
 

@@ -1,5 +1,7 @@
 //! Torn tails, flipped bits, lost files.
 
+use nowcxr::telemetry::{Metrics, name};
+
 use super::*;
 
 fn copy(from: &Path, to: &Path) {
@@ -38,7 +40,7 @@ fn a_tail_torn_at_any_byte_is_cut_to_the_last_whole_record() {
     crashed(whole.path());
     let good = std::fs::read(&file).expect("read");
     let name = file.strip_prefix(whole.path()).expect("inside").to_path_buf();
-    let mut kept_before = 0;
+    let (mut kept_before, mut n_torn, told_before) = (0, 0, tails_told());
     for cut in 0..good.len() {
         let dir = tempfile::tempdir().expect("dir");
         copy(whole.path(), dir.path());
@@ -49,6 +51,7 @@ fn a_tail_torn_at_any_byte_is_cut_to_the_last_whole_record() {
         assert!(kept == kept_before || kept == kept_before + 1, "cut {cut}");
         kept_before = kept;
         let boundary = lab.torn_tail().is_none();
+        n_torn += u64::from(!boundary);
         assert!(boundary || lab.torn_tail().expect("torn").at <= cut as u64);
         if cut % 7 != 0 {
             continue;
@@ -63,6 +66,17 @@ fn a_tail_torn_at_any_byte_is_cut_to_the_last_whole_record() {
         assert_eq!(count_right(&read_all(&lab).expect("read")), 13, "cut {cut}");
     }
     assert_eq!(kept_before, 11);
+    // Other tests of this process may cut tails meanwhile.
+    let told = tails_told() - told_before;
+    assert!(n_torn > 100 && told >= n_torn, "{n_torn} tails were cut, {told} told");
+}
+
+/// Torn tails that this process has counted.
+fn tails_told() -> u64 {
+    let text = Metrics::global().expect("metrics").render().expect("text");
+    let line =
+        text.lines().find_map(|line| line.strip_prefix(name::LOG_TAILS_CUT)?.strip_prefix(' '));
+    line.expect("a counter").parse().expect("a number")
 }
 
 #[test]

@@ -235,16 +235,18 @@ fn measure(args: &BenchArgs, emission: Emission) -> anyhow::Result<BenchResult> 
         (lanes, before, restore) = (back, tally, Some(restored));
     }
     router.pump(&mut lanes, u64::MAX)?;
+    let file = args.file.display();
+    anyhow::ensure!(
+        router.rows > 0,
+        "{file} holds no events; write some with nowcxr bench make-stream {file} --rows 2000000"
+    );
     let Total { mut tally, commits, .. } = lanes.finish()?;
     tally.add(before);
     let (mut cpu_s, mut wall_s) = clock.read()?;
     if let Some(restored) = &restore {
         (cpu_s, wall_s) = (cpu_s - restored.cpu_s, wall_s - restored.wall_s);
     }
-    let per_event = |seconds: f64| match router.rows {
-        0 => 0.0,
-        rows => seconds * 1e6 / rows as f64,
-    };
+    let per_event = |seconds: f64| seconds * 1e6 / router.rows as f64;
     let series = |of: f64| (emission == Emission::SinceFilm).then_some(of);
     Ok(BenchResult {
         bench: emission.name(),

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::cli::now;
 use crate::cli::schemas::Ids;
+use crate::cli::settings::node;
 use crate::config::Config;
 use crate::drive::{Counts, Drive, DriveError, DriveOptions, Ports};
 use crate::engine::{Identity, Task};
@@ -18,7 +19,7 @@ use crate::event::dictionary::Dictionary;
 use crate::http::Health;
 use crate::ports::PortError;
 use crate::predict::Worker;
-use crate::store::sled::{Recovery, SledStore, StoreError, StoreOptions};
+use crate::store::sled::{SledStore, StoreError, StoreOptions};
 use crate::telemetry::{PauseCause, StoreRecovered, TaskPaused, TaskResumed};
 use crate::time::WallTime;
 use crate::transport::kafka::{
@@ -150,6 +151,7 @@ impl Node {
     fn options(&self, partition: u32) -> DriveOptions {
         DriveOptions {
             partition,
+            node: node(&self.config),
             commit_every: self.config.kafka.commit_interval,
             commit_when_idle: false,
             deadline: Some(self.config.predict.deadline),
@@ -182,15 +184,11 @@ impl Node {
             (store, recovery) = open()?;
         }
         let health = store.health()?;
-        let rebuilt = matches!(recovery, Recovery::MovedAside { .. });
-        if let Recovery::MovedAside { to, why } = &recovery {
-            tracing::error!(task = partition, "the state was damaged ({why}) and lies in {to:?}");
-        }
         StoreRecovered {
             task: partition,
             commit: health.commit,
             values: health.entries,
-            rebuilt,
+            found: recovery.told(),
             took: started.elapsed(),
         }
         .emit();

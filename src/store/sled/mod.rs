@@ -21,6 +21,7 @@ use super::keys::OWN_TAG;
 use super::ledger::{Ledger, Plan};
 use crate::ids::Digest;
 use crate::ports::{Commit, Opened, PortError, StateStore};
+use crate::telemetry::StoreFound;
 use crate::time::WallTime;
 use files::Directory;
 
@@ -59,6 +60,17 @@ pub enum Recovery {
     /// The store was damaged and stands now in `to`; the one opened is empty and the caller
     /// rebuilds it from the input and the journal, or from the changelog.
     MovedAside { to: PathBuf, why: String },
+}
+
+impl Recovery {
+    /// The same for the log and the metrics.
+    pub fn told(&self) -> StoreFound<'_> {
+        match self {
+            Recovery::New | Recovery::Clean => StoreFound::Whole,
+            Recovery::RolledBack { flushed, .. } => StoreFound::RolledBack { flushed: *flushed },
+            Recovery::MovedAside { to, why } => StoreFound::Damaged { why, moved_to: to },
+        }
+    }
 }
 
 /// Why a store cannot be opened; nothing of it was changed.

@@ -188,16 +188,31 @@ fn a_task_is_shown_as_paused_until_it_resumes() {
 fn commits_and_recoveries_are_timed() {
     let took = Duration::from_millis(4);
     let before = metric("nowcxr_commit_puts_sum");
-    let recovered = |rebuilt| StoreRecovered { task: 1, commit: 8, values: 90, rebuilt, took };
+    let recovered = |found| StoreRecovered { task: 1, commit: 8, values: 90, found, took };
+    let (why, moved_to) = ("a value has a wrong checksum", Path::new("state/damaged-1"));
     let lines = logged(|| {
-        Committed { task: 1, number: 8, puts: 30, outputs: 2, took }.emit();
-        recovered(false).emit();
-        recovered(true).emit();
+        Committed { task: 1, number: 8, puts: 30, outputs: 2, took, trace_id: "4bf9" }.emit();
+        recovered(StoreFound::Whole).emit();
+        recovered(StoreFound::Damaged { why, moved_to }).emit();
+        recovered(StoreFound::RolledBack { flushed: 9 }).emit();
     });
-    assert_eq!(lines[0]["took_us"], 4_000);
+    assert_eq!((&lines[0]["took_us"], &lines[0]["trace_id"]), (&4_000.into(), &"4bf9".into()));
     assert_eq!((&lines[1]["level"], &lines[2]["level"]), (&"INFO".into(), &"ERROR".into()));
+    assert_eq!((&lines[2]["why"], &lines[2]["moved_to"]), (&why.into(), &"state/damaged-1".into()));
+    assert_eq!((&lines[3]["level"], &lines[3]["flushed"]), (&"WARN".into(), &9.into()));
     assert_eq!(metric("nowcxr_commit_puts_sum"), before + 30.0);
     assert!(metric(r#"nowcxr_store_recovery_seconds_count{how="rebuilt"}"#) >= 1.0);
+}
+
+#[test]
+fn a_torn_tail_is_told_with_its_place_and_counted() {
+    let before = metric("nowcxr_log_tails_cut_total");
+    let path = Path::new("log/risk-0/0.log");
+    let lines = logged(|| LogTailCut { partition: "risk/0", path, at: 70, bytes: 9 }.emit());
+    assert_eq!((&lines[0]["level"], &lines[0]["partition"]), (&"WARN".into(), &"risk/0".into()));
+    assert_eq!(lines[0]["path"], "log/risk-0/0.log");
+    assert_eq!((&lines[0]["at"], &lines[0]["bytes"]), (&70.into(), &9.into()));
+    assert_eq!(metric("nowcxr_log_tails_cut_total"), before + 1.0);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::log::{Lock, LogOptions, Wake};
 use super::reader::LogReader;
 use super::recover::{TornTail, note_end, recover};
 use super::segment::{MAX_WRITERS, Segment, Writers};
+use crate::telemetry::LogTailCut;
 use crate::time::WallTime;
 
 /// Appended bytes that may wait in memory for a write; one batch may come on top.
@@ -70,6 +71,9 @@ impl Partition {
     ) -> Result<Self, LogError> {
         let write = lock.is_some();
         let found = recover(dir, write)?;
+        if let Some(TornTail { path, at, bytes }) = found.torn.as_ref().filter(|_| write) {
+            LogTailCut { partition: &name, path, at: *at, bytes: *bytes }.emit();
+        }
         let writer = Writer {
             segment: found.segments.last().filter(|_| write).map(Arc::clone),
             written: found.written,

@@ -113,7 +113,7 @@ fn provenance(risk: &RiskRecord) -> Markup {
             @if let Some(generation) = generation {
                 div { dt { "Generated" } dd { (generation.evaluations) " evaluations, latent RMS "
                     (format!("{:.3}", generation.latent_rms)) ", seed "
-                    code { (generation.seed.cast_unsigned()) } } }
+                    code { (generation.seed) } } }
             }
             @if let Some(raw) = raw {
                 div { dt { "Before calibration" } dd { (format::percent(raw)) } }
