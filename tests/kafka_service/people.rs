@@ -69,6 +69,7 @@ fn what_a_person_does_reaches_the_alert_and_the_consumer_shows_what_holds_once()
     let stay = alert.stay_id.to_string();
 
     // The act lies in its topic before anything else does; it takes effect in its time.
+    succeed(nowcxr(&place, "topics").arg("create").output().unwrap());
     let mut ack = nowcxr(&place, "alerts");
     ack.args(["ack", &stay, "--alert", &alert.alert_id.to_string()]);
     let written = succeed(ack.args(["--role", "physician", "--at", &at]).output().unwrap());

@@ -276,8 +276,8 @@ impl Stay {
     }
 
     /// The earliest thing due. At one time a fact comes before an end, and an end before a window:
-    /// a window at t holds the facts available by t, and a stay that ended has no more windows. What
-    /// people did comes last: at one time the prediction was first.
+    /// a window at t holds the facts available by t, and a stay that ended has no more windows.
+    /// What people did comes last: at one time the prediction was first.
     fn due(&self, config: &EngineConfig) -> Option<(EventTime, Due)> {
         let apply = self.waiting.first_key_value().map(|(order, _)| (order.effective, Due::Apply));
         let course = match self.phase {

@@ -1,9 +1,10 @@
 //! Membership of the consumer group: which partitions, and so which tasks, are this process's.
 //!
 //! The group shares out the partitions of one input, the stay topic, and whoever gets partition n
-//! of it reads partition n of all inputs. That co-partitions them whatever the assignor: librdkafka's
-//! `cooperative-sticky` balances every topic-partition by itself and would tear a task's four
-//! apart, and `range`, which keeps them together, stops every task at every rebalance.
+//! of it reads partition n of all inputs. That co-partitions them whatever the assignor:
+//! librdkafka's `cooperative-sticky` balances every topic-partition by itself and would tear a
+//! task's inputs apart, and `range`, which keeps them together, stops every task at every
+//! rebalance.
 //!
 //! The member is a consumer of its own that fetches nothing: its partitions are paused, and what
 //! is read is read by [`super::reader`]. So a slow task never keeps the member from its polls, and
