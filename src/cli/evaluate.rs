@@ -1,4 +1,7 @@
-//! `nowcxr evaluate`: a replay's risk events against what became of the stays.
+//! `nowcxr evaluate`: a replay's risk events against what became of the stays, or an outcome model
+//! against a set of the PhysioNet Challenge 2012.
+
+mod challenge;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,11 +22,18 @@ use crate::replay::Anchor;
 #[derive(Args)]
 pub struct EvaluateArgs {
     /// Directory that `nowcxr replay` or `nowcxr demo` wrote.
-    #[arg(long, value_name = "DIR")]
-    run: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "physionet2012")]
+    run: Option<PathBuf>,
     /// MIMIC-IV directory with the outcomes; the demo's own ward if not given.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "run")]
     labels: Option<PathBuf>,
+    /// Instead of a run: records and outcomes in the format of the PhysioNet Challenge 2012,
+    /// scored by --model. They must not be the stays that the model was trained on.
+    #[arg(long, value_name = "DIR", requires = "model", conflicts_with = "run")]
+    physionet2012: Option<PathBuf>,
+    /// Directory that `nowcxr train ehr` wrote; may be given more than once, to compare.
+    #[arg(long, value_name = "DIR", requires = "physionet2012")]
+    model: Vec<PathBuf>,
     /// Where report.html, metrics.json, predictions.parquet and manifest.json go.
     #[arg(long, default_value = "nowcxr-evaluation")]
     out: PathBuf,
@@ -39,21 +49,29 @@ pub struct EvaluateArgs {
 }
 
 pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
-    let held = Held::read(&args.run)?;
+    match (&args.physionet2012, &args.run) {
+        (Some(data), _) => challenge::run(args, data),
+        (None, Some(run)) => of_run(args, run),
+        (None, None) => bail!("name --run DIR, or --physionet2012 DIR with --model DIR"),
+    }
+}
+
+fn of_run(args: &EvaluateArgs, run: &Path) -> Result<ExitCode> {
+    let held = Held::read(run)?;
     if held.as_ref().is_some_and(|held| held.anchor() != Anchor::Original) {
         bail!(
             "{} was replayed in shifted time; replay it without --anchor-now to evaluate it",
-            args.run.display()
+            run.display()
         );
     }
-    let labels_dir = args.labels.clone().unwrap_or_else(|| args.run.join("ward/mimiciv"));
+    let labels_dir = args.labels.clone().unwrap_or_else(|| run.join("ward/mimiciv"));
     if !labels_dir.is_dir() {
         bail!(
             "{} is no directory; name the MIMIC-IV data of the run with --labels",
             labels_dir.display()
         );
     }
-    let risk = args.run.join("risk.jsonl");
+    let risk = run.join("risk.jsonl");
     let events = read_events(&risk)?;
     let labels = Labels::read(&labels_dir)?;
     let (found, counts, mut provenance) = samples(&events, &labels);
@@ -63,10 +81,9 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make {}", args.out.display()))?;
     let metrics = serde_json::to_string_pretty(&evaluation)?;
-    let title = args
-        .run
+    let title = run
         .file_name()
-        .map_or_else(|| args.run.display().to_string(), |name| name.to_string_lossy().into_owned());
+        .map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned());
     write(&args.out.join("report.html"), page(&evaluation, &title).as_bytes())?;
     write(&args.out.join("metrics.json"), metrics.as_bytes())?;
     write_parquet(&args.out.join("predictions.parquet"), &found)?;
@@ -98,19 +115,23 @@ fn manifest(args: &EvaluateArgs, evaluation: &Evaluation, risk: &Path) -> Result
     write(&args.out.join("manifest.json"), text.as_bytes())
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn summary(evaluation: &Evaluation, out: &Path) -> String {
-    let mut text = evaluation.warnings.join("\n");
-    let told = |figure: &Figure| match figure.known() {
+/// A figure with its interval, for a terminal.
+pub(super) fn told(figure: &Figure) -> String {
+    match figure.known() {
         Some(estimate) => match estimate.interval {
             Some((low, high)) => format!("{:.3} ({low:.3} to {high:.3})", estimate.value),
             None => format!("{:.3}", estimate.value),
         },
         None => "n/a".to_owned(),
-    };
+    }
+}
+
+fn summary(evaluation: &Evaluation, out: &Path) -> String {
+    let mut text = evaluation.warnings.join("\n");
     for set in &evaluation.sets {
         let f = &set.overall;
         text += &format!(

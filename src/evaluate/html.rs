@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::figures::{Evaluation, Figure, Figures, Set, Stratum, TWINS};
 use super::svg::{Mark, Row, escape, forest, reliability};
 
-const STYLE: &str = include_str!("report.css");
+pub(super) const STYLE: &str = include_str!("report.css");
 
 /// The page. `title` names the run.
 pub fn page(evaluation: &Evaluation, title: &str) -> String {
@@ -66,7 +66,7 @@ fn head(evaluation: &Evaluation, title: &str) -> String {
 }
 
 /// A value with its interval, or the reason why there is none.
-fn cell(figure: &Figure, digits: usize) -> String {
+pub(super) fn cell(figure: &Figure, digits: usize) -> String {
     match figure {
         Figure::Known(estimate) => {
             let value = format!("{:.*}", digits, estimate.value).replace('-', "−");
@@ -159,7 +159,7 @@ fn legend(entries: &[(Mark, &str)]) -> String {
     html + "</p>\n"
 }
 
-fn figure(caption: &str, legend: &str, svg: Option<String>) -> String {
+pub(super) fn figure(caption: &str, legend: &str, svg: Option<String>) -> String {
     svg.map_or(String::new(), |svg| {
         format!("<figure>\n{legend}{svg}\n<figcaption>{caption}</figcaption>\n</figure>\n")
     })

@@ -11,6 +11,8 @@
 //!
 //! First revisions only: what was said then, not what was known better afterwards.
 
+mod challenge;
+mod challenge_page;
 mod figures;
 mod html;
 mod intake;
@@ -25,6 +27,11 @@ use thiserror::Error;
 use crate::metrics::Undefined;
 use crate::replay::ReplayError;
 
+pub use challenge::{
+    ChallengeDifference, ChallengeEntry, ChallengeEvaluation, Ranking, Scored, ScoredStays,
+    evaluate_challenge,
+};
+pub use challenge_page::challenge_page;
 pub use figures::{Difference, Evaluation, Figure, Figures, Set, Stratum, Twin, evaluate};
 pub use html::page;
 pub use intake::{Counts, Labels, Sample, read_events, samples};

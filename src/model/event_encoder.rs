@@ -132,3 +132,89 @@ fn grid(by_value: &Param<Tensor<3>>, by_age: &Param<Tensor<3>>) -> Tensor<3> {
     let by_age = by_age.val().reshape([variables, ages, 1, statistics]);
     by_age.add(by_value).reshape([variables, ages * knots, statistics])
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::super::layers::gaussian;
+    use super::*;
+
+    fn config() -> EventEncoderConfig {
+        EventEncoderConfig {
+            variables: 5,
+            knots: 4,
+            ages: 3,
+            plain: 2,
+            statistics: 6,
+            d_model: 8,
+            squeeze: 4,
+            dropout: 0.3,
+            labels: Some(14),
+        }
+    }
+
+    fn encoder() -> EventEncoder {
+        EventEncoder::new(&config(), &mut Init::seeded(3, &Device::flex()))
+    }
+
+    /// Sketches have no negative cell.
+    fn sketches(seed: u64, batch: usize) -> Tensor<3> {
+        let shape = [batch, 5, 4 * 3 + 2];
+        let data = TensorData::new(gaussian(seed, shape.iter().product()), shape);
+        Tensor::<3>::from_data(data, &Device::flex()).abs()
+    }
+
+    fn numbers<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+        x.into_data().try_into_vec().expect("f32")
+    }
+
+    fn near(a: &[f32], b: &[f32]) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5)
+    }
+
+    #[test]
+    fn tokens_stand_behind_the_pooled_vector() {
+        let encoded = encoder().forward(sketches(1, 2), None);
+        assert_eq!((encoded.pooled.dims(), encoded.tokens.dims()), ([2, 8], [2, 6, 8]));
+        let first = encoded.tokens.narrow(1, 0, 1).reshape([2, 8]);
+        assert!(near(&numbers(first), &numbers(encoded.pooled)));
+    }
+
+    #[test]
+    fn an_absent_variable_has_no_influence_and_a_present_one_has() {
+        let encoder = encoder();
+        let keep = Tensor::from_data([[1.0, 1.0, 0.0, 1.0, 0.0]], &Device::flex());
+        let x = sketches(1, 1);
+        let change = |at: usize| {
+            let row = x.clone().narrow(1, at, 1).mul_scalar(3.0).add_scalar(1.0);
+            x.clone().slice_assign([0..1, at..at + 1, 0..14], row)
+        };
+        let pooled = |x: Tensor<3>| numbers(encoder.forward(x, Some(&keep)).pooled);
+        let base = pooled(x.clone());
+        assert!(near(&base, &pooled(change(2))));
+        assert!(!near(&base, &pooled(change(0))));
+        assert!(!near(&base, &numbers(encoder.forward(x.clone(), None).pooled)));
+    }
+
+    #[test]
+    fn a_sample_does_not_depend_on_its_batch() {
+        let encoder = encoder();
+        let x = sketches(4, 3);
+        let together = numbers(encoder.forward(x.clone(), None).pooled);
+        for (i, row) in together.chunks(8).enumerate() {
+            let alone = encoder.forward(x.clone().narrow(0, i, 1), None).pooled;
+            assert!(near(row, &numbers(alone)), "sample {i}");
+        }
+    }
+
+    /// A mean does not change when everything is seen twice; only the plain statistics count.
+    #[test]
+    fn learned_statistics_are_means() {
+        let encoder = encoder();
+        let cells = sketches(2, 2).narrow(2, 0, 12).add_scalar(0.1);
+        let once = numbers(encoder.statistics_of(cells.clone()));
+        let twice = numbers(encoder.statistics_of(cells.mul_scalar(2.0)));
+        assert!(near(&once, &twice));
+    }
+}

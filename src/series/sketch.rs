@@ -295,3 +295,78 @@ pub fn sightings(
     let fixed = fixed.map(|(variable, value)| Sighting { variable, age_h: oldest, value });
     series.chain(fixed).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scale() -> (Dictionary, ValueScale) {
+        let dict = Dictionary::physionet2012().unwrap();
+        let heart = usize::from(dict.by_code("heart_rate").unwrap().0);
+        let seen: Vec<Sighting> = (0..=200)
+            .map(|i| Sighting { variable: heart, age_h: 1.0, value: 40.0 + f64::from(i) / 2.0 })
+            .collect();
+        let scale = ValueScale::fit(&dict, &seen);
+        (dict, scale)
+    }
+
+    fn sighting(dict: &Dictionary, code: &str, age_h: f64, value: f64) -> Sighting {
+        Sighting { variable: usize::from(dict.by_code(code).unwrap().0), age_h, value }
+    }
+
+    #[test]
+    fn knots_lie_at_the_quantiles_and_categories_at_their_indices() {
+        let (dict, scale) = scale();
+        let axis = |index: usize| &scale.axes()[index];
+        let heart = axis(usize::from(dict.by_code("heart_rate").unwrap().0));
+        assert_eq!((heart.knots[0], heart.knots[4], heart.knots[8]), (40.5, 90.0, 139.5));
+        let icu = axis(usize::from(dict.by_code("icu_type").unwrap().0));
+        assert_eq!(icu.knots, [0.0, 1.0, 2.0, 3.0]);
+        assert_eq!(axis(sex_index(&dict)).scores, [-1.0, 1.0]);
+        let json = serde_json::to_string(&scale).unwrap();
+        assert_eq!(serde_json::from_str::<ValueScale>(&json).unwrap(), scale);
+        let bad = json.replacen("40.5", "400.5", 1);
+        assert!(serde_json::from_str::<ValueScale>(&bad).is_err());
+    }
+
+    #[test]
+    fn each_observation_weighs_one_and_moves_continuously() {
+        let (dict, scale) = scale();
+        let of = |age_h: f64, value: f64| {
+            scale.sketch(&[sighting(&dict, "heart_rate", age_h, value)]).values
+        };
+        for (age_h, value) in [(0.0, 90.0), (3.1, 47.0), (47.9, 500.0), (300.0, -2.0)] {
+            let (here, near) = (of(age_h, value), of(age_h + 1e-4, value + 1e-4));
+            let row = usize::from(dict.by_code("heart_rate").unwrap().0) * scale.features();
+            let cells: f32 = here[row..row + scale.cells()].iter().sum();
+            assert!((cells - 1.0).abs() < 1e-6, "{cells}");
+            let moved = here.iter().zip(&near).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(moved < 1e-3, "{moved}");
+            assert!(here[..row].iter().all(|other| *other == 0.0), "other variables are empty");
+        }
+    }
+
+    #[test]
+    fn the_order_of_arrival_does_not_show() {
+        let (dict, scale) = scale();
+        let all = [
+            sighting(&dict, "heart_rate", 3.0, 80.0),
+            sighting(&dict, "heart_rate", 3.0, 120.0),
+            sighting(&dict, "lactate", 3.0, 2.0),
+            sighting(&dict, "heart_rate", 30.0, 60.0),
+        ];
+        let mut turned = all;
+        turned.reverse();
+        assert_eq!(scale.sketch(&all), scale.sketch(&turned));
+        turned.swap(0, 2);
+        let sketch = scale.sketch(&all);
+        assert_eq!(sketch, scale.sketch(&turned));
+        assert_eq!(sketch.seen.iter().sum::<f32>(), 2.0);
+        let row = usize::from(dict.by_code("heart_rate").unwrap().0) * scale.features();
+        let plain = &sketch.values[row + scale.cells()..][..PLAIN];
+        // Oldest and least 60, greatest 120, three of them, the newest 3 h ago.
+        assert_eq!(plain[0], plain[2]);
+        assert!(plain[3] > plain[0] && (plain[4] - 0.5 * 4f32.ln()).abs() < 1e-6);
+        assert!((plain[5] - 0.875).abs() < 1e-6);
+    }
+}

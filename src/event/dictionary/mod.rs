@@ -32,7 +32,7 @@ pub enum Profile {
 
 /// Everything that is wrong with the file, one complaint a line.
 #[derive(Debug, Error)]
-#[error("schemas/variables.toml: {0}")]
+#[error("the dictionary of variables (schemas): {0}")]
 pub struct DictionaryError(pub String);
 
 /// All variables, indexed by [`VariableId`].
@@ -163,7 +163,6 @@ impl Dictionary {
     pub fn physionet2012() -> Result<Self, DictionaryError> {
         let text = include_str!("../../../schemas/physionet2012.toml");
         Self::parse(text, Profile::Clinical)
-            .map_err(|error| DictionaryError(format!("(physionet2012.toml) {}", error.0)))
     }
 
     /// A dictionary from the text of a file like `schemas/variables.toml`. The error names
