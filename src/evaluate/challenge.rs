@@ -105,11 +105,7 @@ pub fn evaluate_challenge(
 
 /// The three rankings under given weights.
 fn rankings(ranked: &Ranked, weights: &[f64]) -> Vec<Result<f64, Undefined>> {
-    vec![
-        ranked.auroc(weights),
-        ranked.auprc(weights),
-        ranked.min_sensitivity_precision(weights),
-    ]
+    vec![ranked.auroc(weights), ranked.auprc(weights), ranked.min_sensitivity_precision(weights)]
 }
 
 fn measure(
@@ -122,11 +118,8 @@ fn measure(
     let figures = patients.estimates(|weights| {
         let fit = calibration(p, died, weights);
         let part = |of: fn(&crate::metrics::Calibration) -> f64| fit.as_ref().map(of);
-        let fitted = [
-            part(|fit| fit.slope),
-            part(|fit| fit.intercept),
-            part(|fit| fit.in_the_large),
-        ];
+        let fitted =
+            [part(|fit| fit.slope), part(|fit| fit.intercept), part(|fit| fit.in_the_large)];
         let mut all = rankings(&ranked, weights);
         all.push(brier(p, died, weights));
         all.extend(fitted.map(|value| value.map_err(|why| *why)));
@@ -162,9 +155,8 @@ fn by_fold(stays: &ScoredStays, scores: &[f64]) -> Result<Vec<Ranking>, Evaluate
     let mut found = Vec::with_capacity(folds);
     for fold in 0..folds {
         let held = stays.fold.iter().enumerate().filter(|(_, own)| **own == fold);
-        let held: Vec<(f64, bool)> = held
-            .filter_map(|(i, _)| Some((*scores.get(i)?, *stays.died.get(i)?)))
-            .collect();
+        let held: Vec<(f64, bool)> =
+            held.filter_map(|(i, _)| Some((*scores.get(i)?, *stays.died.get(i)?))).collect();
         let (scores, died): (Vec<f64>, Vec<bool>) = held.into_iter().unzip();
         let ranked = Ranked::new(&scores, &died)?;
         let weights = ranked.unweighted();

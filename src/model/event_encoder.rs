@@ -65,8 +65,10 @@ impl EventEncoder {
             let table = slope.val().mul(axis.reshape([1, over, 1]).mul_scalar(size));
             Param::from_tensor(table.detach())
         };
-        let (weight_by_value, weight_by_age) = (slopes(knots, 2.5 * SLOPE), slopes(ages, 2.0 * SLOPE));
-        let (level_by_value, level_by_age) = (slopes(knots, 5.0 * SLOPE), slopes(ages, 0.5 * SLOPE));
+        let (weight_by_value, weight_by_age) =
+            (slopes(knots, 2.5 * SLOPE), slopes(ages, 2.0 * SLOPE));
+        let (level_by_value, level_by_age) =
+            (slopes(knots, 5.0 * SLOPE), slopes(ages, 0.5 * SLOPE));
         let bound = (3.0 / inputs as f64).sqrt();
         EventEncoder {
             weight_by_value,

@@ -22,9 +22,7 @@ impl SeriesEncoder {
     /// A network of these sizes; `config` must have passed its check.
     pub fn new(config: &SeriesEncoderConfig, init: &mut Init) -> Self {
         match config {
-            SeriesEncoderConfig::Grid(config) => {
-                SeriesEncoder::Grid(EhrEncoder::new(config, init))
-            }
+            SeriesEncoderConfig::Grid(config) => SeriesEncoder::Grid(EhrEncoder::new(config, init)),
             SeriesEncoderConfig::Events(config) => {
                 SeriesEncoder::Events(EventEncoder::new(config, init))
             }

@@ -34,6 +34,12 @@ const KNOT_GAP: f64 = 1e-4;
 /// Half of the age axis, hours.
 const HALF_H: f64 = 24.0;
 
+/// A number with so few decimals that its text reads back as the same number: with all of them,
+/// the JSON reader may miss the last bit.
+pub fn legible(number: f64) -> f64 {
+    (number * 1e6).round() / 1e6
+}
+
 /// One observation, as a sketch sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sighting {
@@ -112,7 +118,9 @@ impl ValueScale {
         for variable in dict.variables() {
             let values = values.next().unwrap_or_default();
             axes.push(match &variable.kind {
-                Kind::Numeric { plausible, .. } => Axis::numeric(&variable.code, values, *plausible),
+                Kind::Numeric { plausible, .. } => {
+                    Axis::numeric(&variable.code, values, *plausible)
+                }
                 Kind::Categorical { categories, .. } => {
                     Axis::categorical(&variable.code, categories.len())
                 }
@@ -196,15 +204,8 @@ impl ValueScale {
         let n = run.len() as f64;
         let age_h = run.last().map_or(0.0, |last| last.age_h.clamp(0.0, 2.0 * HALF_H));
         let deviation = (squares / n - (sum / n).powi(2)).max(0.0).sqrt();
-        let all = [
-            oldest,
-            newest,
-            least,
-            greatest,
-            0.5 * n.ln_1p(),
-            1.0 - age_h / HALF_H,
-            deviation,
-        ];
+        let all =
+            [oldest, newest, least, greatest, 0.5 * n.ln_1p(), 1.0 - age_h / HALF_H, deviation];
         for (place, value) in plain.iter_mut().zip(all) {
             *place = value as f32;
         }
@@ -236,13 +237,14 @@ impl Axis {
             let least = knots[i - 1] + KNOT_GAP * knots[i - 1].abs().max(1.0);
             knots[i] = knots[i].max(least);
         }
+        let knots = knots.into_iter().map(legible).collect();
         Axis { code: code.to_owned(), knots, scores: NORMAL_SCORES.to_vec() }
     }
 
     fn categorical(code: &str, n: usize) -> Self {
         // A second knot so that a variable of one category has a place, too.
         let n = n.max(2);
-        let score = |i: usize| 2.0 * i as f64 / (n - 1) as f64 - 1.0;
+        let score = |i: usize| legible(2.0 * i as f64 / (n - 1) as f64 - 1.0);
         Axis {
             code: code.to_owned(),
             knots: (0..n).map(|i| i as f64).collect(),

@@ -5,17 +5,17 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::record::{HOURS, Record};
 use super::recipe::{EhrRecipe, EncoderKind};
+use super::record::{HOURS, Record};
 use crate::event::Sex;
 use crate::event::dictionary::{Dictionary, Kind};
 use crate::model::config::{EhrEncoderConfig, EventEncoderConfig, Pool, SeriesEncoderConfig};
-use crate::series::sketch::{AGES, PLAIN, Sighting, Sketch, ValueScale, sightings};
+use crate::series::sketch::{AGES, PLAIN, Sighting, Sketch, ValueScale, legible, sightings};
 use crate::series::{GridSpan, StaticFacts, hourly};
 use crate::time::{EventTime, Span};
 
 /// A column of the grid that hardly varies is not stretched.
-const DEVIATION_MIN: f64 = 1e-6;
+const DEVIATION_MIN: f64 = 1e-5;
 
 /// What was learned of the training stays before any network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,7 +159,8 @@ impl Drops {
 /// Everything of a record, with its age at the end of the record.
 fn seen(record: &Record, dict: &Dictionary) -> Vec<Sighting> {
     let end = EventTime::from_millis(0).saturating_add(Span::hours(HOURS));
-    let rows = record.rows.iter().map(|row| (row.variable, end.since(row.at).as_hours(), row.value));
+    let rows =
+        record.rows.iter().map(|row| (row.variable, end.since(row.at).as_hours(), row.value));
     sightings(rows, record.age_years, record.sex, dict)
 }
 
@@ -191,8 +192,8 @@ impl GridScale {
             let n = values().count().max(1) as f64;
             let middle = values().sum::<f64>() / n;
             let spread = (values().map(|v| (v - middle).powi(2)).sum::<f64>() / n).sqrt();
-            mean[column] = middle;
-            deviation[column] = if spread > DEVIATION_MIN { spread } else { 1.0 };
+            mean[column] = legible(middle);
+            deviation[column] = if spread > DEVIATION_MIN { legible(spread) } else { 1.0 };
         }
         GridScale { mean, deviation }
     }

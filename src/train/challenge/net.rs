@@ -71,9 +71,7 @@ impl Sizes {
     }
 
     pub(super) fn target(&self, outcome: &Outcome) -> Target {
-        let by = |days: f32| {
-            f32::from(outcome.survival_d.is_some_and(|survival| survival <= days))
-        };
+        let by = |days: f32| f32::from(outcome.survival_d.is_some_and(|survival| survival <= days));
         let mut values = [0.0; OUTPUTS];
         let mut known = [1.0; OUTPUTS];
         let deaths = [f32::from(outcome.died), by(30.0), by(180.0), by(f32::INFINITY)];

@@ -100,11 +100,7 @@ impl<'a> Line<'a> {
         Ok(Line { at, name, value: value.ok_or(Reason::NotANumber)? })
     }
 
-    fn row(
-        &self,
-        by_name: &BTreeMap<&str, VariableId>,
-        dict: &Dictionary,
-    ) -> Result<Row, Reason> {
+    fn row(&self, by_name: &BTreeMap<&str, VariableId>, dict: &Dictionary) -> Result<Row, Reason> {
         if self.at.as_millis() > HOURS * HOUR_MS {
             return Err(Reason::AbsurdTime);
         }
@@ -149,19 +145,20 @@ mod tests {
         let dict = Dictionary::physionet2012().unwrap();
         let mut counts = RowCounts::default();
         let record = Record::parse(TEXT, &dict, &mut counts).unwrap();
-        assert_eq!((record.id, record.age_years, record.sex), (132_539, Some(54), Some(Sex::Female)));
+        assert_eq!(
+            (record.id, record.age_years, record.sex),
+            (132_539, Some(54), Some(Sex::Female))
+        );
         let said: Vec<(&str, i64, f64)> = record
             .rows
             .iter()
             .map(|row| {
                 let variable = dict.variable(row.variable).unwrap();
-                (variable.name.as_str(), row.at.as_millis() / MINUTE_MS, row.value)
+                let value = (row.value * 100.0).round() / 100.0;
+                (variable.name.as_str(), row.at.as_millis() / MINUTE_MS, value)
             })
             .collect();
-        assert_eq!(
-            said,
-            [("ICUType", 0, 3.0), ("GCS", 7, 15.0), ("HR", 7, 73.0), ("pH", 7, 7.35)]
-        );
+        assert_eq!(said, [("ICUType", 0, 3.0), ("GCS", 7, 15.0), ("HR", 7, 73.0), ("pH", 7, 7.35)]);
         assert_eq!((counts.used, counts.missing), (6, 2));
         let rejected: Vec<(&str, u64)> = counts.rejected.into_iter().collect();
         let wanted = [

@@ -134,7 +134,8 @@ fn stays_that_all_ended_the_same_way_teach_nothing() {
 }
 
 const RECORD: &str = "Time,Parameter,Value\n00:00,RecordID,7\n00:00,Age,54\n00:07,HR,73\n";
-const TABLE: &str = "RecordID,SAPS-I,SOFA,Length_of_stay,Survival,In-hospital_death\n7,6,-1,5,-1,1\n";
+const TABLE: &str =
+    "RecordID,SAPS-I,SOFA,Length_of_stay,Survival,In-hospital_death\n7,6,-1,5,-1,1\n";
 
 fn archive(path: &Path, files: &[(&str, &str)]) {
     let file = std::fs::File::create(path).unwrap();
