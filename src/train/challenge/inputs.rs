@@ -141,11 +141,14 @@ impl Scaling {
 }
 
 impl Drops {
-    /// A sketch of part of the series; what does not change in a stay is never thinned.
+    /// A sketch of part of the series; what was known at admission is never thinned.
     fn thinned(self, seen: &[Sighting], scale: &ValueScale, rng: &mut ChaCha8Rng) -> Sketch {
         let rate = self.observations * rng.random::<f64>();
-        let left: Vec<Sighting> =
-            seen.iter().filter(|_| rng.random::<f64>() >= rate).copied().collect();
+        let mut stays = |sighting: &&Sighting| {
+            let is_drawn = rng.random::<f64>() >= rate;
+            is_drawn || sighting.age_h >= HOURS as f64
+        };
+        let left: Vec<Sighting> = seen.iter().filter(&mut stays).copied().collect();
         let mut sketch = scale.sketch(&left);
         for seen in &mut sketch.seen {
             if rng.random::<f64>() < self.variables {
@@ -206,6 +209,8 @@ impl GridScale {
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+
     use super::*;
     use crate::series::Row;
 
@@ -218,6 +223,35 @@ mod tests {
         };
         let rows = values.iter().map(row).collect();
         Record { id: 1, age_years: Some(70), sex: None, rows }
+    }
+
+    #[test]
+    fn thinning_leaves_out_observations_but_not_who_the_patient_is() {
+        let dict = Dictionary::physionet2012().unwrap();
+        let beats: Vec<(&str, i64, f64)> =
+            (0..48).map(|h| ("heart_rate", 60 * h + 30, 80.0)).collect();
+        let record = record(&[&[("icu_type", 0, 1.0)], &beats[..]].concat());
+        let scaling = Scaling::fit(EncoderKind::Events, &[&record], &dict);
+        let (Scaling::Events(scale), Prepared::Events(seen)) =
+            (&scaling, scaling.prepare(&record, &dict))
+        else {
+            panic!("another kind")
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let heart = usize::from(dict.by_code("heart_rate").unwrap().0);
+        let heart = heart * scale.features()..heart * scale.features() + scale.cells();
+        let mut left = Vec::new();
+        for _ in 0..40 {
+            let drops = Drops { observations: 1.0, variables: 0.0 };
+            let sketch = drops.thinned(&seen, scale, &mut rng);
+            // The ICU and the age are always there; no sex is known.
+            assert!((2.0..=3.0).contains(&sketch.seen.iter().sum::<f32>()));
+            left.push(sketch.values[heart.clone()].iter().sum::<f32>());
+        }
+        let mean = left.iter().sum::<f32>() / 40.0;
+        assert!((14.0..34.0).contains(&mean), "half of 48 on average: {mean}");
+        let all = Drops { observations: 0.0, variables: 1.0 }.thinned(&seen, scale, &mut rng);
+        assert_eq!(all.seen.iter().sum::<f32>(), 0.0);
     }
 
     #[test]
