@@ -9,7 +9,9 @@ use super::ehr_encoder::{EhrEncoder, Encoded};
 use super::event_encoder::EventEncoder;
 use super::layers::{Init, Linear};
 
-/// One of the two.
+/// One of the two. A model holds a few of them, so the room of the larger one does not matter, and
+/// burn's modules do not live in boxes.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum SeriesEncoder {
     /// Rows are hours of the grid.
