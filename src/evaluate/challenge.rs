@@ -211,7 +211,7 @@ mod tests {
         let n = 200;
         ScoredStays {
             ids: (0..n).collect(),
-            died: (0..n).map(|i| i % 5 == 0).collect(),
+            died: (0..n).map(|i: u64| i.is_multiple_of(5)).collect(),
             fold: (0..n).map(|i| (i / 5 % 2) as usize).collect(),
         }
     }
@@ -221,7 +221,7 @@ mod tests {
         let stays = stays();
         let score = |i: u64, weight: f64| {
             let noise = (i as f64 * 12.9898).sin() * 0.5 + 0.5;
-            let told = if i % 5 == 0 { 0.8 } else { 0.1 };
+            let told = if i.is_multiple_of(5) { 0.8 } else { 0.1 };
             (weight * told + (1.0 - weight) * noise).clamp(0.01, 0.99)
         };
         let entry = |name: &str, weight: f64| Scored {
