@@ -1,4 +1,7 @@
-//! `nowcxr evaluate`: a replay's risk events against what became of the stays.
+//! `nowcxr evaluate`: a replay's risk events against what became of the stays, or an outcome model
+//! against a set of the PhysioNet Challenge 2012.
+
+mod challenge;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,11 +33,18 @@ const FEATURE_BYTES: usize = 16 << 20;
 #[derive(Args)]
 pub struct EvaluateArgs {
     /// Directory that `nowcxr replay` or `nowcxr demo` wrote.
-    #[arg(long, value_name = "DIR")]
-    run: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "physionet2012")]
+    run: Option<PathBuf>,
     /// MIMIC-IV directory with the outcomes; the demo's own ward if not given.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "run")]
     labels: Option<PathBuf>,
+    /// Instead of a run: records and outcomes in the format of the PhysioNet Challenge 2012,
+    /// scored by --model. They must not be the stays that the model was trained on.
+    #[arg(long, value_name = "DIR", requires = "model", conflicts_with = "run")]
+    physionet2012: Option<PathBuf>,
+    /// Directory that `nowcxr train ehr` wrote; may be given more than once, to compare.
+    #[arg(long, value_name = "DIR", requires = "physionet2012")]
+    model: Vec<PathBuf>,
     /// Where report.html, metrics.json, predictions.parquet and manifest.json go.
     #[arg(long, default_value = "nowcxr-evaluation")]
     out: PathBuf,
@@ -61,37 +71,44 @@ pub struct EvaluateArgs {
 }
 
 pub fn run(args: &EvaluateArgs, settings: &ConfigArgs) -> Result<ExitCode> {
-    let held = Held::read(&args.run)?;
+    match (&args.physionet2012, &args.run) {
+        (Some(data), _) => challenge::run(args, data),
+        (None, Some(run)) => of_run(args, run, settings),
+        (None, None) => bail!("name --run DIR, or --physionet2012 DIR with --model DIR"),
+    }
+}
+
+fn of_run(args: &EvaluateArgs, run: &Path, settings: &ConfigArgs) -> Result<ExitCode> {
+    let held = Held::read(run)?;
     if held.as_ref().is_some_and(|held| held.anchor() != Anchor::Original) {
         bail!(
             "{} was replayed in shifted time; replay it without --anchor to evaluate it",
-            args.run.display()
+            run.display()
         );
     }
-    let labels_dir = args.labels.clone().unwrap_or_else(|| args.run.join("ward/mimiciv"));
+    let labels_dir = args.labels.clone().unwrap_or_else(|| run.join("ward/mimiciv"));
     if !labels_dir.is_dir() {
         bail!(
             "{} is no directory; name the MIMIC-IV data of the run with --labels",
             labels_dir.display()
         );
     }
-    let risk = args.run.join("risk.jsonl");
+    let risk = run.join("risk.jsonl");
     let events = read_events(&risk)?;
     let labels = Labels::read(&labels_dir)?;
     let (found, counts, mut provenance) = samples(&events, &labels);
     provenance.simulated_pairing = held.is_some_and(|held| held.simulated_pairing());
     let options = EvaluateOptions { replicates: args.replicates, seed: args.seed };
     let mut evaluation = evaluate(&found, counts, provenance, options)?;
-    let again = Again { args, config: settings.load()?, labels: &labels };
+    let again = Again { args, run, config: settings.load()?, labels: &labels };
     again.films(&mut evaluation, &labels_dir)?;
     again.sampling(&mut evaluation)?;
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make {}", args.out.display()))?;
     let metrics = serde_json::to_string_pretty(&evaluation)?;
-    let title = args
-        .run
+    let title = run
         .file_name()
-        .map_or_else(|| args.run.display().to_string(), |name| name.to_string_lossy().into_owned());
+        .map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned());
     write(&args.out.join("report.html"), page(&evaluation, &title).as_bytes())?;
     write(&args.out.join("metrics.json"), metrics.as_bytes())?;
     write_parquet(&args.out.join("predictions.parquet"), &found)?;
@@ -103,6 +120,7 @@ pub fn run(args: &EvaluateArgs, settings: &ConfigArgs) -> Result<ExitCode> {
 /// The run's windows put to the networks again.
 struct Again<'a> {
     args: &'a EvaluateArgs,
+    run: &'a Path,
     config: Config,
     labels: &'a Labels,
 }
@@ -114,7 +132,7 @@ impl Again<'_> {
     }
 
     fn windows(&self, most: usize) -> Result<Vec<GivenWindow>> {
-        let log = Home::new(&self.args.run).log();
+        let log = Home::new(self.run).log();
         let log = LocalLog::open_read_only(&log).with_context(|| {
             format!("{} cannot be read; only a run on this machine has it", log.display())
         })?;
@@ -203,11 +221,12 @@ fn manifest(args: &EvaluateArgs, evaluation: &Evaluation, risk: &Path) -> Result
     write(&args.out.join("manifest.json"), text.as_bytes())
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn told(figure: &Figure) -> String {
+/// A figure with its interval, for a terminal.
+pub(super) fn told(figure: &Figure) -> String {
     match figure.known() {
         Some(estimate) => match estimate.interval {
             Some((low, high)) => format!("{:.3} ({low:.3} to {high:.3})", estimate.value),

@@ -1,5 +1,7 @@
 //! `nowcxr train`: a model directory from a recording or from the synthetic ward.
 
+pub mod ehr;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -50,6 +52,8 @@ enum TrainCommand {
     All(RunArgs),
     /// Fits a model's calibration anew on validation windows, with its covariance over stays.
     Calibrate(CalibrateArgs),
+    /// Trains an outcome model on the EHR alone, or cross-validates it: PhysioNet Challenge 2012.
+    Ehr(ehr::EhrArgs),
 }
 
 /// Where the samples come from.
@@ -126,6 +130,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     }
     match (&args.part, &args.all) {
         (Some(TrainCommand::Calibrate(args)), _) => calibrate(args),
+        (Some(TrainCommand::Ehr(args)), _) => ehr::run(args),
         (Some(TrainCommand::Vae(args)), _) => train(args, Part::Vae),
         (Some(TrainCommand::Ldm(args)), _) => train(args, Part::Ldm),
         (Some(TrainCommand::Fusion(args)), _) => train(args, Part::Fusion),

@@ -6,7 +6,7 @@ use super::figures::{Evaluation, Figure, Figures, Set, Stratum, TWINS};
 use super::html_films::{films, phenotypes, sampling};
 use super::svg::{Mark, Row, escape, forest, reliability};
 
-const STYLE: &str = include_str!("report.css");
+pub(super) const STYLE: &str = include_str!("report.css");
 
 /// The page. `title` names the run.
 pub fn page(evaluation: &Evaluation, title: &str) -> String {

@@ -15,6 +15,8 @@
 //! generated films ([`film_quality`]), and how few network evaluations are enough ([`sampling`]).
 
 mod anatomy;
+mod challenge;
+mod challenge_page;
 mod figures;
 mod films;
 mod html;
@@ -39,6 +41,11 @@ use thiserror::Error;
 use crate::metrics::Undefined;
 use crate::replay::ReplayError;
 
+pub use challenge::{
+    ChallengeDifference, ChallengeEntry, ChallengeEvaluation, Ranking, Scored, ScoredStays,
+    evaluate_challenge,
+};
+pub use challenge_page::challenge_page;
 pub use figures::{Difference, Evaluation, Figure, Figures, Set, Stratum, Twin, evaluate};
 pub use films::{FilmQuality, film_quality};
 pub use html::page;

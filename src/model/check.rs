@@ -2,14 +2,17 @@
 //! is data from outside: everything that a constructor would trip over is refused here.
 
 use super::config::{
-    ConfigError, DdlCxrConfig, DiffusionConfig, EHR_COLUMNS, EhrEncoderConfig, FusionConfig,
-    ImageFeatures, SamplerKind, Task, UnetConfig, VaeConfig,
+    ConfigError, DdlCxrConfig, DiffusionConfig, EHR_COLUMNS, EhrEncoderConfig, EventEncoderConfig,
+    FusionConfig, ImageFeatures, SamplerKind, SeriesEncoderConfig, Task, UnetConfig, VaeConfig,
 };
 
 use crate::series::grid::{GENERATION_BINS_MAX, PREDICTION_BINS};
 
 /// Bound of any one size: a typing error must not ask for all memory.
 const MAX_SIZE: usize = 8_192;
+
+/// Bound of the knots of one axis; an axis has as many as its longest list of categories.
+const MAX_KNOTS: usize = 256;
 
 /// Collects what is wrong.
 #[derive(Default)]
@@ -136,6 +139,36 @@ impl EhrEncoderConfig {
         faults.rate(&format!("{name}.dropout"), self.dropout);
         faults.divides(2, self.d_model, &format!("{name}.d_model is even"));
         faults.divides(self.n_heads, self.d_model, &format!("{name}.n_heads divides d_model"));
+    }
+}
+
+impl EventEncoderConfig {
+    /// All reasons why this cannot be built.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut faults = Faults::default();
+        faults.sizes(&[
+            ("event_encoder.variables", self.variables),
+            ("event_encoder.statistics", self.statistics),
+            ("event_encoder.d_model", self.d_model),
+            ("event_encoder.squeeze", self.squeeze),
+        ]);
+        for (name, knots) in [("knots", self.knots), ("ages", self.ages)] {
+            let in_range = (2..=MAX_KNOTS).contains(&knots);
+            faults.need(in_range, format!("event_encoder.{name} is in 2..={MAX_KNOTS}"));
+        }
+        faults.need(self.plain <= MAX_SIZE, format!("event_encoder.plain is at most {MAX_SIZE}"));
+        faults.rate("event_encoder.dropout", self.dropout);
+        faults.done()
+    }
+}
+
+impl SeriesEncoderConfig {
+    /// All reasons why this cannot be built.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            SeriesEncoderConfig::Events(config) => config.check(),
+            SeriesEncoderConfig::Grid(config) => config.check(),
+        }
     }
 }
 

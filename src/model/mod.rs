@@ -18,6 +18,7 @@ pub mod config;
 pub mod defects;
 pub mod discriminator;
 pub mod ehr_encoder;
+pub mod event_encoder;
 pub mod film_input;
 pub mod fusion;
 pub mod import;
@@ -27,6 +28,7 @@ pub mod perceptual;
 pub mod resnet;
 pub mod sampler;
 pub mod schedule;
+pub mod series_encoder;
 pub mod unet;
 pub mod vae;
 pub mod weights;
@@ -37,11 +39,13 @@ pub use config::DdlCxrConfig;
 pub use defects::Defects;
 pub use discriminator::Discriminator;
 pub use ehr_encoder::EhrEncoder;
+pub use event_encoder::EventEncoder;
 pub use fusion::{Fusion, FusionInput};
 pub use layers::Init;
 pub use perceptual::Perceptual;
 pub use sampler::Sampler;
 pub use schedule::Schedule;
+pub use series_encoder::SeriesEncoder;
 pub use unet::Unet;
 pub use vae::Vae;
 
@@ -51,9 +55,9 @@ mod tests {
     use burn::optim::{AdamWConfig, GradientsParams};
     use burn::tensor::{Device, Tensor, TensorData};
 
-    use super::config::Task;
+    use super::config::{EventEncoderConfig, SeriesEncoderConfig, Task};
     use super::layers::gaussian;
-    use super::weights::tensors_of;
+    use super::weights::{Tensors, tensors_of};
     use super::*;
 
     fn noise<const D: usize>(seed: u64, shape: [usize; D]) -> Tensor<D> {
@@ -67,26 +71,55 @@ mod tests {
 
     #[test]
     fn the_denoising_network_and_its_ehr_encoder_learn_together() {
+        let grid = SeriesEncoderConfig::Grid(DdlCxrConfig::demo().ehr_encoder);
+        let (before, after) = learned_together(&grid, noise(2, [2, 10, 79]));
+        let name = "transformer_encoder.layers.0.norm1.running_mean";
+        assert_ne!(after[name], before[name], "running statistics follow");
+        assert_eq!(after["pos_enc.pe"], before["pos_enc.pe"]);
+    }
+
+    /// The other encoder in its place: the denoising network looks at its tokens.
+    #[test]
+    fn the_encoder_of_the_irregular_series_serves_the_denoising_network() {
+        let events = SeriesEncoderConfig::Events(EventEncoderConfig {
+            variables: 10,
+            knots: 9,
+            ages: 8,
+            plain: 7,
+            statistics: 8,
+            d_model: DdlCxrConfig::demo().unet.context_dim,
+            squeeze: 8,
+            dropout: 0.1,
+            labels: Some(14),
+        });
+        let (before, after) = learned_together(&events, noise(2, [2, 10, 79]).abs());
+        for name in ["weight_by_age", "level_by_value", "tokens"] {
+            assert_ne!(after[name], before[name], "{name} learns");
+        }
+    }
+
+    /// Some steps of both on noise; the encoder's tensors before and after.
+    fn learned_together(config: &SeriesEncoderConfig, rows: Tensor<3>) -> (Tensors, Tensors) {
         #[derive(Module, Debug)]
         struct Ldm {
             unet: Unet,
-            ehr: EhrEncoder,
+            ehr: SeriesEncoder,
         }
         let device = Device::flex().autodiff();
-        let config = DdlCxrConfig::demo();
+        let sizes = DdlCxrConfig::demo();
         let mut init = Init::seeded(1, &device);
-        let unet = Unet::new(&config.unet, &mut init);
-        let mut net = Ldm { unet, ehr: EhrEncoder::new(&config.ehr_encoder, &mut init) };
+        let unet = Unet::new(&sizes.unet, &mut init);
+        let mut net = Ldm { unet, ehr: SeriesEncoder::new(config, &mut init) };
         let mut optimizer = AdamWConfig::new().init();
-        let schedule = Schedule::new(&config.diffusion);
-        let (ehr, keep) = (noise(2, [2, 10, 79]), Tensor::ones([2, 10], &Device::flex()));
+        let schedule = Schedule::new(&sizes.diffusion);
+        let keep = Tensor::ones([2, 10], &Device::flex());
         let (z1, eps) = (noise(3, [2, 4, 14, 14]), noise(4, [2, 4, 14, 14]));
         let t = [300, 700];
         let x = Tensor::cat(vec![schedule.q_sample(z1.clone(), &t, eps.clone()), z1], 1);
         let before = tensors_of(&net.ehr);
         let mut losses = Vec::new();
         for step in 0..12 {
-            let context = net.ehr.forward(ehr.clone(), Some(&keep)).tokens;
+            let context = net.ehr.forward(rows.clone(), Some(&keep)).tokens;
             let keep = ehr_encoder::with_cls(&keep);
             let out = net.unet.forward(x.clone(), &t, &context, Some(&keep));
             let loss = out.sub(eps.clone()).square().mean();
@@ -99,9 +132,7 @@ mod tests {
         }
         assert!((losses[0] - 1.0).abs() < 0.1, "a zero output leaves the noise: {losses:?}");
         assert!(losses[11] < 0.6 * losses[0], "{losses:?}");
-        let name = "transformer_encoder.layers.0.norm1.running_mean";
-        assert_ne!(tensors_of(&net.ehr)[name], before[name], "running statistics follow");
-        assert_eq!(tensors_of(&net.ehr)["pos_enc.pe"], before["pos_enc.pe"]);
+        (before, tensors_of(&net.ehr))
     }
 
     #[test]

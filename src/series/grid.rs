@@ -6,7 +6,7 @@
 
 use super::{Row, StaticFacts};
 use crate::event::Sex;
-use crate::event::dictionary::{Columns, Dictionary, GRID_COLUMNS, Kind, Profile, Variable};
+use crate::event::dictionary::{Columns, Dictionary, Kind, Profile, Variable};
 use crate::time::{EventTime, Span};
 
 /// Bins that the prediction model reads.
@@ -15,14 +15,11 @@ pub const PREDICTION_BINS: usize = 48;
 /// Bins that the generation's EHR encoder has positions for.
 pub const GENERATION_BINS_MAX: usize = 70;
 
-/// Variables that one row of the grid can hold; bounds the forward fill's memory.
-const CHANNELS_MAX: usize = GRID_COLUMNS;
-
-/// `n_bins` rows of 79 columns.
+/// `n_bins` rows of as many columns as the dictionary has: 79 for the DDL-CXR models.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
     pub n_bins: usize,
-    /// Row-major, `n_bins` × 79.
+    /// Row-major, `n_bins` × columns.
     pub values: Vec<f64>,
     /// (hour, variable) cells that hold an observation.
     pub n_observed: usize,
@@ -157,18 +154,19 @@ fn seen_by_model(dict: &Dictionary, variable: &Variable) -> Option<Columns> {
 /// and until then feeds a woman of 65: the profile `reference` repeats that.
 pub fn hourly(rows: &[Row], span: GridSpan, statics: StaticFacts, dict: &Dictionary) -> Grid {
     let bins = Bins::of(rows, span);
-    let mut values = vec![0.0; bins.n * GRID_COLUMNS];
+    let columns = dict.columns();
+    let mut values = vec![0.0; bins.n * columns];
     let mut n_observed = 0;
     let mut first_bin = bins.n;
     for row in rows {
         let Some(bin) = bins.bin_of(row) else { continue };
         first_bin = first_bin.min(bin);
         let Some(variable) = dict.variable(row.variable) else { continue };
-        let Some(columns) = seen_by_model(dict, variable) else { continue };
-        let line = &mut values[bin * GRID_COLUMNS..][..GRID_COLUMNS];
-        if write(line, variable, columns, row.value) {
-            n_observed += usize::from(line[columns.mask] == 0.0);
-            line[columns.mask] = 1.0;
+        let Some(own) = seen_by_model(dict, variable) else { continue };
+        let line = &mut values[bin * columns..][..columns];
+        if write(line, variable, own, row.value) {
+            n_observed += usize::from(line[own.mask] == 0.0);
+            line[own.mask] = 1.0;
         }
     }
     fill_forward(&mut values, dict);
@@ -202,7 +200,7 @@ fn write(line: &mut [f64], variable: &Variable, columns: Columns, value: f64) ->
 
 /// Carries each variable's last value into the hours without one, its normal value before that.
 fn fill_forward(values: &mut [f64], dict: &Dictionary) {
-    let mut last = [0.0; CHANNELS_MAX];
+    let mut last = vec![0.0; dict.columns()];
     for variable in dict.variables() {
         let Some(Columns { first, mask }) = variable.columns else { continue };
         let width = match &variable.kind {
@@ -215,7 +213,7 @@ fn fill_forward(values: &mut [f64], dict: &Dictionary) {
                 categories.len()
             }
         };
-        for line in values.chunks_exact_mut(GRID_COLUMNS) {
+        for line in values.chunks_exact_mut(dict.columns()) {
             let columns = first..first + width;
             match line[mask] == 1.0 {
                 true => last[columns.clone()].copy_from_slice(&line[columns]),
@@ -232,7 +230,7 @@ fn fill_statics(values: &mut [f64], known_from: usize, facts: StaticFacts, dict:
         Sex::Female => 0,
         Sex::Male => 1,
     };
-    for (bin, line) in values.chunks_exact_mut(GRID_COLUMNS).enumerate() {
+    for (bin, line) in values.chunks_exact_mut(dict.columns()).enumerate() {
         let known = bin >= known_from;
         line[rules.sex_column + if known { sex } else { rules.sex_normal }] = 1.0;
         line[rules.age_column] = if known { age } else { rules.age_normal };
@@ -244,9 +242,10 @@ fn n_channels(dict: &Dictionary) -> usize {
 }
 
 impl Grid {
-    /// One hour: 79 columns.
+    /// One hour: all columns.
     pub fn bin(&self, index: usize) -> &[f64] {
-        &self.values[index * GRID_COLUMNS..][..GRID_COLUMNS]
+        let columns = self.values.len() / self.n_bins;
+        &self.values[index * columns..][..columns]
     }
 
     /// Share of (hour, variable) cells without an observation, 0..=1.

@@ -3,13 +3,15 @@
 //!
 //! [`History`] keeps the observations of a stay as hour [`Chunk`]s, the unit in which the store
 //! writes them; a cut of it is the series of a window. [`grid::hourly`] turns a series into what
-//! the models read, and [`Normaliser`] scales it.
+//! the models read, and [`Normaliser`] scales it. [`sketch`] is what the encoder of the irregular
+//! series reads instead.
 
 pub mod chunk;
 pub mod grid;
 mod history;
 mod key_filter;
 mod normaliser;
+pub mod sketch;
 
 pub use chunk::Chunk;
 pub use grid::{Grid, GridSpan, LegacyDrop, hourly};

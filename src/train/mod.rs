@@ -9,6 +9,7 @@
 mod batch;
 mod calibrate;
 mod card;
+pub mod challenge;
 mod checkpoint;
 mod critic;
 pub mod dataset;
@@ -140,6 +141,8 @@ pub enum TrainError {
     Data(String),
     #[error("the recipe cannot be used: {0}; compare it with nowcxr train --print-recipe")]
     Recipe(String),
+    #[error("the recipe cannot be used: {0}; compare it with nowcxr train ehr --print-recipe")]
+    EhrRecipe(String),
     #[error("{0} diverged at step {1}; lower the learning rate or try another seed")]
     Diverged(String, u64),
     #[error("stopped in {0} after step {1}; give the same command with --resume to go on")]

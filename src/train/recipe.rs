@@ -148,14 +148,7 @@ impl Recipe {
             if course.steps == 0 && !(course.seconds > 0.0 && course.seconds.is_finite()) {
                 problems.push(format!("{name}: give steps, or seconds above 0"));
             }
-            let Optimiser { learning_rate, warm_up, beta_1, beta_2, average, .. } = optimiser;
-            let shares = [warm_up, beta_1, beta_2, average];
-            if shares.iter().any(|share| !(0.0..1.0).contains(share)) || learning_rate <= 0.0 {
-                problems.push(format!(
-                    "{name}: learning_rate must be above 0, and warm_up, the betas and average at \
-                     least 0 and below 1"
-                ));
-            }
+            problems.extend(optimiser_problem(name, &optimiser));
         }
         problems.extend(self.vae.loss.problems(self.sizes().vae.resolution));
         let FusionWeights { without_film, carried, max_weight, .. } = self.fusion.loss;
@@ -189,8 +182,21 @@ impl VaeWeights {
     }
 }
 
+/// What is wrong with an optimiser, behind the name of its part.
+pub(super) fn optimiser_problem(name: &str, optimiser: &Optimiser) -> Option<String> {
+    let Optimiser { learning_rate, warm_up, beta_1, beta_2, average, .. } = *optimiser;
+    let shares = [warm_up, beta_1, beta_2, average];
+    let wrong = shares.iter().any(|share| !(0.0..1.0).contains(share)) || learning_rate <= 0.0;
+    wrong.then(|| {
+        format!(
+            "{name}: learning_rate must be above 0, and warm_up, the betas and average at least 0 \
+             and below 1"
+        )
+    })
+}
+
 /// Tables are joined, everything else is replaced.
-fn overlay(whole: &mut toml::Table, with: toml::Table) {
+pub(super) fn overlay(whole: &mut toml::Table, with: toml::Table) {
     for (key, value) in with {
         match (whole.get_mut(&key), value) {
             (Some(toml::Value::Table(inner)), toml::Value::Table(with)) => overlay(inner, with),

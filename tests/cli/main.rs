@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod challenge;
 mod configuration;
 mod demo;
 mod edge;

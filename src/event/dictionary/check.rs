@@ -53,6 +53,7 @@ pub(super) fn dictionary(file: File, profile: Profile) -> Result<Dictionary, Dic
     let statics = statics(&file, &mut complaints);
     let mut made = Dictionary {
         profile,
+        columns: file.columns.unwrap_or(GRID_COLUMNS),
         variables: Vec::with_capacity(file.variable.len()),
         statics,
         by_code: BTreeMap::new(),
@@ -319,7 +320,8 @@ fn lay_out(made: &mut Dictionary, channels: &[Option<usize>], to: &mut Complaint
         }
         next += 1;
     }
-    if next != GRID_COLUMNS {
-        to.add("channel", format!("the grid has {next} columns, models read {GRID_COLUMNS}"));
+    if next != made.columns {
+        let wanted = made.columns;
+        to.add("channel", format!("the grid has {next} columns, models read {wanted}"));
     }
 }

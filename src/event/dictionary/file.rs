@@ -11,6 +11,8 @@ use super::Profile;
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     pub(super) version: u32,
+    /// Width of the hourly grid; 79, which the DDL-CXR models read, if not given.
+    pub(super) columns: Option<usize>,
     pub(super) variable: Vec<Entry>,
     pub(super) sex: SexEntry,
     pub(super) age: AgeEntry,

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::ids::VariableId;
 
-/// Columns of the grid: 62 values and 17 observation masks (`reference/ddl-cxr.md` 1.8).
+/// Columns of the DDL-CXR models' grid: 62 values and 17 observation masks (`reference/ddl-cxr.md` 1.8).
 pub const GRID_COLUMNS: usize = 79;
 
 /// Which input the model gets (`reference/clinical.md` 0.8).
@@ -32,13 +32,14 @@ pub enum Profile {
 
 /// Everything that is wrong with the file, one complaint a line.
 #[derive(Debug, Error)]
-#[error("schemas/variables.toml: {0}")]
+#[error("the dictionary of variables (schemas): {0}")]
 pub struct DictionaryError(pub String);
 
 /// All variables, indexed by [`VariableId`].
 #[derive(Clone, Debug)]
 pub struct Dictionary {
     pub profile: Profile,
+    columns: usize,
     variables: Vec<Variable>,
     statics: StaticRules,
     by_code: BTreeMap<String, VariableId>,
@@ -158,12 +159,23 @@ impl Dictionary {
         Self::parse(include_str!("../../../schemas/variables.toml"), profile)
     }
 
+    /// The variables of the PhysioNet/CinC Challenge 2012.
+    pub fn physionet2012() -> Result<Self, DictionaryError> {
+        let text = include_str!("../../../schemas/physionet2012.toml");
+        Self::parse(text, Profile::Clinical)
+    }
+
     /// A dictionary from the text of a file like `schemas/variables.toml`. The error names
     /// everything that is wrong, not only the first.
     pub fn parse(text: &str, profile: Profile) -> Result<Self, DictionaryError> {
         let file: file::File =
             toml::from_str(text).map_err(|error| DictionaryError(error.to_string()))?;
         check::dictionary(file, profile)
+    }
+
+    /// Columns of the hourly grid: values, sex, age, masks.
+    pub fn columns(&self) -> usize {
+        self.columns
     }
 
     /// All variables; the index of each is its [`VariableId`].

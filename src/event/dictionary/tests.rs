@@ -249,3 +249,30 @@ fn a_bad_file_is_refused_with_all_its_errors() {
     let error = Dictionary::parse(&unknown, Profile::Clinical).unwrap_err().to_string();
     assert!(error.contains("trainde"), "{error}");
 }
+
+#[test]
+fn the_challenges_dictionary_has_its_37_series_and_its_own_grid() {
+    let dictionary = Dictionary::physionet2012().unwrap();
+    assert_eq!((dictionary.variables().len(), dictionary.columns()), (39, 84));
+    let series = dictionary.variables().iter().map(|variable| variable.name.as_str());
+    let series: Vec<&str> = series.take(37).collect();
+    for name in ["ALP", "MechVent", "NISysABP", "Urine", "Weight", "pH"] {
+        assert!(series.contains(&name), "{name}");
+    }
+    let observe = |name: &str, value: f64| {
+        let variable = dictionary.variables().iter().find(|v| v.name == name).unwrap().id;
+        dictionary.observe(variable, &RawValue::Number(value), None).map(|seen| seen.value())
+    };
+    assert!((observe("pH", 735.0).unwrap() - 7.35).abs() < 1e-12);
+    assert_eq!(observe("ICUType", 4.0).unwrap(), 3.0);
+    assert!(observe("ICUType", 5.0).is_err() && observe("Temp", -17.8).is_err());
+    assert_eq!(dictionary.by_loinc("2160-0"), dictionary.by_code("creatinine"));
+}
+
+#[test]
+fn a_grid_of_another_width_must_be_meant() {
+    let file = include_str!("../../../schemas/physionet2012.toml");
+    let error = Dictionary::parse(&file.replace("columns = 84", ""), Profile::Clinical);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("84 columns, models read 79"), "{error}");
+}
