@@ -14,7 +14,7 @@ use nowcxr::store::values;
 use crate::support::{alerts, identity, payloads, run, step_and_answer, task};
 use crate::workload::{Faults, Ward, ward};
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 240;
 
 fn successor() -> Identity {
     let digest = Digest::of(b"another model");

@@ -2,16 +2,16 @@
 //! moves next. One thread, no clock but a virtual one.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use nowcxr::config::EngineConfig;
 use nowcxr::drive::{Drive, DriveError, DriveOptions, Outbox, Ports};
 use nowcxr::engine::Task;
-use nowcxr::ids::Topic;
-use nowcxr::ports::{Output, PortError};
-use nowcxr::wire::Codec;
+use nowcxr::ids::{Ticket, Topic};
+use nowcxr::ports::{Output, PortError, PredictionRequest};
+use nowcxr::wire::{Codec, JournalInput};
 
 use crate::auditor::{Evidence, Found, judge};
 use crate::dice::Dice;
@@ -26,9 +26,10 @@ use crate::world::{Defect, Entry, Faults, Node, Place, Transport, World, identit
 const ROUNDS_MAX: usize = 3_000;
 /// Opens of one task in the calm that comes last.
 const REOPENS_MAX: usize = 20;
-/// The first bytes of the keys of feed marks and counts (`store::keys`).
+/// The first bytes of the keys of feed marks, counts and lineage (`store::keys`).
 const MARKS_TAG: u8 = 5;
 const COUNTS_TAG: u8 = 6;
+const LINEAGE_TAG: u8 = 7;
 
 /// The loop over the simulated ports. A change of the commit port is a change here and in `ports`.
 type SimDrive = Drive<Input, Store, Outbox<Exit, Diary>, Model>;
@@ -325,17 +326,11 @@ impl Cluster {
                 input: Topic::ALL.map(|topic| (topic, self.input(topic, partition))).into(),
                 journal: link.journal().into_iter().map(decoded).collect(),
             };
-            let asked = self.world.asked.borrow();
             let found = Found {
                 outputs: link.outputs(),
                 counts: running.drive.counts(),
-                asked: asked
-                    .iter()
-                    .filter(|(p, _)| *p == partition)
-                    .map(|(_, r)| r.clone())
-                    .collect(),
+                asked: self.asked(link, &evidence),
             };
-            drop(asked);
             judge(&evidence, &found, &codec).map_err(|why| format!("task {partition}: {why}"))?;
             for ((topic, fate), n) in &found.counts.fates {
                 if topic.is_of_people() {
@@ -345,6 +340,26 @@ impl Cluster {
             self.rebuild(running)?;
         }
         Ok(())
+    }
+
+    /// What the model was asked for a task. What a local state that was lost had asked counts only
+    /// where it was answered: otherwise nobody has heard of the question, and the state that is
+    /// made anew may seal other windows.
+    fn asked(&self, link: &Link, evidence: &Evidence) -> Vec<PredictionRequest> {
+        let answered: BTreeSet<Ticket> = evidence
+            .journal
+            .iter()
+            .filter_map(|(_, input)| match input {
+                JournalInput::Answer(answer) => Some(answer.ticket),
+                _ => None,
+            })
+            .collect();
+        let counts = |request: &PredictionRequest| {
+            link.transport != Transport::Local || answered.contains(&request.ticket)
+        };
+        let asked = self.world.asked.borrow();
+        let ours = asked.iter().filter(|(partition, _)| *partition == link.partition);
+        ours.map(|(_, request)| request).filter(|request| counts(request)).cloned().collect()
     }
 
     fn input(&self, topic: Topic, partition: u32) -> Vec<(u64, Rc<crate::ward::Logged>)> {
@@ -403,10 +418,10 @@ fn act_fate(fate: &str) -> &'static str {
 }
 
 /// The state without what belongs to one run: how much was answered, how far the changelog was
-/// read, and the marks, which are not committed until something else is.
+/// read, and the marks and who makes the state, which are not committed until something else is.
 fn state_of(store: &Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut values = values_of(store);
-    values.retain(|key, _| *key != REACHED && ![MARKS_TAG, COUNTS_TAG].contains(&key[0]));
+    values.retain(|key, _| *key != REACHED && ![MARKS_TAG, COUNTS_TAG, LINEAGE_TAG].contains(&key[0]));
     values
 }
 

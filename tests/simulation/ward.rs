@@ -112,7 +112,9 @@ fn phantom(n: u8) -> Vec<u8> {
         let body = inside(x, y, 0.5, 0.8, 0.48, 0.78).clamp(0.0, 0.2) * 5.0;
         let lungs = inside(x, y, 0.28, 0.5, 0.17, 0.33).max(inside(x, y, 0.72, 0.5, 0.17, 0.33));
         let grey = 100.0 + 3000.0 * body - 2000.0 * lungs.clamp(0.0, 0.3) / 0.3 * body;
-        ((grey + (500.0 + 20.0 * f64::from(n)) * y) / 4095.0 * 255.0) as u8
+        // Grain, which every film has.
+        let grain = f64::from((i as u32).wrapping_mul(2_654_435_761) >> 26);
+        ((grey + (500.0 + 20.0 * f64::from(n)) * y + grain) / 4095.0 * 255.0) as u8
     };
     (0..SIDE * SIDE).map(grey).collect()
 }
