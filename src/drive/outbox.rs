@@ -2,7 +2,9 @@
 //! in one batch of the store, flushed, then the outbox to the outlet, which knows by number what
 //! it holds. With the next commit the outbox is forgotten.
 
-use crate::ports::{Commit, Committer, Held, Journal, JournalRecord, Outlet, PortError, StateStore};
+use crate::ports::{
+    Commit, Committer, Held, Journal, JournalRecord, Outlet, PortError, StateStore,
+};
 
 /// An outlet and a journal that each are durable by themselves.
 pub struct Outbox<O, J> {

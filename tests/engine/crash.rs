@@ -15,8 +15,8 @@ use nowcxr::event::risk::Probability;
 use nowcxr::event::{Disposition, FactBody, Sex, StayEvent};
 use nowcxr::ids::{Digest, FactId, Origin, Position, Topic};
 use nowcxr::ports::{
-    Answer, Commit, Held, Journal, JournalRecord, Opened, Outcome, Outlet, Output, OutputKind, PortError,
-    PredictionRequest, Predictor, Source, SourceRecord, StateStore,
+    Answer, Commit, Held, Journal, JournalRecord, Opened, Outcome, Outlet, Output, OutputKind,
+    PortError, PredictionRequest, Predictor, Source, SourceRecord, StateStore,
 };
 use nowcxr::store::memory::MemoryStore;
 use nowcxr::time::WallTime;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use nowcxr::event::FactBody;
 use nowcxr::ids::{Digest, Origin, Position, Topic};
 use nowcxr::ports::{
-    Commit, Held, Journal, JournalRecord, Opened, Outlet, Output, PortError, PredictionRequest, Source,
-    SourceRecord, StateStore,
+    Commit, Held, Journal, JournalRecord, Opened, Outlet, Output, PortError, PredictionRequest,
+    Source, SourceRecord, StateStore,
 };
 use nowcxr::store::codec::{frame, unframe};
 use nowcxr::store::memory::MemoryStore;
