@@ -3,8 +3,12 @@
 //! The field names of the networks are those of the reference's own configurations
 //! (`reference/ddl-cxr.md` 2.1, 3.1, 3.2, 4.2), so a published configuration reads as it is.
 
+mod series;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use series::{EventEncoderConfig, SeriesEncoderConfig};
 
 use crate::event::risk::N_PHENOTYPES;
 
@@ -96,39 +100,6 @@ pub struct EhrEncoderConfig {
     /// Findings predicted from the CLS vector (the auxiliary loss); none builds no head.
     #[serde(default)]
     pub labels: Option<usize>,
-}
-
-/// The encoder of the irregular series ([`super::event_encoder`]).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EventEncoderConfig {
-    /// Rows of a sketch.
-    pub variables: usize,
-    /// Knots of the value axis.
-    pub knots: usize,
-    /// Knots of the age axis.
-    pub ages: usize,
-    /// Plain statistics behind the cells.
-    pub plain: usize,
-    /// Learned statistics of each variable.
-    pub statistics: usize,
-    pub d_model: usize,
-    /// Width to which each token is narrowed before all are read side by side.
-    pub squeeze: usize,
-    pub dropout: f64,
-    /// Findings predicted from the pooled vector; none builds no head.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<usize>,
-}
-
-/// Which encoder reads the EHR; each is told by its own fields.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum SeriesEncoderConfig {
-    /// The irregular series.
-    Events(EventEncoderConfig),
-    /// The reference's hourly grid.
-    Grid(EhrEncoderConfig),
 }
 
 /// What a fusion model predicts. One model per task, as in the paper.
@@ -306,16 +277,6 @@ impl VaeConfig {
     /// Numbers in one latent.
     pub fn latent_len(&self) -> usize {
         self.z_channels * self.latent_side() * self.latent_side()
-    }
-}
-
-impl SeriesEncoderConfig {
-    /// Width of tokens and of the pooled vector.
-    pub fn d_model(&self) -> usize {
-        match self {
-            SeriesEncoderConfig::Events(config) => config.d_model,
-            SeriesEncoderConfig::Grid(config) => config.d_model,
-        }
     }
 }
 

@@ -47,7 +47,12 @@ fn a_model_of_the_challenge_is_trained_compared_and_used_on_other_stays() {
     let table = std::fs::read_to_string(dir.path().join("folds/predictions.csv")).unwrap();
     assert!(table.starts_with("record_id,fold,died,events,grid\n") && table.lines().count() == 81);
 
-    run(dir.path(), &[&train[..], &["--out", "model"]].concat()).expect(0);
+    for out in ["model", "again"] {
+        run(dir.path(), &[&train[..], &["--out", out]].concat()).expect(0);
+    }
+    let weights =
+        |out: &str| std::fs::read(dir.path().join(out).join("weights.safetensors")).unwrap();
+    assert_eq!(weights("model"), weights("again"), "the same seed gives the same weights");
     let score = ["evaluate", "--physionet2012", "b", "--model", "model", "--out", "report"];
     let scored = run(dir.path(), &[&score[..], &["--json"]].concat()).expect(0).json();
     assert_eq!(scored["stays"], 40);

@@ -17,7 +17,8 @@ use thiserror::Error;
 
 use crate::ids::VariableId;
 
-/// Columns of the DDL-CXR models' grid: 62 values and 17 observation masks (`reference/ddl-cxr.md` 1.8).
+/// Columns of the DDL-CXR models' grid: 62 values and 17 observation masks
+/// (`reference/ddl-cxr.md` 1.8).
 pub const GRID_COLUMNS: usize = 79;
 
 /// Which input the model gets (`reference/clinical.md` 0.8).

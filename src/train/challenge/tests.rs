@@ -50,6 +50,8 @@ fn recipe(encoder: &str) -> EhrRecipe {
     EhrRecipe::parse(&text).unwrap()
 }
 
+/// That the same seed gives the same weights is tested in `tests/cli`, in a process of its own:
+/// dropout draws from a generator that all threads share.
 #[test]
 fn both_encoders_learn_when_something_happened_and_not_only_what() {
     let dict = dictionary();
@@ -68,8 +70,6 @@ fn both_encoders_learn_when_something_happened_and_not_only_what() {
         let scores = model.probabilities(&test, &dict);
         let found = auroc(&scores, &died).unwrap();
         assert!(found > 0.95, "{encoder}: AUROC {found}");
-        let again = OutcomeModel::train(&train, &dict, &recipe, 5, &mut |_, _| {}).unwrap();
-        assert_eq!(again.probabilities(&test, &dict), scores, "{encoder}: the same seed");
         survives_its_directory(model, &recipe, &test, &scores);
     }
 }
