@@ -124,7 +124,7 @@ fn inspect(ward: &Ward, stopped: &Ran) {
         .iter()
         .map(|position| position["topic"].as_str().unwrap())
         .collect();
-    assert_eq!(topics, ["stay", "imaging", "lab", "vital"]);
+    assert_eq!(topics, ["stay", "imaging", "lab", "vital", "acknowledgement"]);
     let stays = overview["stays"].as_array().unwrap();
     assert_eq!(stays.len() as u64, stopped.json()["stays"].as_u64().unwrap());
     let id = stays[0]["stay"].to_string();

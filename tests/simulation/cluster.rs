@@ -421,7 +421,9 @@ fn act_fate(fate: &str) -> &'static str {
 /// read, and the marks and who makes the state, which are not committed until something else is.
 fn state_of(store: &Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut values = values_of(store);
-    values.retain(|key, _| *key != REACHED && ![MARKS_TAG, COUNTS_TAG, LINEAGE_TAG].contains(&key[0]));
+    values.retain(|key, _| {
+        *key != REACHED && ![MARKS_TAG, COUNTS_TAG, LINEAGE_TAG].contains(&key[0])
+    });
     values
 }
 

@@ -42,7 +42,13 @@ fn a_store_of_the_future_is_refused_and_left_alone() {
     std::fs::write(dir.path().join("format"), frame(NEWEST_VERSION + 1, b"?")).expect("write");
     let before = files(dir.path());
     let refused = SledStore::open(dir.path(), &StoreOptions::default()).expect_err("future");
-    assert!(matches!(refused, StoreError::FutureVersion { found: 2, known: 1, .. }));
+    let is_next = |error: &StoreError| match error {
+        StoreError::FutureVersion { found, known, .. } => {
+            (*found, *known) == (NEWEST_VERSION + 1, NEWEST_VERSION)
+        }
+        _ => false,
+    };
+    assert!(is_next(&refused), "{refused}");
     assert!(refused.to_string().contains("use the newer program"));
     assert_eq!(files(dir.path()), before);
 }
@@ -54,7 +60,11 @@ fn a_value_of_the_future_is_refused_and_kept() {
     let key = Key::Head { stay: StayId(1) }.encode();
     raw(dir.path()).insert(&key, frame(NEWEST_VERSION + 1, b"new")).expect("insert");
     let refused = SledStore::open(dir.path(), &StoreOptions::default()).expect_err("future");
-    assert!(matches!(refused, StoreError::FutureVersion { found: 2, .. }), "{refused}");
+    let found = NEWEST_VERSION + 1;
+    assert!(
+        matches!(refused, StoreError::FutureVersion { found: f, .. } if f == found),
+        "{refused}"
+    );
     let kept = raw(dir.path()).get(&key).expect("get").expect("kept");
     assert_eq!(&*kept, frame(NEWEST_VERSION + 1, b"new").as_slice());
 }

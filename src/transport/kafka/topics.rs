@@ -54,8 +54,8 @@ pub fn ensure_topics(settings: &KafkaSettings) -> Result<u32, PortError> {
     ensure(settings, &|plan| plan.name != settings.labels())
 }
 
-/// As [`ensure_topics`] for who only writes inputs, labels and dead letters. Where topics are not to
-/// be created, he need not see the others.
+/// As [`ensure_topics`] for who only writes inputs, labels and dead letters. Where topics are not
+/// to be created, he need not see the others.
 pub(super) fn ensure_inputs(settings: &KafkaSettings) -> Result<u32, PortError> {
     let beside = [settings.labels(), settings.output(OutputKind::DeadLetter)];
     ensure(settings, &|plan| plan.is_input || beside.contains(&plan.name))
