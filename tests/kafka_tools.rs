@@ -83,7 +83,7 @@ fn topics_are_created_checked_and_refused_where_they_would_lose_data() {
     let created = place.lines(&["topics", "create", "--json"]);
     assert!(created.iter().all(|topic| topic["partitions"] == 2), "{created:?}");
     let names: Vec<&str> = created.iter().filter_map(|topic| topic["topic"].as_str()).collect();
-    assert!(names.contains(&&*place.0.changelog()) && names.len() == 11, "{names:?}");
+    assert!(names.contains(&&*place.0.changelog()) && names.len() == 12, "{names:?}");
 
     let changelog = place.0.changelog();
     let to = ["--bootstrap-server", &place.0.bootstrap, "--entity-type", "topics"];

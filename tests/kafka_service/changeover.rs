@@ -41,7 +41,7 @@ fn replay(place: &Place, to: &[&str], more: &[&str]) {
 #[test]
 fn another_configuration_is_refused_gone_on_with_or_computed_anew_and_fires_no_alert() {
     let Some(place) = place("changeover", 3) else { return };
-    replay(&place, &["--to", "kafka", "--anchor-now"], &ALERTING);
+    replay(&place, &["--to", "kafka", "--anchor", "now"], &ALERTING);
     succeed(run(&place, "a", &ALERTING));
     let (n_alerts, n_risks) = (alerts(&place), told(&place, "risk").len());
     assert!(n_alerts > 0 && n_risks > 20, "{n_alerts} alerts, {n_risks} risk events");

@@ -343,23 +343,23 @@ impl Cluster {
     }
 
     /// What the model was asked for a task. What a local state that was lost had asked counts only
-    /// where it was answered: otherwise nobody has heard of the question, and the state that is
-    /// made anew may seal other windows.
+    /// where that was what was answered: otherwise nobody has heard of the question, and the state
+    /// that is made anew may seal other windows, or others of the same name.
     fn asked(&self, link: &Link, evidence: &Evidence) -> Vec<PredictionRequest> {
-        let answered: BTreeSet<Ticket> = evidence
-            .journal
-            .iter()
-            .filter_map(|(_, input)| match input {
-                JournalInput::Answer(answer) => Some(answer.ticket),
-                _ => None,
-            })
-            .collect();
-        let counts = |request: &PredictionRequest| {
-            link.transport != Transport::Local || answered.contains(&request.ticket)
-        };
         let asked = self.world.asked.borrow();
         let ours = asked.iter().filter(|(partition, _)| *partition == link.partition);
-        ours.map(|(_, request)| request).filter(|request| counts(request)).cloned().collect()
+        let ours = ours.map(|(_, request)| request);
+        if link.transport != Transport::Local {
+            return ours.cloned().collect();
+        }
+        let answered = evidence.journal.iter().filter_map(|(_, input)| match input {
+            JournalInput::Answer(answer) => Some(answer.ticket),
+            _ => None,
+        });
+        let newest: BTreeMap<Ticket, &PredictionRequest> =
+            ours.map(|request| (request.ticket, request)).collect();
+        let answered: BTreeSet<Ticket> = answered.collect();
+        answered.iter().filter_map(|ticket| newest.get(ticket)).copied().cloned().collect()
     }
 
     fn input(&self, topic: Topic, partition: u32) -> Vec<(u64, Rc<crate::ward::Logged>)> {
