@@ -223,7 +223,7 @@ fn measure(args: &BenchArgs, emission: Emission) -> anyhow::Result<BenchResult> 
     let mut router = Router::new(input);
     let (mut lanes, _) = Lanes::open(&plan, Start::Cold, router.watermark.time())?;
     let start_s = usage::seconds_since_start()?;
-    let clock = Clock::start()?;
+    let clock = Clock::start();
     let (mut before, mut restore) = (Tally::default(), None);
     if let Some(events) = args.restore_after {
         anyhow::ensure!(
@@ -242,7 +242,7 @@ fn measure(args: &BenchArgs, emission: Emission) -> anyhow::Result<BenchResult> 
     );
     let Total { mut tally, commits, .. } = lanes.finish()?;
     tally.add(before);
-    let (mut cpu_s, mut wall_s) = clock.read()?;
+    let (mut cpu_s, mut wall_s) = clock.read();
     if let Some(restored) = &restore {
         (cpu_s, wall_s) = (cpu_s - restored.cpu_s, wall_s - restored.wall_s);
     }
@@ -284,9 +284,9 @@ fn stop_and_restore(
         stopped.taken,
         router.rows
     );
-    let clock = Clock::start()?;
+    let clock = Clock::start();
     let (lanes, held) = Lanes::open(plan, Start::Restored, router.watermark.time())?;
-    let (cpu_s, wall_s) = clock.read()?;
+    let (cpu_s, wall_s) = clock.read();
     Ok((lanes, stopped.tally, Restored { after_events: router.rows, held, wall_s, cpu_s }))
 }
 
@@ -297,13 +297,13 @@ struct Clock {
 }
 
 impl Clock {
-    fn start() -> anyhow::Result<Self> {
-        Ok(Clock { wall: Instant::now(), cpu_s: usage::cpu_seconds()? })
+    fn start() -> Self {
+        Clock { wall: Instant::now(), cpu_s: usage::cpu_seconds() }
     }
 
     /// Processor time and wall time since the start.
-    fn read(&self) -> anyhow::Result<(f64, f64)> {
-        Ok((usage::cpu_seconds()? - self.cpu_s, self.wall.elapsed().as_secs_f64()))
+    fn read(&self) -> (f64, f64) {
+        (usage::cpu_seconds() - self.cpu_s, self.wall.elapsed().as_secs_f64())
     }
 }
 
