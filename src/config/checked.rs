@@ -20,9 +20,6 @@ use crate::time::Span;
 /// Feeds that one task can follow.
 const MAX_FEEDS: usize = 64;
 
-/// Generation looks back 70 h at most (`reference/ddl-cxr.md` 3.1), so less must not be kept.
-const LEAST_KEEP: Span = Span::hours(70);
-
 /// `[predict]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PredictConfig {
@@ -136,7 +133,7 @@ pub fn engine(reader: &mut Reader) -> EngineConfig {
         revise_windows: reader.count("engine.revise_windows", 0, 168),
         late: reader.choice("engine.late", LatePolicy::Keep),
         max_waiting: reader.count("engine.max_waiting", 1, 1_000_000),
-        keep: reader.span("engine.keep", LEAST_KEEP),
+        keep: reader.span("engine.keep", Span::HOUR),
         max_future: reader.span("engine.max_future", Span::ZERO),
         alerts: alert_policy(reader),
     };

@@ -31,7 +31,8 @@ pub struct EngineConfig {
     pub late: LatePolicy,
     /// Facts of one stay that may wait for the watermark or for an admission.
     pub max_waiting: usize,
-    /// How long observations are kept behind the newest window.
+    /// How long a stay is remembered after its end; until then any fact can still be taken back.
+    /// Alerts are judged again so far back and no further.
     pub keep: Span,
     /// A record available so long after it was appended is rejected.
     pub max_future: Span,

@@ -93,8 +93,8 @@ pub const KEYS: [Key; 78] = [
     key(
         "engine.keep",
         r#""96h""#,
-        "How long observations are kept behind the newest window; at least the 70 h that \
-         generation looks back.",
+        "How long a stay is remembered after its end, and how far back its alerts are judged \
+         again.",
     ),
     key(
         "engine.max_future",

@@ -78,7 +78,7 @@ fn everything_wrong_is_said_at_once_with_its_place_and_advice() {
         [colour]
         red = 1
     "#;
-    let variables = env(&[("NOWCXR_ENGINE__KEEP", "1h"), ("NOWCXR_STORE__DRI", "x")]);
+    let variables = env(&[("NOWCXR_ENGINE__KEEP", "1m"), ("NOWCXR_STORE__DRI", "x")]);
     let file = file(wrong);
     let error = Config::load(Some(file.path()), variables, &["http.listen".to_owned()])
         .expect_err("many errors");
@@ -93,7 +93,7 @@ fn everything_wrong_is_said_at_once_with_its_place_and_advice() {
         "predict.threads",
         "host:port",
         "the sections are engine,",
-        "engine.keep (NOWCXR_ENGINE__KEEP) is not from 70h",
+        "engine.keep (NOWCXR_ENGINE__KEEP) is not from 1h",
         "did you mean store.dir?",
         "write section.key=value",
     ] {

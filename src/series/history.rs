@@ -13,9 +13,9 @@ use crate::time::{EventTime, Span};
 
 /// Chunks by hour, which of them changed, and which facts are in them.
 ///
-/// The hours are a vector, not a map, since a stay holds a hundred at most; and the newest one,
-/// which almost every new row belongs to, lies beside it: with thousands of stays each look at
-/// another place is a look at main memory.
+/// The hours are a vector, not a map: a stay holds a hundred, rarely a thousand, and they come in
+/// order. The newest one, which almost every new row belongs to, lies beside it: with thousands of
+/// stays each look at another place is a look at main memory.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// Ascending, all before `newest`.
@@ -115,14 +115,13 @@ impl History {
         }
     }
 
-    /// Whether a fact with this key is here. Near O(1) for a fact that is not.
-    pub fn contains(&self, key: u64) -> bool {
-        self.keys.get_or_init(|| self.filter()).may_contain(key) && self.applied(key).is_some()
-    }
-
-    /// When the fact with this key was observed, and its place in the order of application. Scans:
-    /// corrections and duplicates are rare.
+    /// When the fact with this key was observed, and its place in the order of application. Near
+    /// O(1) for a fact that is not here; scans for one that is, since corrections and duplicates
+    /// are rare.
     pub fn applied(&self, key: u64) -> Option<(EventTime, u32)> {
+        if !self.keys.get_or_init(|| self.filter()).may_contain(key) {
+            return None;
+        }
         self.held().rev().find_map(|held| {
             let entry = held.chunk.find(key)?;
             Some((held.chunk.at(&entry), entry.seq))
@@ -349,7 +348,7 @@ mod tests {
             for key in 0..160 {
                 let known = model.0.iter().find(|(_, k, _)| *k == key);
                 let want = known.map(|(row, _, seq)| (row.at, *seq));
-                prop_assert_eq!(history.contains(key), want.is_some());
+                prop_assert_eq!(history.applied(key).is_some(), want.is_some());
                 prop_assert_eq!(history.applied(key), want);
             }
             let back = save(&mut history, &mut stored);
@@ -367,7 +366,7 @@ mod tests {
         history.append(at(5), VariableId(0), 2.0, 2, 2);
         assert_eq!(history.take_dirty(), [0]);
         assert_eq!(history.chunk(0).map(Chunk::len), Some(1));
-        assert!(!history.contains(1) && history.contains(2));
+        assert!(history.applied(1).is_none() && history.applied(2).is_some());
     }
 
     #[test]
@@ -386,7 +385,7 @@ mod tests {
         for i in 0..30_000u32 {
             history.append(at(i64::from(i) * 12_000), VariableId(1), 1.0, u64::from(i), i);
         }
-        assert!(!history.contains(30_000) && history.contains(7));
+        assert!(history.applied(30_000).is_none() && history.applied(7).is_some());
         assert!(history.bytes() < 30_000 * 60, "{} bytes", history.bytes());
     }
 }

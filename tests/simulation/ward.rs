@@ -130,7 +130,7 @@ fn config(dice: &mut Dice) -> EngineConfig {
         silent_after: Span::hours(dice.pick(&[3, 24])),
         revise_windows: dice.pick(&[0, 1, 1, 3]),
         late: if dice.chance(0.2) { LatePolicy::Drop } else { LatePolicy::Keep },
-        keep: Span::hours(dice.pick(&[70, 96])),
+        keep: Span::hours(dice.pick(&[6, 24, 96])),
         ..EngineConfig::default()
     };
     if dice.chance(0.3) {

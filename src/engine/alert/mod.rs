@@ -87,7 +87,7 @@ pub struct Voice<'a> {
     pub stay: StayId,
     pub identity: &'a Identity,
     pub policy: &'a AlertPolicy,
-    /// How far back corrections reach.
+    /// How far back alerts are judged again when a correction comes.
     pub keep: Span,
 }
 
@@ -279,7 +279,7 @@ impl Alerting {
         }
     }
 
-    /// Corrections reach back so far and no further: see [`Voice::keep`].
+    /// Alerts are judged again so far back and no further: see [`Voice::keep`].
     fn forget(&mut self, voice: Voice<'_>) {
         let Some(newest) = self.course.newest() else { return };
         let before = newest - voice.keep;

@@ -158,12 +158,9 @@ impl Stay {
         point
     }
 
-    /// What a window was cut from. What an unanswered window needs is never forgotten, however far
-    /// sealing has gone on meanwhile; only an answer behind its deadline may come too late.
+    /// What a window was cut from.
     fn given(&self, window: &Window, context: Context<'_>) -> Option<PredictionRequest> {
-        let in_time = matches!(window.state, WindowState::Held(_));
-        let whole = in_time || window.series.from.hour() >= self.horizon(context.config.keep);
-        (whole && window.kind != Kind::Retraction).then(|| self.request_of(window, context))
+        (window.kind != Kind::Retraction).then(|| self.request_of(window, context))
     }
 
     /// Whether nothing was said yet of a later window.

@@ -14,7 +14,7 @@ impl Stay {
     pub(super) fn apply_next(&mut self, context: Context<'_>, effects: &mut Vec<Effect>) {
         let Some((order, waiting)) = self.waiting.pop_first() else { return };
         self.films_decided.extend(waiting.film());
-        if self.knows(&waiting.fact, context) {
+        if self.knows(waiting.fact.id.key()) {
             self.decide(waiting.origin, Fate::Duplicate, effects);
             return;
         }
@@ -77,7 +77,7 @@ impl Stay {
             self.alerting.hear(Heard { at: effective, act: *act, origin, late });
             return;
         }
-        if self.knows(&fact, context) {
+        if self.knows(fact.id.key()) {
             self.decide(origin, Fate::Duplicate, effects);
             return;
         }
@@ -123,13 +123,6 @@ impl Stay {
             );
             return Err(Rejection::new(Reason::BeforeLookback, detail));
         }
-        if fact.observed_at.hour() < self.horizon(context.config.keep) {
-            let detail = format!(
-                "observed {}, more than {} before the newest window",
-                fact.observed_at, context.config.keep
-            );
-            return Err(Rejection::new(Reason::BeforeLookback, detail));
-        }
         if let Phase::Ended { at, .. } = self.phase
             && fact.observed_at > at + context.config.grace
         {
@@ -140,9 +133,9 @@ impl Stay {
             return Err(Rejection::new(Reason::AfterDischarge, detail));
         }
         if let FactBody::Retracted { fact } = fact.body
-            && !self.knows_key(fact.key(), context)
+            && !self.knows(fact.key())
         {
-            let detail = "retracts a fact that this stay does not hold (any more)";
+            let detail = "retracts a fact that this stay does not hold";
             return Err(Rejection::new(Reason::UnknownFact, detail));
         }
         Ok(())
@@ -238,20 +231,9 @@ impl Stay {
         }
     }
 
-    /// Whether a fact with this id was applied before.
-    fn knows(&self, fact: &Fact, context: Context<'_>) -> bool {
-        self.knows_key(fact.id.key(), context)
-    }
-
-    fn knows_key(&self, key: u64, context: Context<'_>) -> bool {
-        self.others_seen.contains(&key) || self.applied(key, context).is_some()
-    }
-
-    /// When the observation with this key was made, as far back as observations count, and its
-    /// place in the order of application.
-    pub(super) fn applied(&self, key: u64, context: Context<'_>) -> Option<(EventTime, u32)> {
-        let (at, seq) = self.history.applied(key)?;
-        (at.hour() >= self.horizon(context.config.keep)).then_some((at, seq))
+    /// Whether a fact with this key was applied before.
+    fn knows(&self, key: u64) -> bool {
+        self.others_seen.contains(&key) || self.history.applied(key).is_some()
     }
 
     /// The history remembers observations; everything else is remembered here.

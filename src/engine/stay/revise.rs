@@ -32,7 +32,7 @@ impl Stay {
         // An original that comes after its correction does not hold either.
         self.retractions.push((replaces.key(), seq));
         // A correction whose original never came is the only value there is, and is used as such.
-        let Some(touched) = self.touched_by(replaces.key(), context) else { return };
+        let Some(touched) = self.touched_by(replaces.key()) else { return };
         let stale = self.newest_that_used(&[touched], context.config.revise_windows);
         for window in stale {
             self.seal_again(&window, known_at, context, effects);
@@ -49,7 +49,7 @@ impl Stay {
         context: Context<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        let corrected = self.corrected_by(fact, context);
+        let corrected = self.corrected_by(fact);
         if corrected.is_empty() {
             return;
         }
@@ -83,20 +83,20 @@ impl Stay {
     }
 
     /// What the fact with this key put into the series; `None` for stay events and unknown ones.
-    fn touched_by(&self, key: u64, context: Context<'_>) -> Option<Touched> {
+    fn touched_by(&self, key: u64) -> Option<Touched> {
         if let Some(film) = self.films.iter().find(|film| film.key == key) {
             return Some(Touched { key, seq: film.seq, at: None });
         }
-        let (at, seq) = self.applied(key, context)?;
+        let (at, seq) = self.history.applied(key)?;
         Some(Touched { key, seq, at: Some(at) })
     }
 
     /// The fact, what it corrected, what that corrected, and so on. A correction has put what it
     /// replaced among the retractions under its own place in the order.
-    fn corrected_by(&self, fact: FactId, context: Context<'_>) -> Vec<Touched> {
+    fn corrected_by(&self, fact: FactId) -> Vec<Touched> {
         let mut chain: Vec<Touched> = Vec::new();
         let mut next = Some(fact.key());
-        while let Some(touched) = next.and_then(|key| self.touched_by(key, context)) {
+        while let Some(touched) = next.and_then(|key| self.touched_by(key)) {
             if chain.iter().any(|known| known.key == touched.key) {
                 break;
             }

@@ -81,7 +81,6 @@ impl Stay {
         if let Some(admitted) = self.admitted() {
             self.seal(Cut { t, revision: 0, known_at: t, triggers, admitted }, context, effects);
         }
-        self.forget(context.config.keep);
     }
 
     /// Stops the windows, and closes with an event that says why.
@@ -125,12 +124,7 @@ impl Stay {
         let seq_below = self.next_seq;
         let film = self.film_as_of(cut.t, seq_below);
         let generation_start = generation_start(cut.t, film.map(|film| film.acquired_at));
-        // What is too old to count may have left the state or not: a late revision says from where
-        // on it knows.
-        let counts_from = Span::HOUR.as_millis().saturating_mul(self.horizon(context.config.keep));
-        let from = generation_start
-            .min(cut.t - Span::hours(PREDICTION_BINS))
-            .max(EventTime::from_millis(counts_from));
+        let from = generation_start.min(cut.t - Span::hours(PREDICTION_BINS));
         let rows = self.history.cut(from, cut.t, seq_below, &self.retractions);
         let film = film.map(|held| FilmUsed {
             digest: held.film.digest,
@@ -192,21 +186,6 @@ impl Stay {
             film.seq < seq_below && film.acquired_at <= t && !self.retractions.iter().any(retracted)
         };
         self.films.iter().filter(holds).max_by_key(|film| (film.acquired_at, film.key))
-    }
-
-    /// Observations that no window needs any more leave the state, so the stay stays bounded. An
-    /// unanswered window still needs what it was cut from.
-    fn forget(&mut self, keep: Span) {
-        let oldest_open = self.unanswered().map(|window| window.t).min();
-        let needed_from = oldest_open.map_or(self.sealed_to, |t| t.min(self.sealed_to));
-        self.history.evict_before((needed_from - keep).hour());
-    }
-
-    /// The first hour of observation that still counts. Older ones are rejected and never found
-    /// again, whether they have left the state yet or not: when that happens depends on how fast
-    /// the model answers, which no output may show.
-    pub(super) fn horizon(&self, keep: Span) -> i64 {
-        (self.sealed_to - keep).hour()
     }
 }
 

@@ -4,6 +4,7 @@
 //! available, the observed time if not given. Names are ids.
 //!
 //! ```text
+//! every 24:00
 //! admit 1 00:00
 //! readmit 1 00:30 @02:10
 //! vital 1 a v8=88 01:00 @01:05
@@ -19,7 +20,7 @@
 //! hold | answer
 //! ```
 //!
-//! `hold` stops answering questions, `answer` answers those held, newest first, and goes on.
+//! `every` comes first, if the windows are not hourly. `hold` stops answering questions, `answer` answers those held, newest first, and goes on.
 
 use std::fmt::Write as _;
 
@@ -66,6 +67,10 @@ impl Player {
         let words: Vec<&str> = line.split_whitespace().collect();
         let mut effects = Vec::new();
         match words[0] {
+            "every" => {
+                let every = Some(clock(words[1]).since(clock("00:00")));
+                self.task = task(EngineConfig { every, ..EngineConfig::default() });
+            }
             "hold" => self.holding = true,
             "answer" => {
                 self.holding = false;

@@ -235,7 +235,7 @@ impl Stay {
     }
 
     fn apply(&mut self, pending: Pending, desk: &mut Desk<'_>) {
-        if self.knows(pending.fact.id, desk.config) {
+        if self.knows(pending.fact.id) {
             return self.decide(&pending, Fate::Duplicate, desk);
         }
         if self.phase != Phase::Unknown {
@@ -269,7 +269,7 @@ impl Stay {
             let (origin, late) = (pending.origin, pending.passed_by.is_some());
             return self.alerting.hear(Heard { at: effective, act: *act, origin, late });
         }
-        if self.knows(pending.fact.id, config) {
+        if self.knows(pending.fact.id) {
             return self.decide(&pending, Fate::Duplicate, desk);
         }
         let late = pending.passed_by.is_some_and(|mark| self.missed(&pending.fact, mark));
@@ -325,9 +325,7 @@ impl Stay {
 
     fn out_of_range(&self, fact: &Fact, config: &EngineConfig) -> Option<Reason> {
         let (admitted, _) = self.admitted?;
-        let too_old = fact.observed_at < admitted - config.lookback
-            || fact.observed_at.hour() < self.horizon(config);
-        if too_old {
+        if fact.observed_at < admitted - config.lookback {
             return Some(Reason::BeforeLookback);
         }
         if let Phase::Ended { at, .. } = self.phase
@@ -336,30 +334,18 @@ impl Stay {
             return Some(Reason::AfterDischarge);
         }
         match fact.body {
-            FactBody::Retracted { fact } if !self.knows(fact, config) => Some(Reason::UnknownFact),
+            FactBody::Retracted { fact } if !self.knows(fact) => Some(Reason::UnknownFact),
             _ => None,
         }
     }
 
-    /// The first hour of observation that counts.
-    fn horizon(&self, config: &EngineConfig) -> i64 {
-        (self.sealed_to - config.keep).hour()
-    }
-
-    fn knows(&self, id: FactId, config: &EngineConfig) -> bool {
-        let held = |a: &Applied| {
-            let counts = a.fact.observed_at.hour() >= self.horizon(config);
-            a.fact.id == id && (a.value().is_none() || counts)
-        };
-        self.admissions.contains(&id) || self.applied.iter().any(held)
+    fn knows(&self, id: FactId) -> bool {
+        self.admissions.contains(&id) || self.applied.iter().any(|a| a.fact.id == id)
     }
 
     /// Whether a film or an observation with this id is there to be replaced.
-    fn touches(&self, id: FactId, config: &EngineConfig) -> bool {
-        let held = |a: &Applied| {
-            let counts = a.fact.observed_at.hour() >= self.horizon(config);
-            a.fact.id == id && (a.film().is_some() || a.value().is_some() && counts)
-        };
+    fn touches(&self, id: FactId) -> bool {
+        let held = |a: &Applied| a.fact.id == id && (a.film().is_some() || a.value().is_some());
         self.applied.iter().any(held)
     }
 
@@ -401,11 +387,7 @@ impl Stay {
         let floor = t - Span::hours(12);
         let generation_start =
             film.map_or(floor, |(_, film)| film.acquired_at.min(floor).max(t - Span::hours(70)));
-        // What lies before the horizon has been forgotten.
-        let oldest = EventTime::from_millis(
-            self.horizon(desk.config).saturating_mul(Span::HOUR.as_millis()),
-        );
-        let from = generation_start.min(t - Span::hours(48)).max(oldest);
+        let from = generation_start.min(t - Span::hours(48));
         Some(Window {
             t,
             revision,

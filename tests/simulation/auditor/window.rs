@@ -181,15 +181,8 @@ impl Window {
         Ticket { stay, t: self.t, revision: self.revision }
     }
 
-    /// The event of this window, given what was answered. `whole` says whether the series still
-    /// counts as far back as the window reaches.
-    pub fn event(
-        &self,
-        stay: StayId,
-        outcome: Outcome,
-        whole: bool,
-        identity: &Identity,
-    ) -> RiskEvent {
+    /// The event of this window, given what was answered.
+    pub fn event(&self, stay: StayId, outcome: Outcome, identity: &Identity) -> RiskEvent {
         let ticket = self.ticket(stay);
         let (status, scores) = match outcome {
             Outcome::Scored(scores) => (Status::Scored, Some(scores)),
@@ -199,7 +192,7 @@ impl Window {
         let validity = self.doubts(&status, scores.as_ref(), identity);
         let before = self.revision.checked_sub(1).map(|revision| Ticket { revision, ..ticket });
         let mut newest: BTreeMap<VariableId, EventTime> = BTreeMap::new();
-        if whole && self.kind != Kind::Retraction {
+        if self.kind != Kind::Retraction {
             newest.extend(self.rows.iter().map(|(_, row)| (row.variable, row.at)));
         }
         let name = |id: VariableId| identity.variables[usize::from(id.0)].clone();

@@ -86,14 +86,12 @@ impl Stay {
     }
 
     fn emit(&mut self, window: &Window, outcome: Outcome, desk: &mut Desk<'_>) {
-        let in_time = matches!(window.state, State::Held(..));
-        let whole = in_time || window.from.hour() >= self.horizon(desk.config);
-        let event = window.event(self.id, outcome, whole, desk.identity);
+        let event = window.event(self.id, outcome, desk.identity);
         let point = Point::of(&event, window.admitted_at, &desk.config.alerts);
         desk.said.push(Said::Risk(Box::new(event.clone())));
         let later = |w: &Window| w.t > window.t && matches!(w.state, State::Said | State::Overdue);
         if !self.windows.iter().any(later) {
-            let is_shown = whole && window.kind != Kind::Retraction;
+            let is_shown = window.kind != Kind::Retraction;
             let given = is_shown.then(|| window.question(self.id, desk.identity));
             desk.said.push(Said::View(Box::new(View { event, given })));
         }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use nowcxr::config::EngineConfig;
 use nowcxr::engine::Outcome;
 use nowcxr::event::FactBody;
 use nowcxr::ids::FactId;
@@ -17,11 +16,11 @@ impl Stay {
         self.applied.iter_mut().filter(|a| a.fact.id == id).for_each(|a| a.void = true);
     }
 
-    /// The fact and all that it corrected, as far as it still counts.
-    fn corrected_by(&self, id: FactId, config: &EngineConfig) -> Vec<FactId> {
+    /// The fact and all that it corrected.
+    fn corrected_by(&self, id: FactId) -> Vec<FactId> {
         let mut ids = Vec::new();
         let mut next = Some(id);
-        while let Some(id) = next.filter(|id| !ids.contains(id) && self.touches(*id, config)) {
+        while let Some(id) = next.filter(|id| !ids.contains(id) && self.touches(*id)) {
             ids.push(id);
             let fact = self.applied.iter().rev().find(|a| a.fact.id == id);
             next = fact.and_then(|a| match a.fact.body {
@@ -44,7 +43,7 @@ impl Stay {
     }
 
     pub(super) fn correct(&mut self, id: FactId, known_at: EventTime, desk: &mut Desk<'_>) {
-        let touches = self.touches(id, desk.config);
+        let touches = self.touches(id);
         let stale = self.used_by(&[id]);
         self.make_void(id);
         if !touches {
@@ -56,10 +55,10 @@ impl Stay {
     }
 
     pub(super) fn retract(&mut self, id: FactId, known_at: EventTime, desk: &mut Desk<'_>) {
-        if !self.touches(id, desk.config) {
+        if !self.touches(id) {
             return;
         }
-        let stale = self.used_by(&self.corrected_by(id, desk.config));
+        let stale = self.used_by(&self.corrected_by(id));
         self.make_void(id);
         for window in stale.iter().skip(1).rev() {
             let revision = window.revision + 1;
