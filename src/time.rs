@@ -95,6 +95,20 @@ impl WallTime {
     }
 }
 
+impl Add<Span> for WallTime {
+    type Output = WallTime;
+    fn add(self, span: Span) -> WallTime {
+        WallTime(self.0.saturating_add(span.0))
+    }
+}
+
+impl Sub<Span> for WallTime {
+    type Output = WallTime;
+    fn sub(self, span: Span) -> WallTime {
+        WallTime(self.0.saturating_sub(span.0))
+    }
+}
+
 impl Add<Span> for EventTime {
     type Output = EventTime;
     fn add(self, span: Span) -> EventTime {

@@ -78,7 +78,7 @@ pub fn run(command: &EdgeCommand, settings: &ConfigArgs) -> Result<ExitCode> {
             let home = Home::new(&args.out);
             let options = LogOptions { segment_bytes: config.local.segment_bytes };
             let log = LocalLog::open(home.log(), options).context("the log cannot be opened")?;
-            let sink = LocalSink::open(&log)?;
+            let sink = LocalSink::open(&log, config.local.retention)?;
             let store = store(&config, &home.dir().join("edge"))?;
             serve(args.json, addresses, edge::open(&config, secret, store, sink)?, &stop)
         }

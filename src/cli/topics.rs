@@ -8,7 +8,6 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::settings::ConfigArgs;
-use crate::config::Config;
 use crate::transport::kafka::{
     Grant, KafkaSettings, Resource, Role, TopicReport, audit_topics, ensure_topics, grants,
 };
@@ -69,7 +68,7 @@ pub fn run(args: &TopicsArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     if matches!(args.what, What::Create) {
         ensure_topics(&KafkaSettings { create_topics: true, ..kafka.clone() })?;
     }
-    let reports = audit_topics(&kafka, longest(&config))?;
+    let reports = audit_topics(&kafka, u64::try_from(config.engine.memory().as_millis())?)?;
     for report in &reports {
         super::print(&if args.json { json_line(report) } else { text(report) })?;
     }
@@ -105,13 +104,6 @@ fn grant_json(grant: &Grant, principal: &str) -> String {
         "prefixed": is_prefix, "operations": grant.operations,
     })
     .to_string()
-}
-
-/// The longest that a fact can matter: from before the admission until after the discharge.
-fn longest(config: &Config) -> u64 {
-    let engine = &config.engine;
-    let parts = [engine.lookback, engine.max_stay, engine.grace];
-    parts.iter().map(|span| u64::try_from(span.as_millis()).unwrap_or(0)).sum()
 }
 
 fn json_line(report: &TopicReport) -> String {

@@ -54,6 +54,8 @@ pub struct StoreConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalConfig {
     pub segment_bytes: u64,
+    /// How long the log of an edge keeps a record; for ever if `None`.
+    pub retention: Option<Span>,
 }
 
 /// `[kafka]`.
@@ -210,8 +212,12 @@ pub fn store(reader: &mut Reader) -> StoreConfig {
     }
 }
 
-pub fn local(reader: &mut Reader) -> LocalConfig {
-    LocalConfig { segment_bytes: reader.size("local.segment_bytes", 64 << 10, 4 << 30) }
+/// `memory` is how long a fact can matter.
+pub fn local(reader: &mut Reader, memory: Span) -> LocalConfig {
+    LocalConfig {
+        segment_bytes: reader.size("local.segment_bytes", 64 << 10, 4 << 30),
+        retention: reader.span_or_off("local.retention", memory),
+    }
 }
 
 pub(super) fn path(reader: &mut Reader, key: &str) -> PathBuf {

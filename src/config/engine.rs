@@ -56,6 +56,14 @@ pub enum LatePolicy {
     Drop,
 }
 
+impl EngineConfig {
+    /// The longest that a fact can matter: from before the admission until its stay is forgotten.
+    pub fn memory(&self) -> Span {
+        let parts = [self.lookback, self.max_stay, self.grace, self.keep];
+        Span::from_millis(parts.iter().fold(0, |ms, span| ms.saturating_add(span.as_millis())))
+    }
+}
+
 impl Default for EngineConfig {
     fn default() -> Self {
         let feed = |topic: Topic| Feed { name: topic.name().to_owned(), topic };

@@ -43,7 +43,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 78] = [
+pub const KEYS: [Key; 79] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -154,6 +154,12 @@ pub const KEYS: [Key; 78] = [
          rest from the changelog. Elsewhere every commit is flushed.",
     ),
     key("local.segment_bytes", r#""64MiB""#, "A segment is closed at this size."),
+    key(
+        "local.retention",
+        r#""100d""#,
+        "How long `edge` keeps a record in its local log: as long as a fact can matter \
+         (engine.lookback, max_stay, grace and keep together) at least, or `off`.",
+    ),
     key("kafka.brokers", r#""localhost:9092""#, "`host:port`, several separated by commas."),
     key(
         "kafka.group",

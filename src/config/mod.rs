@@ -106,12 +106,15 @@ impl Config {
         flags: &[String],
     ) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(raw::Written::gather(file, environment, flags)?);
+        let profile = checked::profile(&mut reader);
+        let engine = checked::engine(&mut reader);
+        let memory = engine.memory();
         let config = Config {
-            profile: checked::profile(&mut reader),
-            engine: checked::engine(&mut reader),
+            profile,
+            engine,
             feed_timeout: reader.duration("feeds.timeout", Duration::from_secs(1)),
             predict: checked::predict(&mut reader),
-            local: checked::local(&mut reader),
+            local: checked::local(&mut reader, memory),
             store: checked::store(&mut reader),
             kafka: checked::kafka(&mut reader),
             registry: registry::registry(&mut reader),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::Topic;
 use crate::ports::PortError;
-use crate::time::{EventTime, WallTime};
+use crate::time::{EventTime, Span, WallTime};
 use crate::transport::kafka::{KafkaSettings, KafkaSink};
 use crate::transport::local::{LocalLog, LogError, NewRecord, Partition};
 
@@ -52,18 +52,37 @@ pub trait Sink {
     ) -> Result<(), PortError>;
 }
 
+/// How often a local log is looked through for what its retention has passed.
+const RETENTION_EVERY: Span = Span::HOUR;
+
 /// Partition 0 of a local log's topics.
 #[derive(Debug)]
 pub struct LocalSink {
     topics: BTreeMap<Channel, Arc<Partition>>,
+    /// How long a record is kept; for ever if `None`.
+    retention: Option<Span>,
+    looked_at: Option<WallTime>,
 }
 
 impl LocalSink {
-    pub fn open(log: &LocalLog) -> Result<Self, LogError> {
+    pub fn open(log: &LocalLog, retention: Option<Span>) -> Result<Self, LogError> {
         let inputs = Topic::ALL.map(|topic| (Channel::Input(topic), topic.name()));
         let all = inputs.into_iter().chain([(Channel::DeadLetter, DEAD_LETTERS)]);
         let topics = all.map(|(channel, name)| Ok((channel, log.partition(name, 0)?)));
-        Ok(LocalSink { topics: topics.collect::<Result<_, LogError>>()? })
+        let topics = topics.collect::<Result<_, LogError>>()?;
+        Ok(LocalSink { topics, retention, looked_at: None })
+    }
+
+    fn retain(&mut self, now: WallTime) -> Result<(), LogError> {
+        let Some(retention) = self.retention else { return Ok(()) };
+        if self.looked_at.is_some_and(|at| now < at + RETENTION_EVERY) {
+            return Ok(());
+        }
+        self.looked_at = Some(now);
+        for partition in self.topics.values() {
+            partition.delete_appended_before(now - retention)?;
+        }
+        Ok(())
     }
 }
 
@@ -100,7 +119,7 @@ impl Sink for LocalSink {
             let mark = NewRecord { writer: MARK_WRITER, sequence, key: None, headers: &[], value };
             partition.append_durable(&[mark], now)?;
         }
-        Ok(())
+        Ok(self.retain(now)?)
     }
 }
 
@@ -138,5 +157,29 @@ impl Sink for KafkaTopics {
             self.0.mark(*topic, value, None)?;
         }
         self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::local::LogOptions;
+
+    #[test]
+    fn the_log_of_an_edge_keeps_what_its_retention_says() {
+        for (retention, days_kept) in [(Some(Span::hours(48)), 2..4), (None, 20..21)] {
+            let dir = tempfile::tempdir().unwrap();
+            let log = LocalLog::open(dir.path(), LogOptions { segment_bytes: 1_000 }).unwrap();
+            let mut sink = LocalSink::open(&log, retention).unwrap();
+            let minutes = 20 * 24 * 60;
+            for minute in (0..minutes).step_by(10) {
+                let ms = i64::from(minute) * 60_000;
+                let (time, now) = (EventTime::from_millis(ms), WallTime::from_millis(ms));
+                sink.mark(time, &[(Topic::Lab, vec![0; 20])], now).unwrap();
+            }
+            let lab = log.partition(Topic::Lab.name(), 0).unwrap();
+            let kept = (lab.end() - lab.start()) / (24 * 6);
+            assert!(days_kept.contains(&kept), "{kept} days with {retention:?}");
+        }
     }
 }

@@ -136,6 +136,16 @@ pub enum StoreFound<'a> {
     Damaged { why: &'a str, moved_to: &'a Path },
 }
 
+/// Segments of a local log whose retention was over are gone.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSegmentsDeleted<'a> {
+    /// `topic/partition`.
+    pub partition: &'a str,
+    pub segments: usize,
+    /// The first offset that is left.
+    pub keep_from: u64,
+}
+
 /// A local log was opened and held a tail that a crash had torn. It was never acknowledged, so
 /// cutting it off loses nothing.
 #[derive(Clone, Copy, Debug)]
@@ -362,6 +372,14 @@ impl StoreRecovered<'_> {
             let time = metrics.store_recovery_time.with_label_values(&[how]);
             time.observe(took.as_secs_f64());
         });
+    }
+}
+
+impl LogSegmentsDeleted<'_> {
+    pub fn emit(&self) {
+        let LogSegmentsDeleted { partition, segments, keep_from } = *self;
+        info!(partition, segments, keep_from, "segments of a local log deleted: retention");
+        count(|metrics| metrics.log_segments_deleted.inc_by(segments as u64));
     }
 }
 

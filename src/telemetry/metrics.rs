@@ -30,6 +30,7 @@ pub mod name {
     pub const FEED_PASSED: &str = "nowcxr_feed_passed_total";
     pub const STORE_RECOVERY_TIME: &str = "nowcxr_store_recovery_seconds";
     pub const LOG_TAILS_CUT: &str = "nowcxr_log_tails_cut_total";
+    pub const LOG_SEGMENTS_DELETED: &str = "nowcxr_log_segments_deleted_total";
     pub const TASK_PAUSED: &str = "nowcxr_task_paused";
     pub const TASK_PAUSES: &str = "nowcxr_task_pauses_total";
     pub const TASK_PAUSED_TIME: &str = "nowcxr_task_paused_seconds";
@@ -84,6 +85,7 @@ pub struct Metrics {
     pub(super) feed_passed: IntCounterVec,
     pub(super) store_recovery_time: HistogramVec,
     pub(super) log_tails_cut: IntCounter,
+    pub(super) log_segments_deleted: IntCounter,
     pub(super) task_paused: IntGaugeVec,
     pub(super) task_pauses: IntCounterVec,
     pub(super) task_paused_time: Histogram,
@@ -235,6 +237,8 @@ impl Metrics {
             )?,
             log_tails_cut: make
                 .counter(name::LOG_TAILS_CUT, "Torn tails cut off when local logs were opened.")?,
+            log_segments_deleted: make
+                .counter(name::LOG_SEGMENTS_DELETED, "Segments deleted by `local.retention`.")?,
             task_paused: make.gauges(name::TASK_PAUSED, "1 while a task does not read.", &task)?,
             task_pauses: make.counters(name::TASK_PAUSES, "Pauses of tasks.", &["cause"])?,
             task_paused_time: make.histogram(

@@ -18,9 +18,10 @@ use tracing_subscriber::fmt::SubscriberBuilder;
 
 pub use edge::{EdgeConnections, EdgeFact, EdgeFate, MessageTaken, MessageVerdict};
 pub use happening::{
-    AlertTold, Committed, FactDuplicate, FactLate, FactUsed, FeedPassed, LogTailCut, PauseCause,
-    PredictionAnswered, PredictionRequested, PredictionStatus, RecordRejected, StoreFound,
-    StoreRecovered, TaskPaused, TaskResumed, WatermarkAdvanced, WindowSealed,
+    AlertTold, Committed, FactDuplicate, FactLate, FactUsed, FeedPassed, LogSegmentsDeleted,
+    LogTailCut, PauseCause, PredictionAnswered, PredictionRequested, PredictionStatus,
+    RecordRejected, StoreFound, StoreRecovered, TaskPaused, TaskResumed, WatermarkAdvanced,
+    WindowSealed,
 };
 pub use metrics::{CONTENT_TYPE, Metrics, name};
 

@@ -57,7 +57,7 @@ fn a_crash_between_commit_and_topic_sends_once_more_and_says_once() {
         let log = log(dir.path());
         let refuses = Rc::new(Cell::new(None));
         let open = |store| {
-            let sink = LocalSink::open(&log).unwrap();
+            let sink = LocalSink::open(&log, None).unwrap();
             let sink = Shaky { sink, refuses: Rc::clone(&refuses) };
             edge::open(&config, secret(&config), store, sink).unwrap()
         };
@@ -121,7 +121,7 @@ fn another_secret_does_not_go_with_the_state() {
     first.settle(NOW).unwrap();
     drop(first);
     let (store, _) = SledStore::open(dir.path().join("edge"), &StoreOptions::default()).unwrap();
-    let sink = LocalSink::open(&log).unwrap();
+    let sink = LocalSink::open(&log, None).unwrap();
     let other = HashKey::new("another secret of the tests").unwrap();
     let refused = edge::open(&config, &other, store, sink).err().unwrap();
     assert!(refused.to_string().contains("edge.secret"), "{refused}");
@@ -132,7 +132,7 @@ fn an_edge_needs_feeds_and_known_codes() {
     let refused = |more: &[&str]| {
         let config = config(more);
         let dir = tempfile::tempdir().unwrap();
-        let sink = LocalSink::open(&log(dir.path())).unwrap();
+        let sink = LocalSink::open(&log(dir.path()), None).unwrap();
         let opened = edge::open(&config, secret(&config), MemoryStore::new(), sink);
         opened.err().map(|error| error.to_string()).unwrap_or_default()
     };

@@ -50,7 +50,7 @@ pub fn log(dir: &Path) -> Arc<LocalLog> {
 
 pub fn desk(config: &Config, dir: &Path, log: &LocalLog) -> LocalDesk {
     let (store, _) = SledStore::open(dir.join("edge"), &StoreOptions::default()).unwrap();
-    edge::open(config, secret(config), store, LocalSink::open(log).unwrap()).unwrap()
+    edge::open(config, secret(config), store, LocalSink::open(log, None).unwrap()).unwrap()
 }
 
 pub fn wall(at: EventTime) -> WallTime {

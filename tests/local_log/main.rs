@@ -148,6 +148,34 @@ fn segments_follow_each_other_across_reopening_and_retention() {
 }
 
 #[test]
+fn what_is_older_than_its_retention_goes_and_nothing_else() {
+    let dir = tempfile::tempdir().expect("dir");
+    let log = LocalLog::open(dir.path(), SMALL).expect("open");
+    let lab = log.partition("lab", 0).expect("partition");
+    for i in 1..=500u64 {
+        let value = value(i);
+        lab.append_durable(&[record(i, &value)], at(i as i64 * 10)).expect("append");
+    }
+    let before = segments(&dir.path().join("lab-0")).len();
+    assert!(before > 10);
+    assert_eq!(lab.delete_appended_before(at(9)).expect("delete"), 0);
+    let mut deleted = 0;
+    for time in [1_000, 1_000, 2_505, 4_000] {
+        deleted += lab.delete_appended_before(at(time)).expect("delete");
+        let kept = read_all(&lab).expect("read");
+        let young = kept.iter().filter(|record| record.appended_at >= at(time)).count();
+        assert_eq!(young as i64, 500 - (time + 9) / 10 + 1, "{time}");
+        // Of what is older, less than the segment is left that it shares with the younger ones.
+        assert!(kept.len() - young < 60, "{}", kept.len() - young);
+    }
+    assert_eq!(segments(&dir.path().join("lab-0")).len(), before - deleted);
+    // The newest segment stays, however old it is.
+    lab.delete_appended_before(at(1_000_000)).expect("delete");
+    assert_eq!(segments(&dir.path().join("lab-0")).len(), 1);
+    assert_eq!(lab.last_sequence(1), Some(500));
+}
+
+#[test]
 fn a_repeated_sequence_is_appended_once_also_after_reopening() {
     let dir = tempfile::tempdir().expect("dir");
     for round in 0..4u64 {

@@ -13,7 +13,7 @@ use super::log::{Lock, LogOptions, Wake};
 use super::reader::LogReader;
 use super::recover::{TornTail, note_end, recover};
 use super::segment::{MAX_WRITERS, Segment, Writers};
-use crate::telemetry::LogTailCut;
+use crate::telemetry::{LogSegmentsDeleted, LogTailCut};
 use crate::time::WallTime;
 
 /// Appended bytes that may wait in memory for a write; one batch may come on top.
@@ -217,6 +217,25 @@ impl Partition {
             synced.map_err(io("sync", &self.dir))?;
         }
         Ok(count)
+    }
+
+    /// Deletes the segments all of whose records were appended before `time`, oldest first, and
+    /// none behind one that is younger; returns how many.
+    pub fn delete_appended_before(self: &Arc<Self>, time: WallTime) -> Result<usize, LogError> {
+        let bases: Vec<u64> = self.segments().iter().skip(1).map(|segment| segment.base).collect();
+        let mut keep_from = self.start();
+        for base in bases {
+            // What follows in the log was appended later.
+            match self.reader(base)?.peek_time()? {
+                Some(at) if at <= time => keep_from = base,
+                _ => break,
+            }
+        }
+        let deleted = self.delete_before(keep_from)?;
+        if deleted > 0 {
+            LogSegmentsDeleted { partition: &self.name, segments: deleted, keep_from }.emit();
+        }
+        Ok(deleted)
     }
 
     /// A reader that begins at `position`.

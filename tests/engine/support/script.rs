@@ -20,7 +20,8 @@
 //! hold | answer
 //! ```
 //!
-//! `every` comes first, if the windows are not hourly. `hold` stops answering questions, `answer` answers those held, newest first, and goes on.
+//! `every` comes first, if the windows are not hourly. `hold` stops answering questions, `answer`
+//! answers those held, newest first, and goes on.
 
 use std::fmt::Write as _;
 
