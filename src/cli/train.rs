@@ -1,6 +1,7 @@
 //! `nowcxr train`: a model directory from a recording or from the synthetic ward.
 
 pub mod ehr;
+mod proof;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -52,6 +53,8 @@ enum TrainCommand {
     All(RunArgs),
     /// Fits a model's calibration anew on validation windows, with its covariance over stays.
     Calibrate(CalibrateArgs),
+    /// Trains the twins on the proof's ward and says what the generated film is worth.
+    Proof(proof::ProofArgs),
     /// Trains an outcome model on the EHR alone, or cross-validates it: PhysioNet Challenge 2012.
     Ehr(ehr::EhrArgs),
 }
@@ -130,6 +133,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     }
     match (&args.part, &args.all) {
         (Some(TrainCommand::Calibrate(args)), _) => calibrate(args),
+        (Some(TrainCommand::Proof(args)), _) => proof::run(args),
         (Some(TrainCommand::Ehr(args)), _) => ehr::run(args),
         (Some(TrainCommand::Vae(args)), _) => train(args, Part::Vae),
         (Some(TrainCommand::Ldm(args)), _) => train(args, Part::Ldm),
@@ -296,16 +300,7 @@ fn train(args: &RunArgs, part: Part) -> Result<ExitCode> {
         }
     };
     let options = options(args, part, recipe, note);
-    let mut last: Option<(Instant, String)> = None;
-    let mut report = |progress: Progress| {
-        let due = last
-            .as_ref()
-            .is_none_or(|(at, stage)| at.elapsed() >= LINE_EVERY || *stage != progress.stage);
-        if due {
-            eprintln!("{}", line(&progress));
-            last = Some((Instant::now(), progress.stage));
-        }
-    };
+    let mut report = reporter();
     let stops = |_: &str, _: u64| stop.load(Ordering::Acquire);
     let mut hooks = Hooks { report: &mut report, stop: &stops };
     match train_on(&options, splits, out, &mut hooks) {
@@ -317,6 +312,20 @@ fn train(args: &RunArgs, part: Part) -> Result<ExitCode> {
         Ok(summary) => {
             super::print(&serde_json::to_string_pretty(&summary)?)?;
             Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Says how a run gets on: a line now and then, and one for each new stage.
+fn reporter() -> impl FnMut(Progress) {
+    let mut last: Option<(Instant, String)> = None;
+    move |progress: Progress| {
+        let due = last
+            .as_ref()
+            .is_none_or(|(at, stage)| at.elapsed() >= LINE_EVERY || *stage != progress.stage);
+        if due {
+            eprintln!("{}", line(&progress));
+            last = Some((Instant::now(), progress.stage));
         }
     }
 }

@@ -25,6 +25,7 @@ mod intake;
 mod look;
 mod oracle;
 mod phenotypes;
+pub mod proof;
 mod sampling;
 mod signatures;
 mod svg;

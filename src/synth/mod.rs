@@ -34,7 +34,7 @@ pub use films::LABELS;
 pub use hospital::{Hospital, Physics, Shift};
 pub use outcome::phenotypes;
 pub use physiology::LATENT_NAMES;
-pub use record::{RecordedFilm, RecordedValue, StayRecord, stay, stay_in};
+pub use record::{Films, RecordedFilm, RecordedValue, StayRecord, stay, stay_in};
 pub use report::{Line, WardReport, report};
 pub use truth::Truth;
 pub use ward::write_ward;

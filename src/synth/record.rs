@@ -60,7 +60,16 @@ pub struct RecordedFilm {
 /// # Errors
 /// When a film cannot be encoded.
 pub fn stay(seed: u64, number: u64, film_rows: usize) -> Result<StayRecord, ImageError> {
-    stay_in(Hospital::default(), seed, number, film_rows)
+    stay_in(Hospital::default(), seed, number, Films { rows: film_rows, until: EventTime::MAX })
+}
+
+/// Which films of a stay are drawn, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Films {
+    /// Height in pixels.
+    pub rows: usize,
+    /// Those taken later are left out: drawing is most of the work.
+    pub until: EventTime,
 }
 
 /// The same in any hospital.
@@ -71,7 +80,7 @@ pub fn stay_in(
     hospital: Hospital,
     seed: u64,
     number: u64,
-    film_rows: usize,
+    films: Films,
 ) -> Result<StayRecord, ImageError> {
     let patient = Patient::new(hospital, seed, number);
     let course = Course::new(seed, &patient);
@@ -87,7 +96,7 @@ pub fn stay_in(
         died: ending.died,
         phenotypes: phenotypes(&ending.codes),
         values: values(seed, &patient, &course, hour_of_day),
-        films: films_of(seed, &patient, &course, hour_of_day, film_rows)?,
+        films: films_of(seed, &patient, &course, hour_of_day, films)?,
     })
 }
 
@@ -133,13 +142,13 @@ fn films_of(
     patient: &Patient,
     course: &Course,
     hour_of_day: f64,
-    rows: usize,
+    wanted: Films,
 ) -> Result<Vec<RecordedFilm>, ImageError> {
     let anatomy = films::anatomy(seed, patient);
     let plans = films::films(seed, patient, course, hour_of_day);
     let film = |(index, plan): (usize, &films::FilmPlan)| {
         let (mut dice, mut label_dice) = films::streams(seed, patient, index, plan.study);
-        let encoded = films::render(plan, &anatomy, rows, &mut dice)?;
+        let encoded = films::render(plan, &anatomy, wanted.rows, &mut dice)?;
         Ok(RecordedFilm {
             acquired_at: hours(plan.taken),
             view: (plan.fault != Some(films::FilmFault::NoView)).then_some(plan.view),
@@ -147,7 +156,8 @@ fn films_of(
             labels: films::labels(&plan.severity, &plan.devices, &mut label_dice),
         })
     };
-    plans.iter().enumerate().map(film).collect()
+    let wanted = |(_, plan): &(usize, &films::FilmPlan)| hours(plan.taken) <= wanted.until;
+    plans.iter().enumerate().filter(wanted).map(film).collect()
 }
 
 fn hours(t: f64) -> EventTime {

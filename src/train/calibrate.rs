@@ -7,7 +7,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde::Serialize;
 
-use super::fusion::{self, Latent, Windows};
+use super::fusion::{self, Latent, Whose, Windows};
 use super::ldm::Generator;
 use super::sample::Samples;
 use super::{TrainError, score, vae};
@@ -97,7 +97,7 @@ pub fn recalibrate(
         noise: &model.noise,
         device: &device,
     };
-    let windows = Windows::new(&samples, &latents, &generator)?;
+    let windows = Windows::new(&samples, &latents, &generator, Whose::Own)?;
     let picked = windows.filmed(|_| true);
     let died = truth(&windows, &picked, Task::Mortality, 0);
     let deaths = died.iter().filter(|&&died| died).count();

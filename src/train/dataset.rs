@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use super::TrainError;
 use super::sample::{FilmSample, PairSample, Samples, Splits, WindowFilm, WindowSample};
 use crate::event::dictionary::{Dictionary, GRID_COLUMNS, Profile};
-use crate::event::{FILM_SIDE, PreparedFilm, RawValue};
+use crate::event::{FILM_SIDE, PreparedFilm, RawValue, ViewPosition};
 use crate::film::{Declared, prepare};
 use crate::model::config::N_FINDINGS;
 use crate::series::{GridSpan, Row, StaticFacts, hourly};
@@ -33,7 +33,7 @@ const WINDOWS_PER_STAY: usize = 4;
 /// Hours after admission at which windows may close.
 const WINDOW_HOURS: [i64; 9] = [6, 12, 18, 24, 36, 60, 72, 96, 120];
 /// The published landmark.
-const LANDMARK: Span = Span::hours(48);
+pub(super) const LANDMARK: Span = Span::hours(48);
 
 /// One of a stay's facts in the form of a series row, with its second clock.
 struct Known {
@@ -83,7 +83,6 @@ fn ranges(patients: u64) -> [Range<u64>; 3] {
     [0..first, first..second, second..patients]
 }
 
-/// Stays of a range, a block at a time on all cores; the order of the result is that of the range.
 fn samples(
     seed: u64,
     range: Range<u64>,
@@ -91,32 +90,53 @@ fn samples(
     done: &mut u64,
     report: &mut dyn FnMut(u64, u64),
 ) -> Result<Samples, TrainError> {
+    let mut samples = Samples::default();
+    each_stay(range, &|number, dictionary| one(seed, number, dictionary), &mut |part| {
+        samples.append(part);
+        *done += 1;
+        report(*done, patients);
+        Enough::No
+    })?;
+    Ok(samples)
+}
+
+/// Whether a list of stays is long enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Enough {
+    Yes,
+    No,
+}
+
+/// Makes what `one` makes of the stays of a range, a block at a time on all cores, and hands it
+/// over in the order of the range.
+pub(super) fn each_stay<T: Send>(
+    range: Range<u64>,
+    one: &(dyn Fn(u64, &Dictionary) -> Result<T, TrainError> + Sync),
+    take: &mut dyn FnMut(T) -> Enough,
+) -> Result<(), TrainError> {
     let dictionary = Dictionary::builtin(Profile::Clinical)
         .map_err(|error| TrainError::Data(error.to_string()))?;
     let cores = thread::available_parallelism().map_or(1, |n| n.get().min(16)) as u64;
-    let mut samples = Samples::default();
     let mut next = range.start;
     while next < range.end {
         let block: Vec<u64> = (next..range.end.min(next + cores)).collect();
         next += block.len() as u64;
-        let parts: Vec<Result<Samples, TrainError>> = thread::scope(|scope| {
+        let parts: Vec<Result<T, TrainError>> = thread::scope(|scope| {
             let dictionary = &dictionary;
-            let workers: Vec<_> = block
-                .iter()
-                .map(|&number| scope.spawn(move || one(seed, number, dictionary)))
-                .collect();
+            let workers: Vec<_> =
+                block.iter().map(|&number| scope.spawn(move || one(number, dictionary))).collect();
             workers
                 .into_iter()
                 .map(|worker| worker.join().unwrap_or_else(|_| Err(panicked())))
                 .collect()
         });
         for part in parts {
-            samples.append(part?);
-            *done += 1;
+            if take(part?) == Enough::Yes {
+                return Ok(());
+            }
         }
-        report(*done, patients);
     }
-    Ok(samples)
+    Ok(())
 }
 
 fn panicked() -> TrainError {
@@ -129,8 +149,8 @@ fn one(seed: u64, number: u64, dictionary: &Dictionary) -> Result<Samples, Train
     Ok(of_stay(&stay, dictionary))
 }
 
-/// All samples of one stay.
-fn of_stay(stay: &StayRecord, dictionary: &Dictionary) -> Samples {
+/// All samples of one stay; windows only where the outcome may be used.
+pub(super) fn of_stay(stay: &StayRecord, dictionary: &Dictionary) -> Samples {
     let mut samples = Samples { stays: 1, ..Samples::default() };
     let known = rows(stay, dictionary, &mut samples.refused);
     let mut films = Vec::new();
@@ -147,13 +167,19 @@ fn of_stay(stay: &StayRecord, dictionary: &Dictionary) -> Samples {
     films.sort_by_key(|film| film.acquired_at);
     let statics = StaticFacts { age_years: stay.age_years, sex: stay.sex };
     samples.pairs = pairs(&films, &known, statics, dictionary);
-    samples.windows = windows(stay, &films, &known, statics, dictionary);
+    if stay.labelled {
+        samples.windows = windows(stay, &films, &known, statics, dictionary);
+    }
     samples
 }
 
 fn prepared(recorded: &RecordedFilm) -> Option<PreparedFilm> {
-    let declared = Declared { view: recorded.view, ..Declared::default() };
-    prepare(&recorded.jpeg, declared).ok().map(|prepared| prepared.film)
+    film_of(&recorded.jpeg, recorded.view)
+}
+
+/// What the gate makes of a picture.
+pub(super) fn film_of(jpeg: &[u8], view: Option<ViewPosition>) -> Option<PreparedFilm> {
+    prepare(jpeg, Declared { view, ..Declared::default() }).ok().map(|prepared| prepared.film)
 }
 
 fn findings(recorded: &RecordedFilm) -> [f32; N_FINDINGS] {
@@ -274,7 +300,7 @@ fn windows(
 
 impl Samples {
     /// Puts `other` behind; indices of films move along.
-    fn append(&mut self, mut other: Samples) {
+    pub(super) fn append(&mut self, mut other: Samples) {
         let shift = self.films.len();
         for pair in &mut other.pairs {
             pair.reference += shift;
@@ -294,7 +320,6 @@ impl Samples {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::event::ViewPosition;
     use crate::ids::{StayId, Ticket};
     use crate::ports::PredictionRequest;
 

@@ -31,6 +31,14 @@ pub(super) enum Latent {
     None,
 }
 
+/// Whose EHR the generation reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    Own,
+    /// That of the next window: what is generated then says how much the EHR mattered.
+    Another,
+}
+
 /// One set of windows, ready to be shown to a fusion model.
 pub(super) struct Windows<'a> {
     pub(super) samples: &'a Samples,
@@ -62,6 +70,7 @@ impl<'a> Windows<'a> {
         samples: &'a Samples,
         latents: &[Vec<f32>],
         generator: &Generator<'_>,
+        whose: Whose,
     ) -> Result<Self, TrainError> {
         let filmed: Vec<usize> =
             (0..samples.windows.len()).filter(|&i| samples.windows[i].film.is_some()).collect();
@@ -70,6 +79,9 @@ impl<'a> Windows<'a> {
         for film in filmed.iter().filter_map(|&i| samples.windows[i].film.as_ref()) {
             references.push(&latents[film.film]);
             series.push(&film.ehr);
+        }
+        if whose == Whose::Another {
+            series.rotate_left(1);
         }
         let mut generated = vec![None; samples.windows.len()];
         let mut carried = vec![None; samples.windows.len()];
@@ -80,6 +92,21 @@ impl<'a> Windows<'a> {
             carried[i] = Some(old.to_vec());
         }
         Ok(Windows { samples, generated, carried })
+    }
+
+    /// The same windows with these latents for generated ones, one for each window.
+    pub(super) fn with_latents(&self, latents: &[Vec<f32>]) -> Self {
+        let generated = latents.iter().cloned().map(Some).collect();
+        Windows { samples: self.samples, generated, carried: self.carried.clone() }
+    }
+
+    /// The latent of window `i` of one kind.
+    pub(super) fn latent(&self, i: usize, which: Latent) -> Option<&[f32]> {
+        match which {
+            Latent::Generated => self.generated.get(i)?.as_deref(),
+            Latent::Carried => self.carried.get(i)?.as_deref(),
+            Latent::None => None,
+        }
     }
 
     fn input(
@@ -94,14 +121,8 @@ impl<'a> Windows<'a> {
             .iter()
             .map(|&(i, _)| self.samples.windows[i].ehr.values())
             .collect::<Result<_, TrainError>>()?;
-        let latent: Vec<Option<&[f32]>> = picked
-            .iter()
-            .map(|&(i, which)| match which {
-                Latent::Generated => self.generated[i].as_deref(),
-                Latent::Carried => self.carried[i].as_deref(),
-                Latent::None => None,
-            })
-            .collect();
+        let latent: Vec<Option<&[f32]>> =
+            picked.iter().map(|&(i, which)| self.latent(i, which)).collect();
         // A film that does not count is shown all the same, so that the batch statistics of the
         // image branch are those of films; where a window has none, any other one stands in.
         let films: Vec<Option<&FilmSample>> = picked
@@ -229,17 +250,27 @@ impl<'a> FusionStage<'a> {
         }
     }
 
+    /// The ways in which windows are shown at all; the first is what counts.
+    fn ways(&self) -> &'static [Latent] {
+        match (self.weights.without_film, self.weights.carried) {
+            (none, _) if none >= 1.0 => &[Latent::None],
+            (_, carried) if carried >= 1.0 => &[Latent::Carried],
+            (0.0, 0.0) => &[Latent::Generated],
+            _ => &[Latent::Generated, Latent::Carried, Latent::None],
+        }
+    }
+
     fn truth(&self, windows: &Windows<'_>, picked: &[usize]) -> Vec<bool> {
         let of = |&i: &usize| targets(&windows.samples.windows[i], self.task);
         picked.iter().flat_map(of).collect()
     }
 
-    /// Mean loss over the validation windows with a film, shown in all three ways.
+    /// Mean loss over the validation windows with a film, shown in all ways that are learnt.
     fn validation_loss(&self, net: &Fusion, picked: &[usize]) -> Result<f64, TrainError> {
         let shape = [picked.len(), self.task.outputs()];
         let truth = numbers(&self.truth(self.validate, picked));
         let mut losses = Vec::new();
-        for which in [Latent::Generated, Latent::Carried, Latent::None] {
+        for &which in self.ways() {
             let logits =
                 self.validate.logits(net, self.config, self.task, picked, which, self.device)?;
             let logits = tensor(logits, shape, self.device);
@@ -250,9 +281,9 @@ impl<'a> FusionStage<'a> {
         Ok(mean(losses.into_iter()))
     }
 
-    /// Average precision with the generated latent, macro over the outputs that occur.
+    /// Average precision in the way that counts, macro over the outputs that occur.
     fn validation_auprc(&self, net: &Fusion, picked: &[usize]) -> Result<f64, TrainError> {
-        let which = Latent::Generated;
+        let which = self.ways()[0];
         let logits =
             self.validate.logits(net, self.config, self.task, picked, which, self.device)?;
         let (truth, n) = (self.truth(self.validate, picked), self.task.outputs());

@@ -32,7 +32,7 @@ pub(super) struct Ldm {
 }
 
 /// How generated latents of pairs not seen compare with the earlier film's own.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct LdmScore {
     pub pairs: usize,
     /// Mean squared distance (of scaled latents) from the later film's latent to the generated one.

@@ -14,11 +14,13 @@ mod checkpoint;
 mod critic;
 pub mod dataset;
 mod fusion;
+mod landmarks;
 mod ldm;
 mod learner;
 mod optimise;
 mod pace;
 mod pictures;
+mod proof;
 pub mod recipe;
 pub mod replayed;
 mod run;
@@ -42,6 +44,7 @@ pub use fusion::{Discrimination, FusionScore};
 pub use ldm::LdmScore;
 pub use learner::Optimiser;
 pub use pace::Progress;
+pub use proof::{Judged, SeedProof, Trial, Twin, prove};
 pub use recipe::Recipe;
 pub use run::train_on;
 pub use stage::Course;
@@ -219,7 +222,7 @@ fn enough(splits: &Splits) -> Result<(), TrainError> {
 mod tests {
     use burn::tensor::Device;
 
-    use super::fusion::{Latent, Windows};
+    use super::fusion::{Latent, Whose, Windows};
     use super::ldm::Generator;
     use super::*;
     use crate::event::risk::Doubt;
@@ -307,7 +310,7 @@ mod tests {
             noise: &model.noise,
             device: &device,
         };
-        let windows = Windows::new(&samples, &latents, &generator).unwrap();
+        let windows = Windows::new(&samples, &latents, &generator, Whose::Own).unwrap();
         let fusion = &networks.fusion_mortality;
         let ours = [Latent::Generated, Latent::Carried, Latent::None].map(|which| {
             let logits = windows

@@ -14,12 +14,17 @@ use crate::model::{DdlCxrConfig, Discriminator};
 /// The default recipe, commented.
 pub const DEFAULT: &str = include_str!("recipe.toml");
 
+/// The recipe of `nowcxr train proof`: what it changes of the default.
+pub const PROOF: &str = include_str!("proof.toml");
+
 /// Sizes of the networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sizes {
     /// For one CPU core.
     Demo,
+    /// For the proof: 64 px, several models in hours.
+    Proof,
     /// The paper's.
     Full,
 }
@@ -130,6 +135,7 @@ impl Recipe {
     pub fn sizes(&self) -> DdlCxrConfig {
         match self.sizes {
             Sizes::Demo => DdlCxrConfig::demo(),
+            Sizes::Proof => DdlCxrConfig::proof(),
             Sizes::Full => DdlCxrConfig::full(),
         }
     }

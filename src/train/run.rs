@@ -9,11 +9,11 @@ use burn::tensor::Device;
 use super::calibrate;
 use super::card;
 use super::checkpoint::Keeper;
-use super::fusion::{self, FusionStage, Windows};
+use super::fusion::{self, FusionStage, Whose, Windows};
 use super::ldm::{self, Generator, Ldm, LdmStage, Shown};
 use super::pace::{Budget, Log, Pace};
 use super::pictures;
-use super::recipe::StageRecipe;
+use super::recipe::{FusionWeights, StageRecipe};
 use super::sample::{Splits, WindowSample};
 use super::stage::{self, Order, Running, Stage};
 use super::vae::{self, Seen, VaeStage};
@@ -79,20 +79,21 @@ pub fn train_on(
 }
 
 /// What the networks of every stage depend on, besides the stage's own recipe.
-fn key(options: &TrainOptions) -> Result<Digest, TrainError> {
+pub(super) fn key(options: &TrainOptions) -> Result<Digest, TrainError> {
     let data = (&options.recipe.sizes, &options.recipe.data, options.seed, &options.data.whose);
     let text = serde_json::to_vec(&data).map_err(|error| TrainError::Data(error.to_string()))?;
     Ok(Digest::of(&text))
 }
 
-struct Run<'a, 'h> {
-    options: &'a TrainOptions,
-    splits: &'a Splits,
-    device: Device,
-    keeper: Keeper,
-    log: &'a mut Log,
-    hooks: &'a mut Hooks<'h>,
-    folder: &'a Path,
+/// The stages of one run, and what they share.
+pub(super) struct Run<'a, 'h> {
+    pub(super) options: &'a TrainOptions,
+    pub(super) splits: &'a Splits,
+    pub(super) device: Device,
+    pub(super) keeper: Keeper,
+    pub(super) log: &'a mut Log,
+    pub(super) hooks: &'a mut Hooks<'h>,
+    pub(super) folder: &'a Path,
 }
 
 impl Run<'_, '_> {
@@ -131,13 +132,15 @@ impl Run<'_, '_> {
             device: &device,
         };
         let windows = [
-            Windows::new(&splits.train, &latents[0], &generator)?,
-            Windows::new(&splits.validate, &latents[1], &generator)?,
-            Windows::new(&splits.test, &latents[2], &generator)?,
+            Windows::new(&splits.train, &latents[0], &generator, Whose::Own)?,
+            Windows::new(&splits.validate, &latents[1], &generator, Whose::Own)?,
+            Windows::new(&splits.test, &latents[2], &generator, Whose::Own)?,
         ];
-        let (mortality, mortality_steps) = self.fusion(&config, Task::Mortality, &windows)?;
-        let (phenotype, phenotype_steps) = self.fusion(&config, Task::Phenotype, &windows)?;
-        let [_, validate, test] = &windows;
+        let [train, validate, test] = &windows;
+        let loss = self.options.recipe.fusion.loss;
+        let mut fuse = |name, task| self.fusion(name, &config, task, [train, validate], loss);
+        let (mortality, mortality_steps) = fuse("fusion_mortality", Task::Mortality)?;
+        let (phenotype, phenotype_steps) = fuse("fusion_phenotype", Task::Phenotype)?;
         (summary.steps[2], summary.steps[3]) = (mortality_steps, phenotype_steps);
         let score = |keep: &dyn Fn(&WindowSample) -> bool| {
             fusion::score_mortality(&mortality, &config, test, &device, keep)
@@ -193,7 +196,10 @@ impl Run<'_, '_> {
         stage::run(stage, net, running)
     }
 
-    fn autoencoder(&mut self, config: &DdlCxrConfig) -> Result<(Vae, u64, VaeScore), TrainError> {
+    pub(super) fn autoencoder(
+        &mut self,
+        config: &DdlCxrConfig,
+    ) -> Result<(Vae, u64, VaeScore), TrainError> {
         let (splits, device, options) = (self.splits, self.device.clone(), self.options);
         let (recipe, seed) = (&options.recipe.vae, options.seed);
         let path = self.folder.join("reconstructions.png");
@@ -223,7 +229,7 @@ impl Run<'_, '_> {
         path.map(|path| Seen::read(path, &self.device)).transpose()
     }
 
-    fn diffusion(
+    pub(super) fn diffusion(
         &mut self,
         config: &DdlCxrConfig,
         vae: &Vae,
@@ -264,21 +270,24 @@ impl Run<'_, '_> {
         Ok((ldm, steps, score))
     }
 
-    fn fusion(
+    /// A fusion model of one task, its windows shown as `loss` says.
+    pub(super) fn fusion(
         &mut self,
+        name: &'static str,
         config: &DdlCxrConfig,
         task: Task,
-        [train, validate, _]: &[Windows<'_>; 3],
+        both: [&Windows<'_>; 2],
+        loss: FusionWeights,
     ) -> Result<(Fusion, u64), TrainError> {
-        let (name, offset) = match task {
-            Task::Mortality => ("fusion_mortality", 11),
-            Task::Phenotype => ("fusion_phenotype", 12),
+        let offset = match task {
+            Task::Mortality => 11,
+            Task::Phenotype => 12,
         };
-        let (recipe, device) = (&self.options.recipe.fusion, self.device.clone());
+        let recipe = &StageRecipe { loss, ..self.options.recipe.fusion };
+        let device = self.device.clone();
         let seed = self.options.seed.wrapping_add(offset);
         let mut init = Init::seeded(seed, &device.clone().autodiff());
         let net = Fusion::new(config.fusion(task), &mut init);
-        let both = [train, validate];
         let mut stage = FusionStage::new(config, recipe, task, both, seed, &device);
         self.run(name, true, recipe, seed, &mut stage, net)
     }

@@ -30,7 +30,7 @@ const ENCODE: usize = 16;
 const CRITIC_SEED: u64 = 0x6372_6974_6963;
 
 /// How well the autoencoder does on films that it has not seen.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct VaeScore {
     /// Mean absolute error of a pixel, of 2 (the range is −1..=1).
     pub absolute_error: f64,

@@ -1,0 +1,203 @@
+//! What the proof's twins came to (`nowcxr train proof`): average precision of death and of the
+//! phenotypes, paired differences, and how near the generated latent comes to the film of now.
+//!
+//! With several training seeds a figure is the mean over them, and its interval comes of drawing
+//! the patients, who are the same for all seeds, anew: the spread between seeds is shown by the
+//! seeds' own values beside it.
+
+use serde::Serialize;
+
+use crate::event::risk::N_PHENOTYPES;
+use crate::metrics::{Estimate, Patients, Ranked, Undefined};
+use crate::train::{Judged, SeedProof, Twin};
+
+/// From this age of the last film on it counts as old, in hours.
+pub const OLD_H: f64 = 24.0;
+
+/// Pairs of twins whose difference is reported: the first less the second.
+const DIFFERENCES: [(Twin, Twin); 5] = [
+    (Twin::Generated, Twin::CarryForward),
+    (Twin::Generated, Twin::EhrOnly),
+    (Twin::Generated, Twin::Swapped),
+    (Twin::CarryForward, Twin::EhrOnly),
+    (Twin::Oracle, Twin::CarryForward),
+];
+
+/// The whole report.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProofReport {
+    pub seeds: Vec<u64>,
+    /// Labelled stays and film pairs that the first seed learnt from.
+    pub labelled: usize,
+    pub pairs: usize,
+    /// All stays, and those whose last film was old.
+    pub strata: Vec<Stratum>,
+}
+
+/// Figures on one set of stays.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stratum {
+    pub name: &'static str,
+    pub stays: usize,
+    pub deaths: usize,
+    pub mortality: Outcome,
+    /// Macro means over the phenotypes that occur.
+    pub phenotypes: Outcome,
+    /// 1 − distance generated / distance carried, to the latent of the film of now.
+    pub nearer: Estimate,
+}
+
+/// Average precision of one outcome.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    pub prevalence: f64,
+    pub twins: Vec<TwinFigure>,
+    pub differences: Vec<Difference>,
+    /// (generated − carried) / (oracle − carried); `None` where the oracle gains nothing.
+    pub gap_closed: Option<f64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct TwinFigure {
+    pub twin: Twin,
+    pub auprc: Estimate,
+    pub by_seed: Vec<f64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Difference {
+    pub better: Twin,
+    pub worse: Twin,
+    pub auprc: Estimate,
+    pub by_seed: Vec<f64>,
+}
+
+/// Average precisions of one seed and twin, one for each output that occurs.
+type Scores = Vec<Ranked>;
+
+/// Judges the seeds' windows, which must be of the same stays.
+///
+/// # Errors
+/// [`Undefined`] without stays or where nobody died or everybody did.
+pub fn judge(proofs: &[SeedProof], replicates: usize, seed: u64) -> Result<ProofReport, Undefined> {
+    let first = proofs.first().ok_or(Undefined::Empty)?;
+    let strata: [(&'static str, &dyn Fn(&Judged) -> bool); 2] =
+        [("all stays", &|_| true), ("last film at least 24 h old", &|w| w.age_h >= OLD_H)];
+    let strata = strata.map(|(name, keep)| {
+        let seeds: Vec<Vec<&Judged>> =
+            proofs.iter().map(|p| p.windows.iter().filter(|w| keep(w)).collect()).collect();
+        stratum(name, &seeds, replicates, seed)
+    });
+    Ok(ProofReport {
+        seeds: proofs.iter().map(|proof| proof.seed).collect(),
+        labelled: first.labelled,
+        pairs: first.pairs,
+        strata: strata.into_iter().collect::<Result<_, _>>()?,
+    })
+}
+
+fn stratum(
+    name: &'static str,
+    seeds: &[Vec<&Judged>],
+    replicates: usize,
+    seed: u64,
+) -> Result<Stratum, Undefined> {
+    let stays = seeds.first().ok_or(Undefined::Empty)?;
+    let ids: Vec<u64> = stays.iter().map(|w| w.stay).collect();
+    if seeds.iter().any(|other| !other.iter().map(|w| w.stay).eq(ids.iter().copied())) {
+        return Err(Undefined::Lengths);
+    }
+    let patients = Patients::new(&ids, vec![1.0; ids.len()], replicates, seed)?;
+    let died: Vec<bool> = stays.iter().map(|w| w.died).collect();
+    let of_death = |w: &Judged, twin, _| w.mortality.get(&twin).copied();
+    let of_phenotype = |w: &Judged, twin, k: usize| {
+        w.phenotype.get(&twin).and_then(|logits| logits.get(k)).copied()
+    };
+    let had = |k: usize| stays.iter().map(|w| w.phenotypes[k]).collect::<Vec<bool>>();
+    let occur: Vec<(usize, Vec<bool>)> = (0..N_PHENOTYPES)
+        .map(|k| (k, had(k)))
+        .filter(|(_, truth)| truth.contains(&true) && truth.contains(&false))
+        .collect();
+    let nearer = patients.estimate(|weights| {
+        let sum = |of: fn(&Judged) -> f64| -> f64 {
+            seeds.iter().flat_map(|s| s.iter().zip(weights)).map(|(w, x)| of(w) * x).sum()
+        };
+        Ok(1.0 - sum(|w| w.generated_mse) / sum(|w| w.carried_mse))
+    })?;
+    Ok(Stratum {
+        name,
+        stays: ids.len(),
+        deaths: died.iter().filter(|&&died| died).count(),
+        mortality: outcome(&patients, seeds, &[(0, died)], &of_death)?,
+        phenotypes: outcome(&patients, seeds, &occur, &of_phenotype)?,
+        nearer,
+    })
+}
+
+fn outcome(
+    patients: &Patients,
+    seeds: &[Vec<&Judged>],
+    outputs: &[(usize, Vec<bool>)],
+    logit: &dyn Fn(&Judged, Twin, usize) -> Option<f32>,
+) -> Result<Outcome, Undefined> {
+    let ranked = |windows: &[&Judged], twin| -> Result<Scores, Undefined> {
+        let of = |(k, truth): &(usize, Vec<bool>)| {
+            let logits: Option<Vec<f32>> = windows.iter().map(|w| logit(w, twin, *k)).collect();
+            Ranked::new(&logits.ok_or(Undefined::Lengths)?, truth)
+        };
+        outputs.iter().map(of).collect()
+    };
+    let all: Vec<Vec<Scores>> = Twin::ALL
+        .iter()
+        .map(|&twin| seeds.iter().map(|windows| ranked(windows, twin)).collect())
+        .collect::<Result<_, _>>()?;
+    let place = |twin: Twin| Twin::ALL.iter().position(|&t| t == twin).unwrap_or(0);
+    let figure = |twin, weights: &[f64]| mean(all[place(twin)].iter().map(|s| auprc(s, weights)));
+    let by_seed = |twin| -> Result<Vec<f64>, Undefined> {
+        all[place(twin)].iter().map(|scores| auprc(scores, patients.weights())).collect()
+    };
+    // All twins of one resample at once: its draws are made once, and the differences are paired.
+    let wanted = Twin::ALL.len();
+    let estimates = patients.estimates(|weights| {
+        let twins: Vec<_> = Twin::ALL.iter().map(|&twin| figure(twin, weights)).collect();
+        let less =
+            |(better, worse): &(Twin, Twin)| Ok(twins[place(*better)]? - twins[place(*worse)]?);
+        let differences: Vec<_> = DIFFERENCES.iter().map(less).collect();
+        twins.into_iter().chain(differences).collect()
+    });
+    let estimates: Vec<Estimate> = estimates.into_iter().collect::<Result<_, _>>()?;
+    let (of_twins, of_differences) = estimates.split_at(wanted);
+    let twins = Twin::ALL
+        .iter()
+        .zip(of_twins)
+        .map(|(&twin, &auprc)| Ok(TwinFigure { twin, auprc, by_seed: by_seed(twin)? }));
+    let differences = DIFFERENCES.iter().zip(of_differences).map(|(&(better, worse), &auprc)| {
+        let pairs = by_seed(better)?.into_iter().zip(by_seed(worse)?);
+        Ok(Difference { better, worse, auprc, by_seed: pairs.map(|(a, b)| a - b).collect() })
+    });
+    let value = |twin| of_twins[place(twin)].value;
+    let gap = value(Twin::Oracle) - value(Twin::CarryForward);
+    let gain = value(Twin::Generated) - value(Twin::CarryForward);
+    let positives: usize =
+        outputs.iter().map(|(_, truth)| truth.iter().filter(|&&yes| yes).count()).sum();
+    let asked: usize = outputs.iter().map(|(_, truth)| truth.len()).sum();
+    Ok(Outcome {
+        prevalence: positives as f64 / asked.max(1) as f64,
+        twins: twins.collect::<Result<_, Undefined>>()?,
+        differences: differences.collect::<Result<_, Undefined>>()?,
+        gap_closed: (gap > 0.0).then(|| gain / gap),
+    })
+}
+
+/// Macro mean over the outputs.
+fn auprc(scores: &[Ranked], weights: &[f64]) -> Result<f64, Undefined> {
+    mean(scores.iter().map(|ranked| ranked.auprc(weights)))
+}
+
+fn mean(values: impl Iterator<Item = Result<f64, Undefined>>) -> Result<f64, Undefined> {
+    let values: Vec<f64> = values.collect::<Result<_, _>>()?;
+    match values.len() {
+        0 => Err(Undefined::Empty),
+        n => Ok(values.iter().sum::<f64>() / n as f64),
+    }
+}
