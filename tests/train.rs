@@ -174,3 +174,38 @@ fn the_default_recipe_is_printed_and_usage_is_told() {
     assert!(said.contains("nowhere"), "{said}");
     assert!(!nowcxr(&["train"], dir.path()).status.success());
 }
+
+#[test]
+fn the_proof_compares_its_twins_and_goes_on_where_it_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let short = RECIPE.replace("steps = 6", "steps = 2");
+    let recipe = format!("sizes = \"proof\"\n{short}[data]\nwindows_per_stay = 0\n");
+    std::fs::write(dir.path().join("recipe.toml"), recipe).unwrap();
+    let args =
+        ["train", "proof", "--patients", "90", "--tested", "24", "--seeds", "7", "--out", "p"];
+    let more = ["--recipe", "recipe.toml", "--replicates", "50", "--json"];
+    let all = [&args[..], &more[..]].concat();
+    let out = nowcxr(&all, dir.path());
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "{said}");
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&report["seeds"], &report["strata"][0]["stays"]), (&[7].into(), &24.into()));
+    let twins = report["strata"][0]["mortality"]["twins"].as_array().unwrap();
+    assert_eq!(twins.len(), 5);
+    for twin in twins {
+        let auprc = twin["auprc"]["value"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&auprc), "{twin}");
+    }
+    // What was found is kept: nothing is drawn or trained again.
+    let log = dir.path().join("p/seed-7/training/log.jsonl");
+    let before = std::fs::read(&log).unwrap();
+    let again = nowcxr(&[&all[..], &["--resume"]].concat(), dir.path());
+    assert_eq!(again.stdout, out.stdout);
+    assert_eq!(std::fs::read(&log).unwrap(), before);
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(!said.contains("ward"), "{said}");
+    assert_eq!(
+        std::fs::read_to_string(dir.path().join("p/proof.json")).unwrap(),
+        String::from_utf8(out.stdout).unwrap().trim_end()
+    );
+}

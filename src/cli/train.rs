@@ -19,6 +19,7 @@ use crate::replay::ReplayConfig;
 use crate::train::recipe::DEFAULT;
 use crate::train::replayed::{self, Origin, Recording};
 use crate::train::sample::{Samples, Splits};
+use crate::train::symptoms::Symptom;
 use crate::train::{
     DataKind, DataNote, Hooks, Part, Progress, Recipe, TrainError, TrainOptions, dataset,
     recalibrate, train_on,
@@ -320,6 +321,15 @@ fn train(args: &RunArgs, part: Part) -> Result<ExitCode> {
 fn reporter() -> impl FnMut(Progress) {
     let mut last: Option<(Instant, String)> = None;
     move |progress: Progress| {
+        for Symptom { name, value, bound } in &progress.symptoms {
+            eprintln!(
+                "warning: {} at step {}: {name} ({value:.3}, bound {bound:.3})",
+                progress.stage, progress.step
+            );
+        }
+        if !progress.symptoms.is_empty() {
+            return;
+        }
         let due = last
             .as_ref()
             .is_none_or(|(at, stage)| at.elapsed() >= LINE_EVERY || *stage != progress.stage);

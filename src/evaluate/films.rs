@@ -17,6 +17,7 @@ use super::windows::GivenWindow;
 use super::{EvaluateError, EvaluateOptions};
 use crate::metrics::{Features, Patients, Undefined, frechet_distance, mean_wasserstein};
 use crate::predict::Pipeline;
+use crate::train::symptoms::OVERLAP_LEAST;
 
 /// All figures.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -59,9 +60,6 @@ pub struct SetDistances {
     pub generated_wasserstein: Option<f64>,
     pub carried_wasserstein: Option<f64>,
 }
-
-/// Lung fields that overlap less are another chest's.
-const LUNGS_LOST: f64 = 0.8;
 
 /// Measures the films of `windows`, with networks that `open` opens for each thread. `died` says
 /// what became of a stay.
@@ -112,7 +110,7 @@ pub(super) fn quality(
         stays: drawn.len(),
         sets: set_distances(looks, synthetic),
         lung_overlap: mean(&|one| Some(one.lung_overlap)),
-        lungs_lost: mean(&|one| Some(f64::from(u8::from(one.lung_overlap < LUNGS_LOST)))),
+        lungs_lost: mean(&|one| Some(f64::from(u8::from(one.lung_overlap < OVERLAP_LEAST)))),
         sharpness: mean(&|one| Some(one.sharpness)),
         ehr_effect: mean(&|one| one.ehr_effect),
         change: mean(&|one| Some(one.change)),

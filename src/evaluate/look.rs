@@ -1,9 +1,9 @@
 //! What is measured of one window's generated film.
 
-use super::anatomy::{lung_overlap, sharpness};
 use super::oracle::{Oracle, read_outs};
 use super::windows::GivenWindow;
 use crate::ids::StayId;
+use crate::metrics::anatomy::{lung_overlap, sharpness};
 use crate::predict::{Pipeline, Portrait, Prepared};
 
 /// One window.

@@ -14,7 +14,6 @@
 //! Where the run's log is at hand, its windows are put to the networks again: the quality of the
 //! generated films ([`film_quality`]), and how few network evaluations are enough ([`sampling`]).
 
-mod anatomy;
 mod challenge;
 mod challenge_page;
 mod figures;

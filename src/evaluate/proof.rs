@@ -201,3 +201,83 @@ fn mean(values: impl Iterator<Item = Result<f64, Undefined>>) -> Result<f64, Und
         n => Ok(values.iter().sum::<f64>() / n as f64),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::metrics;
+
+    /// A stay whose generated logits follow the outcome by `knows`, the others by less.
+    fn judged(stay: u64, seed: u64, knows: f32) -> Judged {
+        let noise = |n: u64| ((stay * 7_919 + seed * 104_729 + n * 1_299_709) % 997) as f32 / 997.0;
+        let died = stay.is_multiple_of(4);
+        let logit = |twin: Twin, n: u64, yes: bool| {
+            let knows = match twin {
+                Twin::EhrOnly | Twin::Swapped => 0.0,
+                Twin::CarryForward => knows / 3.0,
+                Twin::Generated => knows,
+                Twin::Oracle => knows * 2.0,
+            };
+            noise(n + twin as u64) + if yes { knows } else { 0.0 }
+        };
+        let phenotypes: Vec<bool> = (0..N_PHENOTYPES).map(|k| k < 2 && noise(50) < 0.3).collect();
+        let of = |twin: Twin| {
+            let logits = (0..N_PHENOTYPES).map(|k| logit(twin, 9 + k as u64, phenotypes[k]));
+            (twin, logits.collect::<Vec<f32>>())
+        };
+        Judged {
+            stay,
+            age_h: 12.0 + noise(70) as f64 * 30.0,
+            died,
+            mortality: Twin::ALL.map(|twin| (twin, logit(twin, 5, died))).into(),
+            phenotype: Twin::ALL.map(of).into(),
+            phenotypes,
+            generated_mse: 0.5,
+            carried_mse: 1.0,
+        }
+    }
+
+    fn proof(seed: u64, knows: f32) -> SeedProof {
+        let windows: Vec<Judged> = (0..400).map(|stay| judged(stay, seed, knows)).collect();
+        SeedProof::of_windows(seed, windows)
+    }
+
+    #[test]
+    fn figures_are_means_over_seeds_and_differences_are_paired() {
+        let proofs = [proof(1, 0.3), proof(2, 0.4)];
+        let report = judge(&proofs, 200, 1).unwrap();
+        let [all, old] = report.strata.as_slice() else { panic!("two strata") };
+        assert_eq!((all.stays, all.deaths), (400, 100));
+        assert!(old.stays > 100 && old.stays < 300);
+        assert!((all.nearer.value - 0.5).abs() < 1e-12);
+        let naive = |proof: &SeedProof, twin| {
+            let scores: Vec<f32> = proof.windows.iter().map(|w| w.mortality[&twin]).collect();
+            let died: Vec<bool> = proof.windows.iter().map(|w| w.died).collect();
+            metrics::auprc(&scores, &died).unwrap()
+        };
+        let by_twin: BTreeMap<Twin, f64> = Twin::ALL
+            .map(|twin| (twin, (naive(&proofs[0], twin) + naive(&proofs[1], twin)) / 2.0))
+            .into();
+        for figure in &all.mortality.twins {
+            assert!((figure.auprc.value - by_twin[&figure.twin]).abs() < 1e-12);
+            assert_eq!(figure.by_seed.len(), 2);
+        }
+        let gain = &all.mortality.differences[0];
+        let want = by_twin[&Twin::Generated] - by_twin[&Twin::CarryForward];
+        assert!((gain.auprc.value - want).abs() < 1e-12 && gain.auprc.is_above_zero());
+        let gap = by_twin[&Twin::Oracle] - by_twin[&Twin::CarryForward];
+        assert!((all.mortality.gap_closed.unwrap() - want / gap).abs() < 1e-12);
+        // Only two phenotypes occur.
+        assert!((0.2..0.4).contains(&all.phenotypes.prevalence));
+    }
+
+    #[test]
+    fn seeds_of_other_stays_and_no_stays_are_refused() {
+        let mut other = proof(2, 0.4);
+        other.windows.pop();
+        assert_eq!(judge(&[proof(1, 0.3), other], 10, 1).unwrap_err(), Undefined::Lengths);
+        assert_eq!(judge(&[], 10, 1).unwrap_err(), Undefined::Empty);
+    }
+}

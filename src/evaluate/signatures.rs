@@ -4,13 +4,7 @@ use serde::Serialize;
 
 use super::figures::{Figure, Figures};
 use super::films::FilmQuality;
-
-/// The latent must move at least so far when the EHR is another stay's, of its own size.
-const EHR_EFFECT_LEAST: f64 = 0.05;
-/// Share of windows whose lung fields are another chest's, at most.
-const LUNGS_LOST_MOST: f64 = 0.05;
-/// Sharpness of the generated film, of the last one's, at least.
-const SHARPNESS_LEAST: f64 = 0.8;
+use crate::train::symptoms::{EHR_EFFECT_LEAST, LUNGS_LOST_MOST, SHARPNESS_LEAST};
 
 /// One way to fail.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -8,6 +8,7 @@
 //! Definitions: AUROC and AUPRC as scikit-learn's `roc_auc_score` and `average_precision_score`
 //! (`reference/ddl-cxr.md` 5.1), calibration and intervals as `reference/clinical.md` 3.3 asks.
 
+pub mod anatomy;
 mod bootstrap;
 mod calibration;
 mod distance;

@@ -29,12 +29,12 @@ pub(super) enum Purpose {
 }
 
 /// The stays of `range` in the ward of `seed`, or as many of them as give `most` windows. `report`
-/// is told how many stays were drawn.
+/// is told how many stays were drawn, and how many windows they gave.
 pub(super) fn draw(
     (hospital, seed): (Hospital, u64),
     range: Range<u64>,
     (purpose, most): (Purpose, usize),
-    report: &mut dyn FnMut(u64),
+    report: &mut dyn FnMut(u64, u64),
 ) -> Result<Landmarks, TrainError> {
     let mut all = Landmarks::default();
     let mut drawn = 0;
@@ -45,7 +45,7 @@ pub(super) fn draw(
         all.samples.append(one.samples);
         all.oracle.extend(one.oracle);
         drawn += 1;
-        report(drawn);
+        report(drawn, all.oracle.len() as u64);
         if all.oracle.len() >= most { Enough::Yes } else { Enough::No }
     })?;
     Ok(all)
@@ -97,9 +97,9 @@ mod tests {
     fn learners_get_pairs_of_all_and_outcomes_of_some_and_judges_every_window() {
         let ward = (Hospital::proof(), 3);
         let learning = (Purpose::Learning, usize::MAX);
-        let learn = draw(ward, 0..18, learning, &mut |_| {}).unwrap();
-        let predict = draw(ward, 0..18, (Purpose::Predicting, usize::MAX), &mut |_| {}).unwrap();
-        let few = draw(ward, 0..18, (Purpose::Predicting, 2), &mut |_| {}).unwrap();
+        let learn = draw(ward, 0..18, learning, &mut |_, _| {}).unwrap();
+        let predict = draw(ward, 0..18, (Purpose::Predicting, usize::MAX), &mut |_, _| {}).unwrap();
+        let few = draw(ward, 0..18, (Purpose::Predicting, 2), &mut |_, _| {}).unwrap();
         for set in [&learn, &predict, &few] {
             assert_eq!(set.samples.windows.len(), set.oracle.len());
             assert!(set.samples.windows.iter().all(|window| window.t_h == 48.0));

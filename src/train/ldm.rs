@@ -14,6 +14,7 @@ use super::recipe::LdmWeights;
 use super::sample::{FilmSample, PairSample, Samples, Series};
 use super::score::mean;
 use super::stage::{Moment, Noted, Order, Stage, mixed};
+use super::symptoms::{self, Symptom};
 use super::vae::findings_auroc;
 use crate::model::ehr_encoder::with_cls;
 use crate::model::layers::gaussian;
@@ -87,6 +88,11 @@ struct Inputs {
 }
 
 impl LdmStage<'_> {
+    fn generator<'g>(&'g self, net: &'g Ldm, device: &'g Device) -> Generator<'g> {
+        let (config, noise) = (self.config, self.shown.noise);
+        Generator { config, unet: &net.unet, ehr: &net.ehr, noise, device }
+    }
+
     fn inputs(&mut self, batch: u64) -> Result<Inputs, TrainError> {
         let picked = self.order.batch(batch).to_vec();
         let mut rng = self.order.rng(batch);
@@ -165,12 +171,16 @@ impl Stage<Ldm> for LdmStage<'_> {
         Ok((losses.total(&terms, at.share), noted))
     }
 
+    fn symptoms(&self, net: &Ldm) -> Result<Vec<Symptom>, TrainError> {
+        let device = self.autodiff.clone().inner();
+        let Shown { vae, samples, latents, .. } = &self.shown;
+        symptoms::of_generation(&self.generator(net, &device), vae, samples, latents)
+    }
+
     fn draw(&mut self, net: &Ldm) -> Result<(), TrainError> {
         let device = self.autodiff.clone().inner();
-        let Shown { vae, samples, latents, noise, path } = &self.shown;
-        let (config, device) = (self.config, &device);
-        let generator = Generator { config, unet: &net.unet, ehr: &net.ehr, noise, device };
-        super::pictures::generations(&generator, vae, samples, latents, path)
+        let Shown { vae, samples, latents, path, .. } = &self.shown;
+        super::pictures::generations(&self.generator(net, &device), vae, samples, latents, path)
     }
 }
 

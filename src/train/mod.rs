@@ -28,6 +28,7 @@ pub mod sample;
 pub mod score;
 mod stage;
 mod store;
+pub mod symptoms;
 mod vae;
 
 use std::path::{Path, PathBuf};

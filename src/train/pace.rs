@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::TrainError;
+use super::symptoms::Symptom;
 
 /// How long a stage may take.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +31,9 @@ pub struct Progress {
     pub eta_seconds: f64,
     /// Means since the last report, by name.
     pub losses: Vec<(String, f64)>,
+    /// In what ways the stage is failing, where it was just looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub symptoms: Vec<Symptom>,
 }
 
 impl Progress {
@@ -42,6 +46,7 @@ impl Progress {
             steps_per_second: 0.0,
             eta_seconds: 0.0,
             losses: Vec::new(),
+            symptoms: Vec::new(),
         }
     }
 }
@@ -152,6 +157,28 @@ impl<'a> Pace<'a> {
         }
     }
 
+    /// Says what goes wrong, in the log and at once.
+    pub(super) fn warn(&mut self, symptoms: Vec<Symptom>) -> Result<(), TrainError> {
+        if symptoms.is_empty() {
+            return Ok(());
+        }
+        let warning = Progress { symptoms, ..Progress::part(self.stage, self.step, self.steps()) };
+        self.log.line(&warning)?;
+        (self.report)(warning);
+        Ok(())
+    }
+
+    /// Steps that the stage will come to at this rate.
+    fn steps(&self) -> u64 {
+        match self.budget {
+            Budget::Steps(steps) => steps.max(1),
+            Budget::Seconds(budget) => {
+                let rate = self.step as f64 / self.elapsed().max(1e-9);
+                ((rate * budget) as u64).max(self.step)
+            }
+        }
+    }
+
     /// Adds the values of a step, and reports when it is time to.
     pub(super) fn note(&mut self, losses: &[(&'static str, f64)]) -> Result<(), TrainError> {
         losses.iter().for_each(|&(name, value)| self.add(name, value));
@@ -162,10 +189,7 @@ impl<'a> Pace<'a> {
         self.reported = share;
         let seconds = self.elapsed().max(1e-9);
         let rate = self.step as f64 / seconds;
-        let steps = match self.budget {
-            Budget::Steps(steps) => steps.max(1),
-            Budget::Seconds(budget) => ((rate * budget) as u64).max(self.step),
-        };
+        let steps = self.steps();
         let mean = |&(name, sum, n): &(&'static str, f64, u64)| (name.to_owned(), sum / n as f64);
         let progress = Progress {
             stage: self.stage.to_owned(),
@@ -174,6 +198,7 @@ impl<'a> Pace<'a> {
             steps_per_second: rate,
             eta_seconds: steps.saturating_sub(self.step) as f64 / rate,
             losses: self.sums.iter().map(mean).collect(),
+            symptoms: Vec::new(),
         };
         self.sums.clear();
         if progress.losses.iter().any(|(_, value)| !value.is_finite()) {

@@ -91,6 +91,29 @@ pub struct SeedProof {
     pub windows: Vec<Judged>,
 }
 
+#[cfg(test)]
+impl SeedProof {
+    /// For tests of what is made of the windows.
+    pub(crate) fn of_windows(seed: u64, windows: Vec<Judged>) -> Self {
+        SeedProof {
+            key: String::new(),
+            seed,
+            labelled: 0,
+            pairs: 0,
+            seconds: 0.0,
+            vae: VaeScore { absolute_error: 0.0, findings_auroc: 0.0 },
+            ldm: LdmScore {
+                pairs: 0,
+                generated_mse: 0.0,
+                carried_mse: 0.0,
+                generated_findings_auroc: 0.0,
+                carried_findings_auroc: 0.0,
+            },
+            windows,
+        }
+    }
+}
+
 impl Twin {
     pub const ALL: [Twin; 5] =
         [Twin::EhrOnly, Twin::CarryForward, Twin::Generated, Twin::Swapped, Twin::Oracle];
@@ -173,11 +196,14 @@ fn stays(
     let mut parts = Vec::with_capacity(4);
     for range in [0..first, first..second, second..all] {
         let before = range.start;
-        let mut told = |done: u64| (hooks.report)(Progress::part("ward", before + done, all));
+        let mut told =
+            |drawn: u64, _: u64| (hooks.report)(Progress::part("ward", before + drawn, all));
         let wanted = (Purpose::Learning, usize::MAX);
         parts.push(landmarks::draw((hospital, options.seed), range, wanted, &mut told)?);
     }
-    let mut told = |done| (hooks.report)(Progress::part("test ward", done, trial.tested as u64));
+    let mut told = |_: u64, found: u64| {
+        (hooks.report)(Progress::part("test ward", found, trial.tested as u64));
+    };
     let wanted = (Purpose::Predicting, trial.tested);
     let ward = (hospital, trial.test_seed);
     parts.push(landmarks::draw(ward, 0..MAX_PATIENTS, wanted, &mut told)?);

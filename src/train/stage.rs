@@ -16,10 +16,14 @@ use super::TrainError;
 use super::checkpoint::{Keeper, State};
 use super::learner::{Learner, Optimiser};
 use super::pace::Pace;
+use super::symptoms::Symptom;
 use crate::model::weights::{Tensors, prefixed, tensors_of, under, with_tensors};
 
 /// Pictures made while a stage runs.
 const PICTURES: f64 = 4.0;
+
+/// Symptoms are told from this share of a stage on: before it, all are there.
+const WARNED_FROM: f64 = 0.5;
 
 /// How long and in what pieces a stage learns.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +68,11 @@ pub(super) trait Stage<M: Module> {
     /// Takes that back.
     fn carry_on(&mut self, _carried: Carried) -> Result<(), TrainError> {
         Ok(())
+    }
+
+    /// In what ways the network fails, as far as one can see by now.
+    fn symptoms(&self, _net: &M) -> Result<Vec<Symptom>, TrainError> {
+        Ok(Vec::new())
     }
 
     /// Draws what a person wants to see of the network.
@@ -142,7 +151,11 @@ pub(super) fn run<M: Module, S: Stage<M>>(
         let share = running.pace.share();
         if (share * PICTURES) as u64 > drawn {
             drawn = (share * PICTURES) as u64;
-            stage.draw(&learner.usable()?)?;
+            let net = learner.usable()?;
+            stage.draw(&net)?;
+            if share >= WARNED_FROM {
+                running.pace.warn(stage.symptoms(&net)?)?;
+            }
         }
         let stops = (running.stop)(name, state.step);
         if stops || running.keeper.is_due(&rhythm, state.step) {

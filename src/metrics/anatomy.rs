@@ -49,7 +49,7 @@ fn otsu(pixels: impl Iterator<Item = u8>) -> u8 {
 }
 
 /// How far the lung fields of two pictures of one size cover each other, 0 to 1 (Dice).
-pub(super) fn lung_overlap(a: &GreyImage, b: &GreyImage) -> f64 {
+pub fn lung_overlap(a: &GreyImage, b: &GreyImage) -> f64 {
     let (a, b) = (LungFields::of(a).0, LungFields::of(b).0);
     let size = |fields: &[bool]| fields.iter().filter(|lung| **lung).count() as f64;
     let both = a.iter().zip(&b).filter(|(a, b)| **a && **b).count() as f64;
@@ -58,7 +58,7 @@ pub(super) fn lung_overlap(a: &GreyImage, b: &GreyImage) -> f64 {
 }
 
 /// Mean squared step from a pixel to its neighbours, of the middle: a blurred picture has less.
-pub(super) fn sharpness(picture: &GreyImage) -> f64 {
+pub fn sharpness(picture: &GreyImage) -> f64 {
     let rows: Vec<&[u8]> = middle(picture).collect();
     let step = |a: &u8, b: &u8| (f64::from(*a) - f64::from(*b)).powi(2);
     let across = rows.iter().flat_map(|row| row.iter().zip(row.iter().skip(1)));
