@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nowcxr::config::EngineConfig;
 use nowcxr::event::dictionary::{Dictionary, Profile};
+use nowcxr::http::access::Access;
 use nowcxr::http::dashboard::{Dashboard, LocalFeed, Options, Shared};
 use nowcxr::http::{Health, Server};
 use nowcxr::ids::StayId;
@@ -50,6 +51,10 @@ struct Site {
 }
 
 fn site() -> Site {
+    site_for(Access::Open)
+}
+
+fn site_for(access: Access) -> Site {
     let dir = tempfile::tempdir().expect("a directory");
     let log = LocalLog::open(dir.path(), LogOptions::default()).expect("log");
     let clock = Box::new(|| WallTime::from_millis(1_000));
@@ -57,7 +62,7 @@ fn site() -> Site {
     send(&mut outlet, 1, &risk(1));
     let (codec, dictionary) = codec();
     let (feed, archive) = LocalFeed::own(log);
-    let options = Options { provenance: HOSTILE.to_owned(), model: "models/demo".into() };
+    let options = Options { provenance: HOSTILE.to_owned(), model: "models/demo".into(), access };
     let shared = Shared::new(codec, dictionary);
     let dashboard = Dashboard::start(feed, archive, shared, options).expect("a thread");
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -144,9 +144,10 @@ pub fn run(
 }
 
 /// The pages over the run's own log; `None` where nobody listens, and for patients who may be
-/// real: there a person opens them, with `nowcxr serve --open`.
+/// real where no tokens say who may see them: a person opens those, with `nowcxr serve --open`.
 fn dashboard(setup: &Setup, log: &Arc<LocalLog>) -> Result<Option<Dashboard>> {
-    if setup.config.http.is_none() || !setup.demo {
+    let open = setup.config.access.tokens.is_none();
+    if setup.config.http.is_none() || open && !setup.demo {
         return Ok(None);
     }
     let pages = Pages { provenance: setup.provenance.clone() };

@@ -31,6 +31,7 @@ mod serving;
 mod settings;
 mod summary;
 mod synth;
+mod token;
 mod topics;
 mod train;
 mod usage;
@@ -77,6 +78,8 @@ enum Command {
     Run(run::RunArgs),
     /// Shows the dashboard over the directory of a demo or a replay, finished or running.
     Serve(serve::ServeArgs),
+    /// Makes a token that lets somebody see the dashboard.
+    Token(token::TokenArgs),
     /// Follows alerts, passes them on, and writes down what people do about them.
     Alerts(alerts::AlertsArgs),
     /// Listens to a hospital's systems and writes what they say to the input topics.
@@ -154,6 +157,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Rescore(args) => rescore::run(&args, &settings),
         Command::DeadLetters(args) => dead_letters::run(&args, &settings),
         Command::Serve(args) => serve::run(&args, &settings),
+        Command::Token(args) => token::run(&args, &settings),
         Command::Synth(args) => synth::run(&args),
         Command::Evaluate(args) => evaluate::run(&args, &settings),
         Command::Train(args) => train::run(&args),

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::told;
 use crate::config::Config;
 use crate::event::dictionary::Dictionary;
+use crate::http::access::Access;
 use crate::http::dashboard::{Dashboard, LocalArchive, LocalFeed, Options, Shared};
 use crate::http::{Health, HttpError, Server, routes};
 use crate::telemetry::Metrics;
@@ -40,8 +41,20 @@ impl Pages {
         let dictionary = Dictionary::builtin(config.profile)?;
         let codec = Codec::new(&config.engine.feeds, dictionary.clone())?;
         let shared = Shared::new(codec, dictionary);
-        let options = Options { provenance: self.provenance, model: config.predict.model.clone() };
+        let options = Options {
+            provenance: self.provenance,
+            model: config.predict.model.clone(),
+            access: access(config)?,
+        };
         Dashboard::start(feed, archive, shared, options).context("no thread for the dashboard")
+    }
+}
+
+/// Who may look: those of `http.tokens`, else everybody on this machine.
+fn access(config: &Config) -> Result<Access> {
+    match &config.access.tokens {
+        Some(file) => Access::tokens(file).context("http.tokens lets nobody in"),
+        None => Ok(Access::Open),
     }
 }
 
@@ -67,13 +80,13 @@ impl Http {
             .enable_all()
             .build()
             .context("no runtime for http")?;
-        let dashboard = dashboard.filter(|_| {
-            let own = address.ip().is_loopback();
-            if !own {
-                let why = "it asks for no password, so it is for loopback only";
+        let dashboard = dashboard.filter(|dashboard| {
+            let shown = address.ip().is_loopback() || !dashboard.is_open();
+            if !shown {
+                let why = "without http.tokens it is open, so it is for loopback only";
                 tracing::warn!(%address, "no dashboard: {why}");
             }
-            own
+            shown
         });
         let mut pages = routes(Arc::clone(health), metrics);
         if let Some(dashboard) = &dashboard {

@@ -15,6 +15,7 @@ fn help_names_every_command_and_says_that_it_is_for_research() {
         "replay",
         "run",
         "serve",
+        "token",
         "edge",
         "topics",
         "reset",

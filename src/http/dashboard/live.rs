@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
@@ -23,7 +24,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use super::App;
 use super::board::{self, Tile};
 use super::follow::Update;
-use super::format;
+use super::{format, guard};
+use crate::http::access::{Role, Visitor};
 use crate::ids::StayId;
 use crate::time::{EventTime, Span};
 
@@ -57,7 +59,14 @@ pub fn speed(text: &str) -> u32 {
 type Sent = Result<Event, Infallible>;
 
 /// `GET /live`.
-pub async fn live(State(app): State<Arc<App>>, Query(wanted): Query<Wanted>) -> Response {
+pub async fn live(
+    State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
+    Query(wanted): Query<Wanted>,
+) -> Response {
+    if wanted.stay.is_some() && visitor.role < Role::Clinician {
+        return guard::forbidden(&app, &visitor, Role::Clinician);
+    }
     let Ok(place) = Arc::clone(&app.streams).try_acquire_owned() else {
         let text = "too many pages are open for updates; close one, or load again by hand";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
