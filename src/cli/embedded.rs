@@ -14,10 +14,10 @@ use anyhow::{Context as _, Result, anyhow};
 use super::feeding::{Fed, LogSink, feed_with_faults};
 use super::held::Held;
 use super::keepsake::{Keepsakes, Listening};
-use super::now;
 use super::progress::Progress;
 use super::serving::{Http, Pages};
 use super::settings::node;
+use super::{now, told};
 use crate::config::Config;
 use crate::drive::{Counts, Drive, DriveError, DriveOptions, Outbox, Ports};
 use crate::engine::{Identity, Task};
@@ -150,9 +150,13 @@ fn dashboard(setup: &Setup, log: &Arc<LocalLog>) -> Result<Option<Dashboard>> {
     if setup.config.http.is_none() || open && !setup.demo {
         return Ok(None);
     }
-    let pages = Pages { provenance: setup.provenance.clone() };
+    let pages = Pages { provenance: setup.provenance.clone(), synthetic: setup.demo };
     let (feed, archive) = LocalFeed::own(Arc::clone(log));
-    pages.dashboard(&setup.config, feed, archive).map(Some)
+    // The recording goes on without pages where another process writes the audit log.
+    Ok(pages
+        .dashboard(&setup.config, feed, archive)
+        .inspect_err(|error| tracing::warn!("no dashboard for this run: {}", told(error)))
+        .ok())
 }
 
 /// What a person should know about the state that a run started from.

@@ -1,6 +1,7 @@
 //! The command line: one file a command. Here is what the commands share.
 
 mod alerts;
+mod audit;
 mod availability;
 pub mod bench;
 mod check;
@@ -80,6 +81,9 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Makes a token that lets somebody see the dashboard.
     Token(token::TokenArgs),
+    /// Says whether the log of looks at stays is whole.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Follows alerts, passes them on, and writes down what people do about them.
     Alerts(alerts::AlertsArgs),
     /// Listens to a hospital's systems and writes what they say to the input topics.
@@ -158,6 +162,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::DeadLetters(args) => dead_letters::run(&args, &settings),
         Command::Serve(args) => serve::run(&args, &settings),
         Command::Token(args) => token::run(&args, &settings),
+        Command::Audit(command) => audit::run(&command, &settings),
         Command::Synth(args) => synth::run(&args),
         Command::Evaluate(args) => evaluate::run(&args, &settings),
         Command::Train(args) => train::run(&args),

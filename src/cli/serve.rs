@@ -24,7 +24,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     /// Show stays that no demo made up without http.tokens, which say who may see them: whoever
-    /// can reach this machine's loopback address then does.
+    /// can reach this machine's loopback address then does. Looks at stays go to http.audit.
     #[arg(long)]
     open: bool,
 }
@@ -44,7 +44,8 @@ pub fn run(args: &ServeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     };
     let stop = stop_on_signal()?;
     let (feed, archive) = LocalFeed::other(&log).context("the log cannot be read")?;
-    let pages = Pages { provenance: provenance(&args.out) };
+    let synthetic = super::demo::made(&args.out);
+    let pages = Pages { provenance: provenance(&args.out), synthetic };
     let dashboard = pages.dashboard(&config, feed, archive)?;
     let health = Arc::new(Health::of_pages());
     let http = Http::start(address, &health, Some(dashboard))?;

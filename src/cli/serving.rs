@@ -9,11 +9,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::oneshot;
 
+use super::settings::node;
 use super::told;
 use crate::config::Config;
 use crate::event::dictionary::Dictionary;
 use crate::http::access::Access;
-use crate::http::dashboard::{Dashboard, LocalArchive, LocalFeed, Options, Shared};
+use crate::http::audit::AuditLog;
+use crate::http::dashboard::{Dashboard, LocalArchive, LocalFeed, Looks, Options, Shared};
 use crate::http::{Health, HttpError, Server, routes};
 use crate::telemetry::Metrics;
 use crate::wire::Codec;
@@ -28,6 +30,8 @@ const THREADS: usize = 2;
 pub struct Pages {
     /// What is shown, in a sentence.
     pub provenance: String,
+    /// Made-up patients, whom everybody may look at where no tokens are asked for.
+    pub synthetic: bool,
 }
 
 impl Pages {
@@ -42,11 +46,23 @@ impl Pages {
         let codec = Codec::new(&config.engine.feeds, dictionary.clone())?;
         let shared = Shared::new(codec, dictionary);
         let options = Options {
-            provenance: self.provenance,
+            provenance: self.provenance.clone(),
             model: config.predict.model.clone(),
+            looks: self.looks(config)?,
             access: access(config)?,
         };
         Dashboard::start(feed, archive, shared, options).context("no thread for the dashboard")
+    }
+}
+
+impl Pages {
+    /// Where looks at stays are written down, unless they are nobody's secret.
+    fn looks(&self, config: &Config) -> Result<Option<Looks>> {
+        if self.synthetic && config.access.tokens.is_none() {
+            return Ok(None);
+        }
+        let log = AuditLog::open(&config.access.audit)?;
+        Ok(Some(Looks { log, node: node(config) }))
     }
 }
 

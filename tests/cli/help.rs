@@ -16,6 +16,7 @@ fn help_names_every_command_and_says_that_it_is_for_research() {
         "run",
         "serve",
         "token",
+        "audit",
         "edge",
         "topics",
         "reset",

@@ -114,7 +114,7 @@ fn one_block(block: &str) -> Markup {
     if block.starts_with('|') {
         let mut lines = block.lines();
         let head = lines.next().map(cells).unwrap_or_default();
-        return html! { div.scroll tabindex="0" role="region" aria-label="Table" { table {
+        return html! { div.scroll tabindex="0" role="group" aria-label="Table" { table {
             thead { tr { @for cell in head { th scope="col" { (cell) } } } }
             tbody { @for line in lines.skip(1) { tr {
                 @for cell in cells(line) { td { (cell) } }

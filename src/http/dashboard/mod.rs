@@ -17,6 +17,7 @@ mod guard;
 mod live;
 pub mod local;
 mod login;
+mod looks;
 mod page;
 mod pictures;
 mod security;
@@ -47,6 +48,7 @@ pub use feed::{Archive, Feed};
 pub use follow::{FeedState, POLL, REOPEN, Shared};
 pub use live::{BEAT, MAX_STREAMS};
 pub use local::{LocalArchive, LocalFeed};
+pub use looks::Looks;
 
 /// What a dashboard is made of.
 pub struct Options {
@@ -56,6 +58,8 @@ pub struct Options {
     pub model: PathBuf,
     /// Who may look.
     pub access: Access,
+    /// Where looks at stays are written down; `None` for a synthetic ward that is open.
+    pub looks: Option<Looks>,
 }
 
 /// What the handlers share.
@@ -65,6 +69,7 @@ pub struct App {
     provenance: String,
     model: PathBuf,
     access: Access,
+    looks: Option<Arc<Looks>>,
     studio: Studio,
     streams: Arc<Semaphore>,
     closing: watch::Sender<bool>,
@@ -95,6 +100,7 @@ impl Dashboard {
             provenance: options.provenance,
             model: options.model,
             access: options.access,
+            looks: options.looks.map(Arc::new),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             closing: watch::Sender::new(false),
         });
@@ -117,7 +123,12 @@ impl Dashboard {
             .route("/operations", get(about::operations))
             .route("/model", get(about::model))
             .fallback(unknown)
-            .merge(stay_routes::routes().route_layer(need(Role::Clinician)))
+            .merge(
+                stay_routes::routes()
+                    .route_layer(need(Role::Clinician))
+                    .route_layer(middleware::from_fn_with_state(app(), looks::written_down)),
+            )
+            .merge(Router::new().route("/audit", get(looks::audit)).route_layer(need(Role::Admin)))
             .layer(middleware::from_fn_with_state(app(), guard::admit))
             // What stands below is for everybody.
             .merge(login::routes())
@@ -156,6 +167,7 @@ impl App {
             live: String::new(),
             provenance: self.provenance.clone(),
             visitor: visitor.by_token.then(|| visitor.clone()),
+            audited: self.looks.is_some() && visitor.role >= Role::Admin,
         }
     }
 }

@@ -15,6 +15,7 @@ pub enum Here {
     Stay,
     Operations,
     Model,
+    Audit,
     Other,
 }
 
@@ -38,6 +39,8 @@ pub struct Chrome {
     pub provenance: String,
     /// Who has signed in; `None` where nobody is asked to.
     pub visitor: Option<Visitor>,
+    /// Whether there is a log of looks that this visitor may read.
+    pub audited: bool,
 }
 
 const LINKS: [(&str, &str, Here); 3] = [
@@ -123,6 +126,10 @@ fn head(chrome: &Chrome, here: Here) -> Markup {
                             (words)
                         } }
                     }
+                    @if chrome.audited {
+                        li { a href="/audit" aria-current=[(here == Here::Audit)
+                            .then_some("page")] { "Audit log" } }
+                    }
                 } }
                 div.chips {
                     (feed_chip(chrome))
@@ -190,7 +197,7 @@ fn time_bar(chrome: &Chrome) -> Markup {
         return html! {
             div.time-bar.off {
                 a.button.quiet href=(format!("{}?at={}", chrome.path, format::machine(last))) {
-                    "⏱ Time travel"
+                    "Time travel"
                 }
                 span.faint { "Recorded from " (format::stamp(first)) " to " (format::stamp(last)) }
             }
