@@ -57,8 +57,8 @@ def sign_in(page, text):
     """By keyboard alone: the field has the focus."""
     assert page.evaluate("document.activeElement.id") == "token"
     page.keyboard.type(text)
-    page.keyboard.press("Enter")
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
 
 
 def strict_cookie(page):

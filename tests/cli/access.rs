@@ -24,7 +24,8 @@ fn a_token_is_printed_once_and_only_its_hash_is_kept() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
     let set = ["token", "bo", "--role", "viewer", "--set", "http.tokens=new.txt", "--json"];
     let made = run(dir.path(), &set).expect(0).json();
-    assert_eq!((&made["name"], &made["role"]), (&"bo".into(), &"viewer".into()));
+    assert_eq!(made["name"], "bo");
+    assert_eq!(made["role"], "viewer");
     let mode = std::fs::metadata(dir.path().join("new.txt")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let nowhere = run(dir.path(), &["token", "cy", "--role", "viewer"]).expect(1).err;
@@ -41,7 +42,7 @@ fn a_log_that_is_not_whole_is_exit_code_1() {
     let second = format!("{{\"previous\":\"{head}\",\"event\":{{}}}}");
     let write = |text: &str| std::fs::write(dir.path().join("looks.jsonl"), text).unwrap();
     let verify = |more: &[&str], code: i32| {
-        run(dir.path(), &[&["audit", "verify", "looks.jsonl"], more].concat()).expect(code)
+        run(dir.path(), &[&["audit", "verify", "looks.jsonl"][..], more].concat()).expect(code)
     };
     write(&format!("{first}\n{second}\n"));
     assert_eq!(verify(&["--json"], 0).json()["lines"], 2);

@@ -133,7 +133,7 @@ impl Look {
             },
             {
                 "type": { "coding": [user] },
-                "who": { "identifier": { "value": self.visitor.name } },
+                "who": { "identifier": { "value": &*self.visitor.name } },
                 "role": [{ "text": self.visitor.role.name() }],
                 "requestor": true,
             },

@@ -35,7 +35,7 @@ pub async fn written_down(
     next: Next,
 ) -> Response {
     let Some(looks) = app.looks.clone() else { return next.run(request).await };
-    let stay = params.iter().find(|(name, _)| *name == "id").map(|(_, id)| id.parse());
+    let stay = params.iter().find(|(name, _)| *name == "id").map(|(_, id)| id.parse::<u64>());
     let visitor = request.extensions().get::<Visitor>().cloned();
     // An address without the number of a stay shows none.
     let (Some(Ok(stay)), Some(visitor)) = (stay, visitor) else { return next.run(request).await };
