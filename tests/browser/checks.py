@@ -67,7 +67,8 @@ def targets_are_large(page, what):
             const inline = (one) => one.closest("p, li, td, th, dd, svg, caption, h2")
                 && getComputedStyle(one).display === "inline";
             return [...document.querySelectorAll("a[href], button, select, summary, input")]
-                .filter((one) => one.checkVisibility() && !one.closest(".skip, .hidden") && !inline(one))
+                .filter((one) => one.checkVisibility() && !inline(one))
+                .filter((one) => !one.closest(".skip, .hidden"))
                 .filter((one) => !one.matches("[type=hidden], [type=checkbox], [type=radio]"))
                 .map((one) => [one, one.getBoundingClientRect()])
                 .filter(([, box]) => box.width > 0 && (box.width < 24 || box.height < 24))
@@ -90,8 +91,11 @@ def focus_path(page, steps):
                 const marked = frame(one) || frame(one.closest("li, label") ?? one);
                 const box = one.getBoundingClientRect();
                 const all = [...document.querySelectorAll("*")];
+                const centre = [box.x + box.width / 2, box.y + box.height / 2];
+                const hit = document.elementFromPoint(...centre);
+                const under = hit?.closest(".top") && !one.closest(".top");
                 return { at: all.indexOf(one), name: one.outerHTML.slice(0, 80), marked,
-                         seen: box.width > 0 && box.bottom > 0 && box.top < innerHeight };
+                         seen: !under && box.width > 0 && box.bottom > 0 && box.top < innerHeight };
             }"""
         )
         if here is None:

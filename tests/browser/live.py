@@ -5,8 +5,8 @@ import signal
 from checks import Watch
 from program import Program
 
-# A quick demo: few patients, a window every two hours.
-DEMO = ("demo", "--patients", "4", "--out", "demo")
+# Few patients, three hours a second at most: a fast machine must not be done before we look.
+DEMO = ("demo", "--patients", "4", "--speed", "10800", "--out", "demo")
 SETTINGS = ("engine.every=2h",)
 # The first window of the first stay may need the model to warm up.
 FIRST_MS = 60_000
@@ -18,15 +18,16 @@ FREEZE_MS = 15_000
 
 def run(browser, asked, work):
     with Program(asked.binary, work, *DEMO, settings=SETTINGS) as demo:
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="dark")
         watch = Watch(page, demo.base)
         page.goto(f"{demo.base}/ward")
         # A page that loads anew would lose this.
         page.evaluate("window.sameDocument = true")
         page.wait_for_selector("#beds [data-stay] .risk:not(.no-score)", timeout=FIRST_MS)
         changed(page)
-        enough = f"document.querySelectorAll('li.bed:not(.none) .badge.f0').length >= {ENOUGH}"
-        page.wait_for_function(enough, timeout=FIRST_MS)
+        fresh = "li.bed:not(.none) .badge.f0"
+        enough = f"(fresh) => document.querySelectorAll(fresh).length >= {ENOUGH}"
+        page.wait_for_function(enough, arg=fresh, timeout=FIRST_MS)
         assert page.evaluate("window.sameDocument"), "the page was loaded anew"
         assert page.locator("#frozen").is_hidden(), "the page is frozen while data come"
         # The watch ends here: that requests fail from now on is what is wanted.
@@ -44,7 +45,7 @@ def changed(page):
             .map((bed) => [bed.dataset.stay, bed.textContent])); }"""
     )
     page.wait_for_function(
-        """[...document.querySelectorAll("li.bed")].some((bed) =>
+        """() => [...document.querySelectorAll("li.bed")].some((bed) =>
             window.told[bed.dataset.stay] && window.told[bed.dataset.stay] !== bed.textContent)""",
         timeout=FIRST_MS,
     )

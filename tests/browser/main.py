@@ -1,7 +1,8 @@
 """The dashboard in a real browser: see tests/browser/run.
 
-A demo is watched while it runs and killed to see the page freeze; then its recording is served, open
-and behind tokens, and every page is looked at: by axe, by keyboard, at three widths in two themes.
+A demo is watched while it runs and killed to see the page freeze; then its recording is served,
+open and behind tokens, and every page is looked at: by axe, by keyboard, at three widths in two
+themes.
 """
 
 import argparse

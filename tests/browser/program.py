@@ -1,5 +1,4 @@
-"""Starts nowcxr for a test and ends it again: a demo that still runs, or a recording that is served.
-"""
+"""Starts nowcxr for a test and ends it again: a demo that runs, or a recording that is served."""
 
 import json
 import os

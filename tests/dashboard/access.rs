@@ -1,7 +1,9 @@
 //! Who is let in to what, how browsers sign in, and that every look at a stay is written down.
 
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nowcxr::http::access::{Access, MAX_FAILED, Role, mint};
 use nowcxr::http::audit::{AuditLog, verify};
@@ -166,6 +168,28 @@ fn wrong_tokens_are_counted_and_then_not_listened_to() {
     assert_eq!(site.status(Role::Admin, "/ward"), 429, "by a header as well");
     let long = format!("token={}", "x".repeat(5_000));
     assert_eq!(status(&ask(site.address(), "POST /login", &[FORM], &long)), 400);
+}
+
+#[test]
+fn updates_of_an_open_page_end_with_its_token() {
+    let site = guarded();
+    let mut stream = TcpStream::connect(site.address()).expect("connects");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let token = site.token(Role::Viewer);
+    let request = format!("GET /live HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut seen = vec![0; 4_096];
+    let n = stream.read(&mut seen).expect("an answer");
+    assert!(seen[..n].starts_with(b"HTTP/1.1 200"));
+    std::fs::write(site.dir.path().join("tokens"), "").expect("emptied");
+    // The last chunk of the body says that the stream has ended, not that it stalls.
+    let mut end = Vec::new();
+    while !end.ends_with(b"0\r\n\r\n") {
+        let n = stream.read(&mut seen).expect("the end of the updates");
+        assert!(n > 0, "cut without an end");
+        end.extend_from_slice(&seen[..n]);
+    }
+    assert_eq!(site.status(Role::Viewer, "/ward"), 401);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! A token is 256 random bits, so its bare SHA-256 gives nothing away, and a visitor is found by
 //! comparing hashes in constant time. The file is read anew while the program runs: a line taken
-//! out of it ends that token's access within [`LOOK`]. Without a file the dashboard is open, and
+//! out of it ends that token's access within [`LOOK`], and open pages' updates soon after. Without a file the dashboard is open, and
 //! then for this machine only.
 
 mod attempts;
@@ -95,6 +95,17 @@ impl Access {
             Access::Tokens(gate) => gate.admit(token.ok_or(Refusal::NoToken)?, peer, now),
         }
     }
+
+    /// Whether somebody who was let in would still be: asked for as long as a page is kept up to
+    /// date.
+    pub fn still_admits(&self, visitor: &Visitor, now: Instant) -> bool {
+        match self {
+            Access::Open => true,
+            Access::Tokens(gate) => gate.file.entries(now).is_ok_and(|entries| {
+                entries.iter().any(|one| one.name == visitor.name && one.role == visitor.role)
+            }),
+        }
+    }
 }
 
 impl Gate {
@@ -181,13 +192,16 @@ mod tests {
         let ana = mint().expect("random");
         let (access, file) = door(&[("ana", Role::Viewer, &ana)]);
         let now = Instant::now();
-        access.admit(Some(&ana), HERE, now).expect("right");
+        let visitor = access.admit(Some(&ana), HERE, now).expect("right");
+        assert!(access.still_admits(&visitor, now + LOOK));
         std::fs::write(file.path(), "# nobody\n").expect("written");
-        assert!(access.admit(Some(&ana), HERE, now).is_ok(), "read at most once in LOOK");
-        let shown = access.admit(Some(&ana), HERE, now + LOOK);
+        assert!(access.admit(Some(&ana), HERE, now + LOOK).is_ok(), "read once in LOOK");
+        let later = now + LOOK * 2;
+        let shown = access.admit(Some(&ana), HERE, later);
+        assert!(!access.still_admits(&visitor, later));
         assert!(matches!(shown, Err(Refusal::Unknown)), "{shown:?}");
         std::fs::write(file.path(), "ana king 00\n").expect("written");
-        let shown = access.admit(Some(&ana), HERE, now + LOOK * 2).expect_err("broken");
+        let shown = access.admit(Some(&ana), HERE, later + LOOK).expect_err("broken");
         assert!(shown.to_string().contains("line 1"), "{shown}");
     }
 

@@ -58,6 +58,11 @@ pub fn speed(text: &str) -> u32 {
 
 type Sent = Result<Event, Infallible>;
 
+/// Updates end with the visitor's access.
+fn still_admitted(app: &App, visitor: &Visitor) -> bool {
+    app.access.still_admits(visitor, std::time::Instant::now())
+}
+
 /// `GET /live`.
 pub async fn live(
     State(app): State<Arc<App>>,
@@ -76,9 +81,10 @@ pub async fn live(
     match format::parse_time(&wanted.at) {
         Some(at) => {
             let speed = speed(&wanted.speed).max(1);
-            Sse::new(Replaying::stream(app, at, speed, stay, closing, place)).into_response()
+            Sse::new(Replaying::stream(app, visitor, (at, speed), stay, closing, place))
+                .into_response()
         }
-        None => Sse::new(Following::stream(app, stay, closing, place)).into_response(),
+        None => Sse::new(Following::stream(app, visitor, stay, closing, place)).into_response(),
     }
 }
 
@@ -89,6 +95,7 @@ fn event(name: &str, data: &Value) -> Event {
 /// A page that shows now.
 struct Following {
     app: Arc<App>,
+    visitor: Visitor,
     updates: Receiver<Arc<Update>>,
     beat: Interval,
     stay: Option<StayId>,
@@ -99,13 +106,14 @@ struct Following {
 impl Following {
     fn stream(
         app: Arc<App>,
+        visitor: Visitor,
         stay: Option<StayId>,
         closing: watch::Receiver<bool>,
         place: OwnedSemaphorePermit,
     ) -> impl Stream<Item = Sent> {
         let updates = app.shared.updates();
         let beat = interval(BEAT);
-        let state = Following { app, updates, beat, stay, closing, _place: place };
+        let state = Following { app, visitor, updates, beat, stay, closing, _place: place };
         unfold(state, |mut state| async move {
             let next = state.next().await?;
             Some((Ok(next), state))
@@ -126,7 +134,9 @@ impl Following {
                     Err(RecvError::Lagged(_)) => return Some(event("reload", &json!({}))),
                     Err(RecvError::Closed) => return None,
                 },
-                _ = self.beat.tick() => return Some(self.beat()),
+                _ = self.beat.tick() => {
+                    return still_admitted(&self.app, &self.visitor).then(|| self.beat());
+                }
                 _ = self.closing.changed() => return None,
             }
         }
@@ -159,6 +169,7 @@ impl Following {
 /// A page that plays a recording.
 struct Replaying {
     app: Arc<App>,
+    visitor: Visitor,
     at: EventTime,
     speed: u32,
     stay: Option<StayId>,
@@ -175,8 +186,8 @@ struct Replaying {
 impl Replaying {
     fn stream(
         app: Arc<App>,
-        at: EventTime,
-        speed: u32,
+        visitor: Visitor,
+        (at, speed): (EventTime, u32),
         stay: Option<StayId>,
         closing: watch::Receiver<bool>,
         place: OwnedSemaphorePermit,
@@ -185,6 +196,7 @@ impl Replaying {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let state = Replaying {
             app,
+            visitor,
             at,
             speed,
             stay,
@@ -207,7 +219,8 @@ impl Replaying {
             if let Some(event) = self.waiting.pop() {
                 return Some(event);
             }
-            if self.over {
+            let look = self.n.is_multiple_of(WHOLE_EVERY);
+            if self.over || look && !still_admitted(&self.app, &self.visitor) {
                 return None;
             }
             tokio::select! {
