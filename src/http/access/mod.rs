@@ -2,8 +2,8 @@
 //!
 //! A token is 256 random bits, so its bare SHA-256 gives nothing away, and a visitor is found by
 //! comparing hashes in constant time. The file is read anew while the program runs: a line taken
-//! out of it ends that token's access within [`LOOK`], and open pages' updates soon after. Without a file the dashboard is open, and
-//! then for this machine only.
+//! out of it ends that token's access within [`LOOK`], and the updates of open pages soon after.
+//! Without a file the dashboard is open, and then for this machine only.
 
 mod attempts;
 mod role;

@@ -1,4 +1,4 @@
-//! A look at a stay as a FHIR R4 AuditEvent, after IHE's Basic Audit Log Patterns (BALP, PatientRead).
+//! A look at a stay as a FHIR R4 AuditEvent, after PatientRead of IHE's Basic Audit Log Patterns.
 //!
 //! It says only what is known. The service knows a stay by an opaque number and no patient, so the
 //! patient is there with the reason why nothing more is, and no identifier is made up.
@@ -117,7 +117,10 @@ impl Look {
 
     /// The browser or program, this service, and who sits before it.
     fn agents(&self) -> Value {
-        let role = |code: &str, words: &str| json!({ "coding": [{ "system": DICOM, "code": code, "display": words }] });
+        let role = |code: &str, words: &str| {
+            let coding = json!({ "system": DICOM, "code": code, "display": words });
+            json!({ "coding": [coding] })
+        };
         let user = coding("v3-ParticipationType", "IRCP", "information recipient");
         json!([
             {
@@ -145,10 +148,15 @@ fn coding(system: &str, code: &str, display: &str) -> Value {
     json!({ "system": format!("{TERMINOLOGY}/{system}"), "code": code, "display": display })
 }
 
+fn recorded(event: &Value) -> Option<WallTime> {
+    let at = DateTime::parse_from_rfc3339(event.get("recorded")?.as_str()?).ok()?;
+    Some(WallTime::from_millis(at.timestamp_millis()))
+}
+
 /// What a page shows of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
-    pub at: String,
+    pub at: WallTime,
     pub who: String,
     pub role: String,
     pub from: String,
@@ -163,7 +171,7 @@ impl Told {
     pub fn of(event: &Value) -> Option<Self> {
         let text = |pointer: &str| Some(event.pointer(pointer)?.as_str()?.to_owned());
         Some(Told {
-            at: text("/recorded")?,
+            at: recorded(event)?,
             who: text("/agent/2/who/identifier/value")?,
             role: text("/agent/2/role/0/text")?,
             from: text("/agent/0/network/address")?,

@@ -1,9 +1,9 @@
 //! Who looked at which stay: a line for each look, on disk before the page is sent.
 //!
 //! Each line holds the SHA-256 of the one before it, so a line that is taken out, altered or put in
-//! shows ([`verify`]). Whoever can write the file could write it anew from some line on; a head that
-//! was noted elsewhere shows that as well. A line that a crash or a full disk has cut off stays
-//! where it is and is part of the chain.
+//! shows ([`verify`]). Whoever can write the file could write it anew from some line on; a head
+//! that was noted elsewhere shows that as well. A line that a crash or a full disk has cut off
+//! stays where it is and is part of the chain.
 
 mod look;
 mod verify;

@@ -103,8 +103,8 @@ fn login_page(next: &str, wrong: Option<&str>) -> Markup {
         html! {
             form.card.login action="/login" method="post" {
                 h1 { "Sign in" }
-                p { "This dashboard shows patients' stays. Sign in with the token that whoever runs \
-                     this service has given you." }
+                p { "This dashboard shows patients' stays. Sign in with the token that whoever \
+                     runs this service has given you." }
                 @if let Some(wrong) = wrong { p #wrong.wrong role="alert" { (wrong) } }
                 label for="token" { "Token" }
                 input #token type="password" name="token" required minlength=(LEAST_TOKEN)

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 
 use super::follow::wall_now;
 use super::page::{self, Here};
-use super::{App, guard};
+use super::{App, format, guard};
 use crate::http::access::Visitor;
 use crate::http::audit::{AuditError, AuditLog, Look, Outcome, Told};
 use crate::ids::StayId;
@@ -102,8 +102,8 @@ pub async fn audit(
         None => (
             StatusCode::OK,
             html! {
-                p { "Nobody's looks are written down: this synthetic ward is open to everybody on this \
-                    machine. Set http.tokens to change that." }
+                p { "Nobody's looks are written down: this synthetic ward is open to everybody on \
+                     this machine. Set http.tokens to change that." }
             },
         ),
         Some(read) => match read.await {
@@ -133,7 +133,7 @@ fn table(told: &[Told]) -> Markup {
                 }
             } }
             tbody { @for one in told { tr {
-                th scope="row" { (one.at) }
+                th scope="row" { (format::wall_stamp(one.at)) }
                 td { (one.who) } td { (one.role) } td { (one.from) } td { (one.stay) }
                 td title=(one.path) { (one.what) }
                 td { (one.outcome) }
