@@ -12,7 +12,7 @@ use crate::http::access::Visitor;
 use crate::ids::StayId;
 use crate::time::WallTime;
 
-/// The profile that events follow.
+/// The profile that events of what was shown follow.
 pub const PROFILE: &str =
     "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PatientRead";
 /// Characters kept of an address that was asked for.
@@ -75,9 +75,8 @@ impl Look {
         let recorded = DateTime::<Utc>::from_timestamp_millis(self.at.as_millis())
             .map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true));
         let path: String = self.path.chars().take(MAX_PATH).collect();
-        json!({
+        let mut event = json!({
             "resourceType": "AuditEvent",
-            "meta": { "profile": [PROFILE] },
             "type": coding("audit-event-type", "rest", "Restful Operation"),
             "subtype": [{
                 "system": "http://hl7.org/fhir/restful-interaction",
@@ -112,7 +111,12 @@ impl Look {
                     "role": coding("object-role", "1", "Patient"),
                 },
             ],
-        })
+        });
+        // The profile is of reads that succeed.
+        if self.outcome == Outcome::Shown {
+            event["meta"] = json!({ "profile": [PROFILE] });
+        }
+        event
     }
 
     /// The browser or program, this service, and who sits before it.
@@ -131,12 +135,15 @@ impl Look {
             },
             {
                 "type": role("110153", "Source Role ID"),
-                "who": { "display": format!("nowcxr on {}", self.node) },
+                "who": { "display": "nowcxr" },
                 "requestor": false,
+                // A machine's name, as its operator calls it.
+                "network": { "address": self.node, "type": "1" },
             },
             {
                 "type": { "coding": [user] },
                 "who": { "identifier": { "value": &*self.visitor.name } },
+                "name": &*self.visitor.name,
                 "role": [{ "text": self.visitor.role.name() }],
                 "requestor": true,
             },

@@ -138,8 +138,11 @@ fn an_event_has_what_the_profile_wants_and_no_more_than_is_known() {
     assert_eq!(requestors, [false, false, true].map(Value::from));
     assert_eq!(at("/entity/0/what/identifier"), serde_json::json!({ "value": "7" }));
     assert!(at("/entity/1/what/identifier").is_null() && event.get("id").is_none());
+    assert_eq!(at("/agent/1/network/address"), "icu-2");
+    assert_eq!(at("/meta/profile/0"), look::PROFILE);
     let refused = Look { outcome: Outcome::Refused, path: "/x".repeat(4_000), ..look(7) };
     assert_eq!(refused.event().pointer("/outcome"), Some(&Value::from("4")));
+    assert!(refused.event().get("meta").is_none(), "the profile is of reads that succeed");
     let told = Told::of(&refused.event()).expect("ours");
     assert!(told.outcome.contains("role") && told.role == "clinician");
     assert!(serde_json::to_vec(&refused.event()).expect("JSON").len() < MAX_LINE);
