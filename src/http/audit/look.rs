@@ -113,8 +113,8 @@ impl Look {
             ],
         });
         // The profile is of reads that succeed.
-        if self.outcome == Outcome::Shown {
-            event["meta"] = json!({ "profile": [PROFILE] });
+        if let (Outcome::Shown, Some(fields)) = (self.outcome, event.as_object_mut()) {
+            fields.insert("meta".to_owned(), json!({ "profile": [PROFILE] }));
         }
         event
     }
