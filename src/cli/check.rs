@@ -120,6 +120,7 @@ fn with_config(config: &Config, kafka: bool, checks: &mut Vec<Row>) {
     checks.push(probes::disk("store.dir", &config.store.dir));
     if let Some(address) = config.http {
         checks.push(probes::port(address));
+        checks.push(probes::visitors(address, &config.access));
     }
     if kafka {
         checks.push(probes::brokers(&config.kafka.brokers));

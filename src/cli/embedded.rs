@@ -14,10 +14,10 @@ use anyhow::{Context as _, Result, anyhow};
 use super::feeding::{Fed, LogSink, feed_with_faults};
 use super::held::Held;
 use super::keepsake::{Keepsakes, Listening};
-use super::now;
 use super::progress::Progress;
 use super::serving::{Http, Pages};
 use super::settings::node;
+use super::{now, told};
 use crate::config::Config;
 use crate::drive::{Counts, Drive, DriveError, DriveOptions, Outbox, Ports};
 use crate::engine::{Identity, Task};
@@ -144,14 +144,19 @@ pub fn run(
 }
 
 /// The pages over the run's own log; `None` where nobody listens, and for patients who may be
-/// real: there a person opens them, with `nowcxr serve --open`.
+/// real where no tokens say who may see them: a person opens those, with `nowcxr serve --open`.
 fn dashboard(setup: &Setup, log: &Arc<LocalLog>) -> Result<Option<Dashboard>> {
-    if setup.config.http.is_none() || !setup.demo {
+    let open = setup.config.access.tokens.is_none();
+    if setup.config.http.is_none() || open && !setup.demo {
         return Ok(None);
     }
-    let pages = Pages { provenance: setup.provenance.clone() };
+    let pages = Pages { provenance: setup.provenance.clone(), synthetic: setup.demo };
     let (feed, archive) = LocalFeed::own(Arc::clone(log));
-    pages.dashboard(&setup.config, feed, archive).map(Some)
+    // The recording goes on without pages where another process writes the audit log.
+    Ok(pages
+        .dashboard(&setup.config, feed, archive)
+        .inspect_err(|error| tracing::warn!("no dashboard for this run: {}", told(error)))
+        .ok())
 }
 
 /// What a person should know about the state that a run started from.

@@ -1,6 +1,7 @@
 //! The command line: one file a command. Here is what the commands share.
 
 mod alerts;
+mod audit;
 mod availability;
 pub mod bench;
 mod check;
@@ -31,6 +32,7 @@ mod serving;
 mod settings;
 mod summary;
 mod synth;
+mod token;
 mod topics;
 mod train;
 mod usage;
@@ -77,6 +79,11 @@ enum Command {
     Run(run::RunArgs),
     /// Shows the dashboard over the directory of a demo or a replay, finished or running.
     Serve(serve::ServeArgs),
+    /// Makes a token that lets somebody see the dashboard.
+    Token(token::TokenArgs),
+    /// Says whether the log of looks at stays is whole.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Follows alerts, passes them on, and writes down what people do about them.
     Alerts(alerts::AlertsArgs),
     /// Listens to a hospital's systems and writes what they say to the input topics.
@@ -154,6 +161,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Rescore(args) => rescore::run(&args, &settings),
         Command::DeadLetters(args) => dead_letters::run(&args, &settings),
         Command::Serve(args) => serve::run(&args, &settings),
+        Command::Token(args) => token::run(&args, &settings),
+        Command::Audit(command) => audit::run(&command, &settings),
         Command::Synth(args) => synth::run(&args),
         Command::Evaluate(args) => evaluate::run(&args, &settings),
         Command::Train(args) => train::run(&args),

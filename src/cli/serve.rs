@@ -23,8 +23,8 @@ pub struct ServeArgs {
     /// Where to listen, instead of http.listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Show stays that no demo made up. The pages ask for no password: whoever can reach this
-    /// machine's loopback address sees them.
+    /// Show stays that no demo made up without http.tokens, which say who may see them: whoever
+    /// can reach this machine's loopback address then does. Looks at stays go to http.audit.
     #[arg(long)]
     open: bool,
 }
@@ -35,15 +35,17 @@ pub fn run(args: &ServeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     if !log.exists() {
         bail!("{} holds no log; name the directory of a run with --out", args.out.display());
     }
-    if !args.open && !super::demo::made(&args.out) {
-        bail!("no demo made {}, and the pages ask for no password; add --open", args.out.display());
+    if !args.open && config.access.tokens.is_none() && !super::demo::made(&args.out) {
+        let what = "and no http.tokens say who may see it; make some with nowcxr token, or add";
+        bail!("no demo made {}, {what} --open", args.out.display());
     }
     let Some(address) = args.listen.or(config.http) else {
         bail!("http.listen is off; name an address with --listen 127.0.0.1:8080");
     };
     let stop = stop_on_signal()?;
     let (feed, archive) = LocalFeed::other(&log).context("the log cannot be read")?;
-    let pages = Pages { provenance: provenance(&args.out) };
+    let synthetic = super::demo::made(&args.out);
+    let pages = Pages { provenance: provenance(&args.out), synthetic };
     let dashboard = pages.dashboard(&config, feed, archive)?;
     let health = Arc::new(Health::of_pages());
     let http = Http::start(address, &health, Some(dashboard))?;

@@ -9,10 +9,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::oneshot;
 
+use super::settings::node;
 use super::told;
 use crate::config::Config;
 use crate::event::dictionary::Dictionary;
-use crate::http::dashboard::{Dashboard, LocalArchive, LocalFeed, Options, Shared};
+use crate::http::access::Access;
+use crate::http::audit::AuditLog;
+use crate::http::dashboard::{Dashboard, LocalArchive, LocalFeed, Looks, Options, Shared};
 use crate::http::{Health, HttpError, Server, routes};
 use crate::telemetry::Metrics;
 use crate::wire::Codec;
@@ -27,6 +30,8 @@ const THREADS: usize = 2;
 pub struct Pages {
     /// What is shown, in a sentence.
     pub provenance: String,
+    /// Made-up patients, whom everybody may look at where no tokens are asked for.
+    pub synthetic: bool,
 }
 
 impl Pages {
@@ -40,8 +45,32 @@ impl Pages {
         let dictionary = Dictionary::builtin(config.profile)?;
         let codec = Codec::new(&config.engine.feeds, dictionary.clone())?;
         let shared = Shared::new(codec, dictionary);
-        let options = Options { provenance: self.provenance, model: config.predict.model.clone() };
+        let options = Options {
+            provenance: self.provenance.clone(),
+            model: config.predict.model.clone(),
+            looks: self.looks(config)?,
+            access: access(config)?,
+        };
         Dashboard::start(feed, archive, shared, options).context("no thread for the dashboard")
+    }
+}
+
+impl Pages {
+    /// Where looks at stays are written down, unless they are nobody's secret.
+    fn looks(&self, config: &Config) -> Result<Option<Looks>> {
+        if self.synthetic && config.access.tokens.is_none() {
+            return Ok(None);
+        }
+        let log = AuditLog::open(&config.access.audit)?;
+        Ok(Some(Looks { log, node: node(config) }))
+    }
+}
+
+/// Who may look: those of `http.tokens`, else everybody on this machine.
+fn access(config: &Config) -> Result<Access> {
+    match &config.access.tokens {
+        Some(file) => Access::tokens(file).context("http.tokens lets nobody in"),
+        None => Ok(Access::Open),
     }
 }
 
@@ -67,13 +96,13 @@ impl Http {
             .enable_all()
             .build()
             .context("no runtime for http")?;
-        let dashboard = dashboard.filter(|_| {
-            let own = address.ip().is_loopback();
-            if !own {
-                let why = "it asks for no password, so it is for loopback only";
+        let dashboard = dashboard.filter(|dashboard| {
+            let shown = address.ip().is_loopback() || !dashboard.is_open();
+            if !shown {
+                let why = "without http.tokens it is open, so it is for loopback only";
                 tracing::warn!(%address, "no dashboard: {why}");
             }
-            own
+            shown
         });
         let mut pages = routes(Arc::clone(health), metrics);
         if let Some(dashboard) = &dashboard {

@@ -43,7 +43,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 79] = [
+pub const KEYS: [Key; 81] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -293,6 +293,19 @@ pub const KEYS: [Key; 79] = [
         r#""127.0.0.1:8080""#,
         "Address of dashboard, metrics and health. `off` for none.",
     ),
+    key(
+        "http.tokens",
+        r#""""#,
+        "File of those who may see the dashboard, a line each: name, role (viewer, clinician or \
+         admin) and the SHA-256 of the token; `nowcxr token` adds one. Empty for none: then the \
+         dashboard is open, and shown on this machine only.",
+    ),
+    key(
+        "http.audit",
+        r#""nowcxr-audit.jsonl""#,
+        "File that every look at a stay is added to, as a FHIR AuditEvent. A synthetic ward that \
+         is open to everybody has none.",
+    ),
     key("telemetry.format", r#""human""#, "`human` or `json`."),
     key(
         "telemetry.node",
@@ -440,43 +453,6 @@ impl Key {
     pub fn is_text(&self) -> bool {
         self.default.starts_with('"')
     }
-}
-
-/// The file that says every default, with every key explained. Reading it gives the defaults.
-pub fn reference() -> String {
-    let mut text = String::from(
-        "# Every key of nowcxr's configuration, with its default.\n\
-         # Precedence: this default, the file, the environment, flags. In the environment a key \
-          is\n\
-         # NOWCXR_SECTION__KEY, on the command line --set section.key=value.\n\
-         # Times: 250ms, 30s, 15m, 1h, 90d, 1h30m. Sizes: 4096, 64KiB, 8MiB, 1GiB.\n",
-    );
-    for (section, about) in SECTIONS {
-        text.push_str(&format!("\n# {about}\n[{section}]\n"));
-        for key in KEYS.iter().filter(|key| key.section() == section) {
-            for line in wrap(key.about, 96) {
-                text.push_str(&format!("# {line}\n"));
-            }
-            text.push_str(&format!("{} = {}\n", key.name(), key.default));
-        }
-    }
-    text
-}
-
-/// Lines of at most `width` characters, broken between words.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.len() + 1 + word.len() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

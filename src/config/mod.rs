@@ -3,6 +3,7 @@
 //! Precedence: defaults, then the file, then the environment (`NOWCXR_SECTION__KEY`), then flags
 //! (`--set section.key=value`). The table in `keys.rs` knows every key.
 
+mod access;
 mod alerts;
 mod checked;
 mod digest;
@@ -11,6 +12,7 @@ mod engine;
 mod keys;
 mod notify;
 mod raw;
+mod reference;
 mod registry;
 mod replay;
 mod spelling;
@@ -21,6 +23,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+pub use access::AccessConfig;
 pub use alerts::{AlertPolicy, ESCALATIONS_MAX, HOLD_MAX, PERSIST_MAX};
 pub use checked::{
     AlertConfig, AppendTime, DeviceChoice, KafkaConfig, LocalConfig, LogFormat, PredictConfig,
@@ -28,9 +31,10 @@ pub use checked::{
 };
 pub use edge::{EdgeConfig, HashKey};
 pub use engine::{EngineConfig, Feed, LatePolicy};
-pub use keys::{KEYS, Key, SECTIONS, reference};
+pub use keys::{KEYS, Key, SECTIONS};
 pub use notify::{NotifyConfig, Secret};
 pub use raw::Place;
+pub use reference::reference;
 pub use registry::{RegistryConfig, SubjectNames, secret};
 pub use replay::{Availability, ChartClock, Clock, LAG_MAX};
 
@@ -52,6 +56,8 @@ pub struct Config {
     pub edge: EdgeConfig,
     /// Where HTTP listens; `None` for not at all.
     pub http: Option<SocketAddr>,
+    /// Who may see the dashboard.
+    pub access: AccessConfig,
     pub telemetry: TelemetryConfig,
     pub alerts: AlertConfig,
     pub notify: NotifyConfig,
@@ -120,6 +126,7 @@ impl Config {
             registry: registry::registry(&mut reader),
             edge: edge::edge(&mut reader),
             http: checked::http(&mut reader),
+            access: access::access(&mut reader),
             telemetry: checked::telemetry(&mut reader),
             alerts: checked::alerts(&mut reader),
             notify: notify::notify(&mut reader),

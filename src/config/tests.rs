@@ -211,3 +211,16 @@ fn the_edge_is_read_and_its_secret_is_not_printed() {
     assert_eq!(error.0.len(), 4, "{error}");
     assert!(!error.to_string().contains("\"short\""), "{error}");
 }
+
+#[test]
+fn who_may_look_is_configured_and_changes_no_payload() {
+    assert_eq!(defaults().access.tokens, None, "open, for this machine only");
+    let text = "[http]\ntokens = \"tokens.txt\"\naudit = \"looks.jsonl\"\n";
+    let config = from_file(text).expect("valid");
+    assert_eq!(config.access.tokens.as_deref(), Some(Path::new("tokens.txt")));
+    assert_eq!(config.access.audit, Path::new("looks.jsonl"));
+    let model = Digest::of(b"model");
+    assert_eq!(config.digest(model), defaults().digest(model));
+    let error = from_file("[http]\naudit = \"\"\n").expect_err("no file").to_string();
+    assert!(error.contains("http.audit"), "{error}");
+}

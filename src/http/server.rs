@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::bounded::{Bounded, MAX_CONNECTIONS};
+use super::bounded::{Bounded, MAX_CONNECTIONS, Peer};
 use super::health::Health;
 use crate::telemetry::{CONTENT_TYPE, Metrics};
 
@@ -71,7 +71,9 @@ impl Server {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         if !address.ip().is_loopback() {
-            warn!(%address, "http is open to other machines, and asks for no password");
+            let open =
+                "/metrics, /healthz and /readyz ask for no token, and TLS is a proxy's matter";
+            warn!(%address, "http is open to other machines: {open}");
         }
         let listener = Bounded::new(listener, MAX_CONNECTIONS);
         Ok(Server { listener, address, routes, health })
@@ -100,7 +102,8 @@ impl Server {
             // The receiver lives as long as this function.
             begun.send_replace(true);
         };
-        let serving = axum::serve(self.listener, self.routes).with_graceful_shutdown(signal);
+        let routes = self.routes.into_make_service_with_connect_info::<Peer>();
+        let serving = axum::serve(self.listener, routes).with_graceful_shutdown(signal);
         let overdue = async move {
             // An error means that the signal was dropped, with the server itself.
             if drain.wait_for(|begun| *begun).await.is_ok() {

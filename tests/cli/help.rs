@@ -15,6 +15,8 @@ fn help_names_every_command_and_says_that_it_is_for_research() {
         "replay",
         "run",
         "serve",
+        "token",
+        "audit",
         "edge",
         "topics",
         "reset",

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Row;
-use crate::config::PredictConfig;
+use crate::config::{AccessConfig, PredictConfig};
 use crate::event::dictionary::Profile;
+use crate::http::access::Access;
 use crate::predict::Pipeline;
 
 const MIB: u64 = 1 << 20;
@@ -47,6 +48,24 @@ pub fn model(predict: &PredictConfig, profile: Profile) -> Row {
         return Row::warn("model", found, advice);
     }
     Row::ok("model", found)
+}
+
+/// Whom the dashboard lets in.
+pub fn visitors(address: SocketAddr, config: &AccessConfig) -> Row {
+    let name = "http.tokens";
+    match &config.tokens {
+        Some(file) => match Access::tokens(file) {
+            Ok(_) => Row::ok(name, format!("those of {} see the dashboard", file.display())),
+            Err(error) => Row::fail(name, error.to_string(), "see nowcxr token --help"),
+        },
+        None if address.ip().is_loopback() => {
+            Row::ok(name, "none: an open dashboard, for this machine only")
+        }
+        None => {
+            let advice = "set http.tokens, or listen on a loopback address";
+            Row::warn(name, "none, so there is no dashboard on this address", advice)
+        }
+    }
 }
 
 /// A file can be written in the directory, or where it would be made.

@@ -110,6 +110,8 @@
     refreshing = true;
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+      // The token has ended: the service asks to sign in.
+      if (answer.redirected) { location.assign(answer.url); return; }
       if (!answer.ok) throw new Error(String(answer.status));
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       const body = $("#main", fresh);

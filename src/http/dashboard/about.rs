@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 
 use super::page::{self, Here};
 use super::{App, format};
+use crate::http::access::Visitor;
 
 /// Bytes of a model card that are shown.
 const MAX_CARD: usize = 256 << 10;
 
 /// `GET /operations`.
-pub async fn operations(State(app): State<Arc<App>>) -> Html<String> {
-    let chrome = app.chrome("/operations", (None, 0));
+pub async fn operations(
+    State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
+) -> Html<String> {
+    let chrome = app.chrome("/operations", (None, 0), &visitor);
     let state = app.shared.state();
     let ward = app.shared.ward();
     let counts = &ward.counts;
@@ -65,9 +70,12 @@ pub async fn operations(State(app): State<Arc<App>>) -> Html<String> {
 }
 
 /// `GET /model`.
-pub async fn model(State(app): State<Arc<App>>) -> Html<String> {
-    let chrome = app.chrome("/model", (None, 0));
-    let path = app.options.model.join("model_card.md");
+pub async fn model(
+    State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
+) -> Html<String> {
+    let chrome = app.chrome("/model", (None, 0), &visitor);
+    let path = app.model.join("model_card.md");
     let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
     let text = read.ok().and_then(Result::ok);
     let body = match text {
@@ -106,7 +114,7 @@ fn one_block(block: &str) -> Markup {
     if block.starts_with('|') {
         let mut lines = block.lines();
         let head = lines.next().map(cells).unwrap_or_default();
-        return html! { div.scroll tabindex="0" role="region" aria-label="Table" { table {
+        return html! { div.scroll tabindex="0" role="group" aria-label="Table" { table {
             thead { tr { @for cell in head { th scope="col" { (cell) } } } }
             tbody { @for line in lines.skip(1) { tr {
                 @for cell in cells(line) { td { (cell) } }

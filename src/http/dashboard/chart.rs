@@ -144,26 +144,29 @@ pub fn course(id: StayId, stay: &StayLog, moments: &[&Moment], now: EventTime) -
         Frame { left: 46.0, top: 14.0, width: 898.0, height: 210.0, from, to, low: 0.0, high };
     let levels: Vec<f64> = (0..=5).map(|n| high * f64::from(n) / 5.0).collect();
     html! {
-        svg.course viewBox="0 0 960 284" role="img" aria-labelledby="course-title course-desc" {
-            title #course-title { "Risk of death in hospital over the stay" }
-            desc #course-desc { (said(moments)) " The same numbers stand in the table below." }
-            @for level in levels {
-                line.grid x1=(frame.left) x2=(frame.right()) y1=(frame.y(level))
-                    y2=(frame.y(level)) {}
-                text.axis x="40" y=(frame.y(level) + 4.0) text-anchor="end" {
-                    (format!("{:.0} %", level * 100.0))
+        svg.course viewBox="0 0 960 284" {
+            g role="img" aria-labelledby="course-title course-desc" {
+                title #course-title { "Risk of death in hospital over the stay" }
+                desc #course-desc { (said(moments)) " The same numbers stand in the table below." }
+                @for level in levels {
+                    line.grid x1=(frame.left) x2=(frame.right()) y1=(frame.y(level))
+                        y2=(frame.y(level)) {}
+                    text.axis x="40" y=(frame.y(level) + 4.0) text-anchor="end" {
+                        (format!("{:.0} %", level * 100.0))
+                    }
                 }
+                (edges(&frame))
+                (time_axis(&frame))
+                path.interval d=(interval_outline(&frame, moments)) {}
+                path.twin-carry d=(line(&frame, moments, |m| m.carry_forward)) {}
+                path.twin-ehr d=(line(&frame, moments, |m| m.ehr_only)) {}
+                path.curve d=(line(&frame, moments, |m| m.mortality)) {}
+                (films(&frame, stay, now))
+                line.now-line x1=(frame.x(now)) x2=(frame.x(now)) y1=(frame.top)
+                    y2=(frame.bottom()) {}
             }
-            (edges(&frame))
-            (time_axis(&frame))
-            path.interval d=(interval_outline(&frame, moments)) {}
-            path.twin-carry d=(line(&frame, moments, |m| m.carry_forward)) {}
-            path.twin-ehr d=(line(&frame, moments, |m| m.ehr_only)) {}
-            path.curve d=(line(&frame, moments, |m| m.mortality)) {}
-            (marks(id, &frame, moments))
-            (films(&frame, stay, now))
-            line.now-line x1=(frame.x(now)) x2=(frame.x(now)) y1=(frame.top)
-                y2=(frame.bottom()) {}
+            // A picture has no links inside; without a mouse the table has them.
+            g aria-hidden="true" { (marks(id, &frame, moments)) }
         }
     }
 }
@@ -192,7 +195,9 @@ fn time_axis(frame: &Frame) -> Markup {
             text.axis x=(frame.x(at)) y=(frame.bottom() + 20.0) text-anchor="middle" {
                 (format!("{:.0} h", at.since(frame.from).as_hours()))
             }
-            text.axis.faint x=(frame.x(at)) y=(frame.bottom() + 36.0) text-anchor="middle" {
+            // A date at the right edge would be cut off in the middle.
+            @let anchor = if frame.x(at) + 40.0 > frame.right() { "end" } else { "middle" };
+            text.axis.faint x=(frame.x(at)) y=(frame.bottom() + 36.0) text-anchor=(anchor) {
                 (format::short_stamp(at))
             }
         }

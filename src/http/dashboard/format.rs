@@ -30,6 +30,11 @@ pub fn wall_clock(at: WallTime) -> String {
     written(at.as_millis(), "%H:%M")
 }
 
+/// `23-Nov-2026 14:05:09`, of the machine's clock.
+pub fn wall_stamp(at: WallTime) -> String {
+    written(at.as_millis(), "%d-%b-%Y %H:%M:%S")
+}
+
 /// `2026-11-23T14:05:00Z`, for `datetime` attributes and addresses.
 pub fn machine(at: EventTime) -> String {
     written(at.as_millis(), "%Y-%m-%dT%H:%M:%SZ")

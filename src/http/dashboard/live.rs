@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
@@ -23,7 +24,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use super::App;
 use super::board::{self, Tile};
 use super::follow::Update;
-use super::format;
+use super::{format, guard};
+use crate::http::access::{Role, Visitor};
 use crate::ids::StayId;
 use crate::time::{EventTime, Span};
 
@@ -56,8 +58,20 @@ pub fn speed(text: &str) -> u32 {
 
 type Sent = Result<Event, Infallible>;
 
+/// Updates end with the visitor's access.
+fn still_admitted(app: &App, visitor: &Visitor) -> bool {
+    app.access.still_admits(visitor, std::time::Instant::now())
+}
+
 /// `GET /live`.
-pub async fn live(State(app): State<Arc<App>>, Query(wanted): Query<Wanted>) -> Response {
+pub async fn live(
+    State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
+    Query(wanted): Query<Wanted>,
+) -> Response {
+    if wanted.stay.is_some() && visitor.role < Role::Clinician {
+        return guard::forbidden(&app, &visitor, Role::Clinician);
+    }
     let Ok(place) = Arc::clone(&app.streams).try_acquire_owned() else {
         let text = "too many pages are open for updates; close one, or load again by hand";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
@@ -67,9 +81,10 @@ pub async fn live(State(app): State<Arc<App>>, Query(wanted): Query<Wanted>) -> 
     match format::parse_time(&wanted.at) {
         Some(at) => {
             let speed = speed(&wanted.speed).max(1);
-            Sse::new(Replaying::stream(app, at, speed, stay, closing, place)).into_response()
+            Sse::new(Replaying::stream(app, visitor, (at, speed), stay, closing, place))
+                .into_response()
         }
-        None => Sse::new(Following::stream(app, stay, closing, place)).into_response(),
+        None => Sse::new(Following::stream(app, visitor, stay, closing, place)).into_response(),
     }
 }
 
@@ -80,6 +95,7 @@ fn event(name: &str, data: &Value) -> Event {
 /// A page that shows now.
 struct Following {
     app: Arc<App>,
+    visitor: Visitor,
     updates: Receiver<Arc<Update>>,
     beat: Interval,
     stay: Option<StayId>,
@@ -90,13 +106,14 @@ struct Following {
 impl Following {
     fn stream(
         app: Arc<App>,
+        visitor: Visitor,
         stay: Option<StayId>,
         closing: watch::Receiver<bool>,
         place: OwnedSemaphorePermit,
     ) -> impl Stream<Item = Sent> {
         let updates = app.shared.updates();
         let beat = interval(BEAT);
-        let state = Following { app, updates, beat, stay, closing, _place: place };
+        let state = Following { app, visitor, updates, beat, stay, closing, _place: place };
         unfold(state, |mut state| async move {
             let next = state.next().await?;
             Some((Ok(next), state))
@@ -117,7 +134,9 @@ impl Following {
                     Err(RecvError::Lagged(_)) => return Some(event("reload", &json!({}))),
                     Err(RecvError::Closed) => return None,
                 },
-                _ = self.beat.tick() => return Some(self.beat()),
+                _ = self.beat.tick() => {
+                    return still_admitted(&self.app, &self.visitor).then(|| self.beat());
+                }
                 _ = self.closing.changed() => return None,
             }
         }
@@ -150,6 +169,7 @@ impl Following {
 /// A page that plays a recording.
 struct Replaying {
     app: Arc<App>,
+    visitor: Visitor,
     at: EventTime,
     speed: u32,
     stay: Option<StayId>,
@@ -166,8 +186,8 @@ struct Replaying {
 impl Replaying {
     fn stream(
         app: Arc<App>,
-        at: EventTime,
-        speed: u32,
+        visitor: Visitor,
+        (at, speed): (EventTime, u32),
         stay: Option<StayId>,
         closing: watch::Receiver<bool>,
         place: OwnedSemaphorePermit,
@@ -176,6 +196,7 @@ impl Replaying {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let state = Replaying {
             app,
+            visitor,
             at,
             speed,
             stay,
@@ -198,7 +219,8 @@ impl Replaying {
             if let Some(event) = self.waiting.pop() {
                 return Some(event);
             }
-            if self.over {
+            let look = self.n.is_multiple_of(WHOLE_EVERY);
+            if self.over || look && !still_admitted(&self.app, &self.visitor) {
                 return None;
             }
             tokio::select! {

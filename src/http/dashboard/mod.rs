@@ -13,8 +13,11 @@ mod chart;
 pub mod feed;
 mod follow;
 mod format;
+mod guard;
 mod live;
 pub mod local;
+mod login;
+mod looks;
 mod page;
 mod pictures;
 mod security;
@@ -25,12 +28,12 @@ pub mod ward;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use tokio::sync::{Semaphore, watch};
 
 use board::BoardQuery;
@@ -38,10 +41,14 @@ use follow::Follower;
 use page::Chrome;
 use pictures::Studio;
 
+use crate::http::access::{Access, Role, Visitor};
+use crate::time::EventTime;
+
 pub use feed::{Archive, Feed};
 pub use follow::{FeedState, POLL, REOPEN, Shared};
 pub use live::{BEAT, MAX_STREAMS};
 pub use local::{LocalArchive, LocalFeed};
+pub use looks::Looks;
 
 /// What a dashboard is made of.
 pub struct Options {
@@ -49,13 +56,20 @@ pub struct Options {
     pub provenance: String,
     /// Directory of the model that draws generated films again.
     pub model: PathBuf,
+    /// Who may look.
+    pub access: Access,
+    /// Where looks at stays are written down; `None` for a synthetic ward that is open.
+    pub looks: Option<Looks>,
 }
 
 /// What the handlers share.
 pub struct App {
     shared: Arc<Shared>,
     archive: Arc<dyn Archive>,
-    options: Options,
+    provenance: String,
+    model: PathBuf,
+    access: Access,
+    looks: Option<Arc<Looks>>,
     studio: Studio,
     streams: Arc<Semaphore>,
     closing: watch::Sender<bool>,
@@ -83,26 +97,45 @@ impl Dashboard {
             shared,
             archive: Arc::new(archive),
             studio: Studio::new(options.model.clone()),
-            options,
+            provenance: options.provenance,
+            model: options.model,
+            access: options.access,
+            looks: options.looks.map(Arc::new),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             closing: watch::Sender::new(false),
         });
         Ok(Dashboard { app, _follower: follower })
     }
 
+    /// True where nobody is asked for a token.
+    pub fn is_open(&self) -> bool {
+        self.app.access.is_open()
+    }
+
     /// All pages, to be merged with others' routes.
     pub fn routes(&self) -> Router {
+        let app = || Arc::clone(&self.app);
+        let need = |role| middleware::from_fn_with_state((app(), role), guard::need);
         Router::new()
             .route("/", get(home))
             .route("/ward", get(ward_page))
             .route("/live", get(live::live))
             .route("/operations", get(about::operations))
             .route("/model", get(about::model))
-            .merge(stay_routes::routes())
-            .merge(assets::routes())
             .fallback(unknown)
-            .with_state(Arc::clone(&self.app))
-            .layer(middleware::from_fn(security::this_machine_only))
+            .merge(
+                stay_routes::routes()
+                    .route_layer(need(Role::Clinician))
+                    .route_layer(middleware::from_fn_with_state(app(), looks::written_down)),
+            )
+            .merge(Router::new().route("/audit", get(looks::audit)).route_layer(need(Role::Admin)))
+            .layer(middleware::from_fn_with_state(app(), guard::admit))
+            // What stands below is for everybody.
+            .merge(login::routes())
+            .merge(assets::routes())
+            .with_state(app())
+            .layer(middleware::from_fn(security::same_site))
+            .layer(middleware::from_fn_with_state(app(), security::this_machine_only))
             .layer(middleware::map_response(security::headers))
     }
 
@@ -119,7 +152,7 @@ impl Dashboard {
 
 impl App {
     /// The frame for a page at `path`.
-    fn chrome(&self, path: &str, query: (Option<crate::time::EventTime>, u32)) -> Chrome {
+    fn chrome(&self, path: &str, query: (Option<EventTime>, u32), visitor: &Visitor) -> Chrome {
         let state = self.shared.state();
         let ward = self.shared.ward();
         Chrome {
@@ -132,7 +165,9 @@ impl App {
             span: ward.span(),
             path: path.to_owned(),
             live: String::new(),
-            provenance: self.options.provenance.clone(),
+            provenance: self.provenance.clone(),
+            visitor: visitor.by_token.then(|| visitor.clone()),
+            audited: self.looks.is_some() && visitor.role >= Role::Admin,
         }
     }
 }
@@ -147,17 +182,21 @@ async fn home(State(app): State<Arc<App>>) -> Redirect {
     }
 }
 
-async fn ward_page(State(app): State<Arc<App>>, Query(asked): Query<board::Asked>) -> Html<String> {
+async fn ward_page(
+    State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
+    Query(asked): Query<board::Asked>,
+) -> Html<String> {
     let query = BoardQuery::from(asked);
-    let mut chrome = app.chrome("/ward", (query.at, query.speed));
+    let mut chrome = app.chrome("/ward", (query.at, query.speed), &visitor);
     if query.at.is_none() && !chrome.finished {
         chrome.live = "/live".to_owned();
     }
     Html(board::page(&app.shared.ward(), &query, &chrome).into_string())
 }
 
-async fn unknown(State(app): State<Arc<App>>) -> Response {
-    let chrome = app.chrome("/ward", (None, 0));
+async fn unknown(State(app): State<Arc<App>>, Extension(visitor): Extension<Visitor>) -> Response {
+    let chrome = app.chrome("/ward", (None, 0), &visitor);
     not_found(&chrome, "There is no such page.")
 }
 

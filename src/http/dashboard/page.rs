@@ -5,6 +5,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::format;
 use super::ward::Band;
 use crate::event::risk::Mode;
+use crate::http::access::Visitor;
 use crate::time::{EventTime, Span};
 
 /// Which entry of the navigation is the current page.
@@ -14,6 +15,7 @@ pub enum Here {
     Stay,
     Operations,
     Model,
+    Audit,
     Other,
 }
 
@@ -35,6 +37,10 @@ pub struct Chrome {
     pub live: String,
     /// What is shown, in a sentence.
     pub provenance: String,
+    /// Who has signed in; `None` where nobody is asked to.
+    pub visitor: Option<Visitor>,
+    /// Whether there is a log of looks that this visitor may read.
+    pub audited: bool,
 }
 
 const LINKS: [(&str, &str, Here); 3] = [
@@ -45,6 +51,31 @@ const LINKS: [(&str, &str, Here); 3] = [
 
 /// A whole page.
 pub fn frame(chrome: &Chrome, title: &str, here: Here, body: Markup) -> Markup {
+    document(
+        title,
+        html! {
+            (head(chrome, here))
+            main #main tabindex="-1" data-live=(chrome.live) { (body) }
+            (foot(chrome))
+            div #said.hidden role="status" aria-live="polite" {}
+            (help())
+            script src="/assets/dashboard.js" defer {}
+        },
+    )
+}
+
+/// A page without navigation and script, for somebody who has not signed in.
+pub fn plain(title: &str, body: Markup) -> Markup {
+    document(
+        title,
+        html! {
+            header.top { (research()) }
+            main #main tabindex="-1" { (body) }
+        },
+    )
+}
+
+fn document(title: &str, content: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en-GB" {
@@ -57,16 +88,21 @@ pub fn frame(chrome: &Chrome, title: &str, here: Here, body: Markup) -> Markup {
                 title { (title) " · nowcxr" }
                 link rel="icon" href="/assets/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/assets/dashboard.css";
-                script src="/assets/dashboard.js" defer {}
             }
             body {
                 a.skip href="#main" { "Skip to content" }
-                (head(chrome, here))
-                main #main tabindex="-1" data-live=(chrome.live) { (body) }
-                (foot(chrome))
-                div #said.hidden role="status" aria-live="polite" {}
-                (help())
+                (content)
             }
+        }
+    }
+}
+
+fn research() -> Markup {
+    html! {
+        p.research role="note" {
+            strong { "Research use only." }
+            " Not a medical device, not clinically validated: no decision about a patient \
+             may rest on this page."
         }
     }
 }
@@ -74,11 +110,7 @@ pub fn frame(chrome: &Chrome, title: &str, here: Here, body: Markup) -> Markup {
 fn head(chrome: &Chrome, here: Here) -> Markup {
     html! {
         header.top {
-            p.research role="note" {
-                strong { "Research use only." }
-                " Not a medical device, not clinically validated: no decision about a patient \
-                 may rest on this page."
-            }
+            (research())
             div.bar {
                 a.brand href="/ward" aria-label="nowcxr, to the ward" {
                     svg viewBox="0 0 32 32" aria-hidden="true" {
@@ -94,12 +126,17 @@ fn head(chrome: &Chrome, here: Here) -> Markup {
                             (words)
                         } }
                     }
+                    @if chrome.audited {
+                        li { a href="/audit" aria-current=[(here == Here::Audit)
+                            .then_some("page")] { "Audit log" } }
+                    }
                 } }
                 div.chips {
                     (feed_chip(chrome))
                     (mode_chip(chrome))
                     button.quiet #theme type="button" hidden { "Theme: auto" }
                     button.quiet #help-open type="button" hidden aria-haspopup="dialog" { "?" }
+                    @if let Some(visitor) = &chrome.visitor { (signed_in(visitor)) }
                 }
             }
             p #frozen.frozen-bar role="alert" hidden[chrome.trouble.is_none()] {
@@ -130,6 +167,13 @@ fn feed_chip(chrome: &Chrome) -> Markup {
     }
 }
 
+fn signed_in(visitor: &Visitor) -> Markup {
+    html! {
+        span.chip.visitor { (visitor.name) ", " (visitor.role) }
+        form action="/logout" method="post" { button.quiet type="submit" { "Sign out" } }
+    }
+}
+
 fn mode_chip(chrome: &Chrome) -> Markup {
     let mode = match chrome.mode {
         Mode::Silent => "SILENT",
@@ -153,7 +197,7 @@ fn time_bar(chrome: &Chrome) -> Markup {
         return html! {
             div.time-bar.off {
                 a.button.quiet href=(format!("{}?at={}", chrome.path, format::machine(last))) {
-                    "⏱ Time travel"
+                    "Time travel"
                 }
                 span.faint { "Recorded from " (format::stamp(first)) " to " (format::stamp(last)) }
             }

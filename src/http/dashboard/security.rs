@@ -1,10 +1,14 @@
 //! The headers of every answer: nothing but this program's own files is loaded, nothing inline is
 //! run, and nobody frames, sniffs or keeps a page with patients on it.
 
-use axum::extract::Request;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+
+use super::App;
 
 /// The content-security policy of every page.
 pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -30,17 +34,32 @@ pub async fn headers(mut response: Response) -> Response {
     response
 }
 
-/// The pages ask for no password yet, so they answer to this machine's own names only: another
-/// site that points its name at this address (DNS rebinding) learns nothing.
-pub async fn this_machine_only(request: Request, next: Next) -> Response {
+/// Refuses what another site's page makes a browser send; programs that are no browser pass.
+pub async fn same_site(request: Request, next: Next) -> Response {
+    let site = request.headers().get("sec-fetch-site").and_then(|site| site.to_str().ok());
+    let ours = site.is_none_or(|site| ["same-origin", "none"].contains(&site));
+    if ours || request.method().is_safe() {
+        return next.run(request).await;
+    }
+    (StatusCode::FORBIDDEN, "this form was sent by another site").into_response()
+}
+
+/// An open dashboard answers to this machine's own names only: another site that points its name
+/// at this address (DNS rebinding) learns nothing. Where tokens are asked for, a browser sends its
+/// cookie to no other name than the one it has it from.
+pub async fn this_machine_only(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let own = host.is_some_and(|host| {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         ["localhost", "127.0.0.1", "[::1]"].contains(&name)
     });
-    if own {
+    if own || !app.access.is_open() {
         return next.run(request).await;
     }
-    let text = "the dashboard answers to localhost only; reach it through an SSH tunnel";
+    let text = "an open dashboard answers to localhost only; use an SSH tunnel, or set http.tokens";
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }

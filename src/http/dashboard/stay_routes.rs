@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use serde::Deserialize;
 
 use super::board::Tile;
@@ -14,6 +14,7 @@ use super::feed::Place;
 use super::pictures::{Found, PictureError, Which};
 use super::stay::{StayPage, moment_shown};
 use super::{App, format, not_found};
+use crate::http::access::Visitor;
 use crate::ids::StayId;
 use crate::time::EventTime;
 use crate::wire::{Record, RiskRecord, StayView};
@@ -59,9 +60,14 @@ impl App {
         Some(Records { risk, view })
     }
 
-    fn stay_page(&self, id: StayId, at: Option<EventTime>, speed: u32) -> Option<String> {
+    fn stay_page(
+        &self,
+        id: StayId,
+        (at, speed): (Option<EventTime>, u32),
+        visitor: &Visitor,
+    ) -> Option<String> {
         let records = self.records(id, at)?;
-        let mut chrome = self.chrome(&format!("/stay/{id}"), (at, speed));
+        let mut chrome = self.chrome(&format!("/stay/{id}"), (at, speed), visitor);
         if at.is_none() && !chrome.finished {
             chrome.live = format!("/live?stay={id}");
         }
@@ -109,21 +115,23 @@ async fn off_thread<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&app)).await.ok()
 }
 
-fn unknown(app: &App) -> Response {
-    not_found(&app.chrome("/ward", (None, 0)), "There is no such stay at this moment.")
+fn unknown(app: &App, visitor: &Visitor) -> Response {
+    not_found(&app.chrome("/ward", (None, 0), visitor), "There is no such stay at this moment.")
 }
 
 async fn page(
     State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
     Path(id): Path<u64>,
     Query(asked): Query<Asked>,
 ) -> Response {
     let at = format::parse_time(&asked.at);
     let speed = super::live::speed(&asked.speed);
-    let page = off_thread(&app, move |app| app.stay_page(StayId(id), at, speed)).await;
+    let whose = visitor.clone();
+    let page = off_thread(&app, move |app| app.stay_page(StayId(id), (at, speed), &whose)).await;
     match page.flatten() {
         Some(page) => Html(page).into_response(),
-        None => unknown(&app),
+        None => unknown(&app, &visitor),
     }
 }
 
@@ -164,6 +172,7 @@ async fn picture(app: &Arc<App>, which: Which) -> Response {
 
 async fn provenance(
     State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
     Path(id): Path<u64>,
     Query(asked): Query<Asked>,
 ) -> Response {
@@ -171,13 +180,14 @@ async fn provenance(
     let risk = off_thread(&app, move |app| app.records(StayId(id), at)?.risk).await.flatten();
     match risk.and_then(|risk| serde_json::to_string_pretty(&risk).ok()) {
         Some(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
-        None => unknown(&app),
+        None => unknown(&app, &visitor),
     }
 }
 
 /// Every observation that the model was given, raw and as it saw it.
 async fn inputs(
     State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
     Path(id): Path<u64>,
     Query(asked): Query<Asked>,
 ) -> Response {
@@ -186,7 +196,7 @@ async fn inputs(
         let view = app.records(StayId(id), at)?.view?;
         Some(inputs_table(&view, app))
     });
-    let Some(text) = table.await.flatten() else { return unknown(&app) };
+    let Some(text) = table.await.flatten() else { return unknown(&app, &visitor) };
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/csv"));
     let name = header::HeaderValue::from_static("attachment; filename=\"inputs.csv\"");

@@ -1,0 +1,5 @@
+//! The dashboard over HTTP.
+
+mod access;
+mod pages;
+mod site;
