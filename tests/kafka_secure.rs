@@ -315,6 +315,9 @@ fn scram_over_tls_opens_the_same_doors() {
     let mut topics = place.nowcxr("topics", Some(("service", "tls")));
     let said = succeed(topics.args(["check", "--json"]).output().unwrap());
     assert!(said.lines().count() >= 10, "{said}");
+    // The service sees the settings of its own topics alone, and nothing of the labels.
+    assert_eq!(said.matches("does not show this user its settings").count(), 9, "{said}");
+    assert!(said.lines().any(|line| line.contains(".label") && line.contains(r#""findings":[]"#)));
     let mut run = place.nowcxr("run", Some(("service", "tls")));
     succeed(run.args(["--until-idle", "1"]).output().unwrap());
 

@@ -70,7 +70,7 @@ impl<'a> Inquiry<'a> {
             match hearing.explain(failed) {
                 PortError::Stop(why) if hearing.is_distrust() => {
                     let doubt = doubt(self.settings)?;
-                    return Err(PortError::Stop(format!("{why}: {doubt}")));
+                    return Err(PortError::Stop(format!("{why}; {doubt}")));
                 }
                 PortError::Retry(_) if Instant::now() < deadline => patience *= 2,
                 other => return Err(other),
