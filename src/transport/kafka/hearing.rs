@@ -17,7 +17,7 @@ use super::error::advice;
 use crate::ports::PortError;
 
 /// How librdkafka says that a certificate was not believed.
-const DISTRUST: &str = "broker certificate could not be verified";
+const DISTRUST: &str = "certificate verify failed";
 
 /// The context of a client, and a part of those that have more to do.
 #[derive(Default)]
