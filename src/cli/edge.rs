@@ -124,7 +124,7 @@ fn serve(
     let health = Arc::new(Health::new());
     let http = Http::start_if_free(http, &health, None);
     health.model_loaded();
-    health.task_assigned();
+    health.tasks_assigned(1);
     health.task_reading();
     let served = thread::scope(|scope| {
         let listening = scope.spawn(|| runtime.block_on(listener.serve(stop)));

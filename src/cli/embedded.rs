@@ -107,7 +107,7 @@ pub fn run(
     let health = Arc::new(Health::new());
     let http = Http::start_if_free(config.http, &health, dashboard(setup, &log)?);
     health.model_loaded();
-    health.task_assigned();
+    health.tasks_assigned(1);
     let keepsakes = Keepsakes::default();
     let (mut drive, recovery) = open(setup, &log, pipeline, keepsakes.clone())?;
     health.task_reading();

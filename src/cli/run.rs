@@ -203,6 +203,7 @@ impl Service {
                 Err(PortError::Reopen(why)) => return Ok(Left::Lost(why)),
                 Err(error) => return Err(error.into()),
             }
+            self.node.health.tasks_assigned(owned.len() as u64);
             self.reap(&owned)?;
             for &partition in &owned {
                 self.start_if_due(&mut group, partition)?;

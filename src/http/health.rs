@@ -23,7 +23,8 @@ pub enum NotReady {
     Stopping,
     ModelNotLoaded,
     NoTask,
-    /// So many of the assigned tasks still restore their state.
+    /// So many of the assigned tasks do not read: they restore their state, or something has failed
+    /// and they wait to be opened anew.
     Restoring {
         tasks: u64,
     },
@@ -39,23 +40,19 @@ impl Health {
         Health { only_pages: true, ..Health::default() }
     }
 
-    /// A task was given to this node and starts to restore its state.
-    pub fn task_assigned(&self) {
-        self.update(|assigned, reading| (assigned + 1, reading));
+    /// So many tasks are this node's, whether they run or not.
+    pub fn tasks_assigned(&self, n: u64) {
+        self.update(|_, reading| (n, reading));
     }
 
     /// An assigned task has restored its state and reads its inputs.
     pub fn task_reading(&self) {
-        self.update(|assigned, reading| (assigned, (reading + 1).min(assigned)));
+        self.update(|assigned, reading| (assigned, reading + 1));
     }
 
-    /// A task was taken away; `was_reading` says whether it had restored its state.
-    pub fn task_revoked(&self, was_reading: bool) {
-        let one = u64::from(was_reading);
-        self.update(|assigned, reading| {
-            let assigned = assigned.saturating_sub(1);
-            (assigned, reading.saturating_sub(one).min(assigned))
-        });
+    /// A task that was reading does so no more: it was taken away, or something has failed.
+    pub fn task_stopped(&self) {
+        self.update(|assigned, reading| (assigned, reading.saturating_sub(1)));
     }
 
     pub fn model_loaded(&self) {
@@ -116,7 +113,9 @@ impl fmt::Display for NotReady {
             NotReady::Stopping => f.write_str("the node is shutting down"),
             NotReady::ModelNotLoaded => f.write_str("the model is not loaded yet"),
             NotReady::NoTask => f.write_str("no task is assigned to this node"),
-            NotReady::Restoring { tasks } => write!(f, "{tasks} task(s) restore their state"),
+            NotReady::Restoring { tasks } => {
+                write!(f, "{tasks} task(s) restore their state, or wait until they can")
+            }
         }
     }
 }
@@ -128,7 +127,7 @@ mod tests {
     fn ready_node() -> Health {
         let health = Health::new();
         health.model_loaded();
-        health.task_assigned();
+        health.tasks_assigned(1);
         health.task_reading();
         health
     }
@@ -142,22 +141,30 @@ mod tests {
     #[test]
     fn every_assigned_task_must_read() {
         let health = ready_node();
-        health.task_assigned();
+        health.tasks_assigned(2);
         assert_eq!(health.not_ready(), [NotReady::Restoring { tasks: 1 }]);
-        health.task_revoked(false);
+        health.task_reading();
         assert_eq!(health.not_ready(), []);
-        health.task_revoked(true);
+        // One has failed and waits: it is this node's all the same.
+        health.task_stopped();
+        assert_eq!(health.not_ready(), [NotReady::Restoring { tasks: 1 }]);
+        health.tasks_assigned(1);
+        assert_eq!(health.not_ready(), []);
+        health.tasks_assigned(0);
         assert_eq!(health.not_ready(), [NotReady::NoTask]);
     }
 
     #[test]
-    fn miscounts_stay_in_range() {
+    fn a_partition_that_goes_before_its_task_ends_is_not_miscounted() {
         let health = ready_node();
+        health.tasks_assigned(2);
         health.task_reading();
+        health.tasks_assigned(1);
+        health.task_stopped();
         assert_eq!(health.tasks(), (1, 1));
-        health.task_revoked(true);
-        health.task_revoked(true);
-        assert_eq!(health.tasks(), (0, 0));
+        health.task_stopped();
+        health.task_stopped();
+        assert_eq!(health.tasks(), (1, 0));
     }
 
     #[test]

@@ -206,7 +206,7 @@ mod tests {
         assert!(body.contains("the model is not loaded yet"), "{body}");
 
         running.health.model_loaded();
-        running.health.task_assigned();
+        running.health.tasks_assigned(1);
         let (status, body) = fetch(address, "/readyz");
         assert!(status == 503 && body.contains("1 task(s) restore their state"), "{body}");
         running.health.task_reading();

@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod changeover;
+mod disk;
 mod people;
 mod place;
 mod prove;

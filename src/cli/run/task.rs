@@ -241,7 +241,6 @@ pub fn run_task(
     source: KafkaSource,
     predictor: Worker,
 ) -> Result<(), PortError> {
-    node.health.task_assigned();
     node.active();
     let ownership = source.ownership();
     let opened = node.open(partition, source, predictor);
@@ -253,7 +252,9 @@ pub fn run_task(
         node.lock_counts().insert(partition, drive.counts().clone());
         ended
     });
-    node.health.task_revoked(is_open);
+    if is_open {
+        node.health.task_stopped();
+    }
     node.active();
     ended.map_err(|error| match error {
         DriveError::Port(error) => error,

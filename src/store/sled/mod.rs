@@ -10,6 +10,7 @@ mod files;
 mod open;
 
 use std::cell::Cell;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -94,8 +95,17 @@ pub enum StoreError {
 
 impl From<StoreError> for PortError {
     fn from(error: StoreError) -> Self {
-        PortError::Stop(error.to_string())
+        let text = error.to_string();
+        match error {
+            StoreError::Io { source, .. } if is_full(&source) => PortError::Retry(text),
+            _ => PortError::Stop(text),
+        }
     }
+}
+
+/// Whether somebody has only to make room.
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// How a store is doing, for `inspect` and metrics.

@@ -8,16 +8,17 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Quiet, consumer};
+use super::client::consumer;
 use super::error::port_error;
+use super::hearing::Hearing;
 use super::settings::KafkaSettings;
-use super::topics::check_topics;
+use super::topics::check_topic;
 use crate::ports::{AlertFeed, AlertPlace, AlertStored, OutputKind, PortError};
 
 /// A member of a group that follows the alerts. Only what was committed is read, and a group that
 /// was never heard of begins with the first alert there is.
 pub struct KafkaAlerts {
-    consumer: BaseConsumer<Quiet>,
+    consumer: BaseConsumer<Hearing>,
     topic: String,
     bootstrap: String,
 }
@@ -28,24 +29,25 @@ impl KafkaAlerts {
     /// # Errors
     /// `Retry` when no broker answers; `Stop` when a topic is missing or rights are.
     pub fn join(settings: &KafkaSettings, group: &str) -> Result<Self, PortError> {
-        check_topics(settings)?;
         let topic = settings.output(OutputKind::Alert);
+        check_topic(settings, &topic)?;
         let failed = |e: KafkaError| {
             port_error(&format!("joining the group {group}"), &settings.bootstrap, &e)
         };
-        let consumer: BaseConsumer<Quiet> = consumer(settings, "alerts")
+        let consumer: BaseConsumer<Hearing> = consumer(settings, "alerts")
             .set("group.id", group)
             .set("auto.offset.reset", "earliest")
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", settings.session_timeout_ms.to_string())
-            .create_with_context(Quiet)
+            .create_with_context(Hearing::default())
             .map_err(failed)?;
         consumer.subscribe(&[&topic]).map_err(failed)?;
         Ok(KafkaAlerts { consumer, topic, bootstrap: settings.bootstrap.clone() })
     }
 
     fn failed(&self, doing: &str, error: &KafkaError) -> PortError {
-        port_error(&format!("{doing} kafka topic {}", self.topic), &self.bootstrap, error)
+        let doing = format!("{doing} kafka topic {}", self.topic);
+        self.consumer.context().explain(port_error(&doing, &self.bootstrap, error))
     }
 }
 

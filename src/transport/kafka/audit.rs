@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
+use rdkafka::admin::{AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::error::port_error;
+use super::inquiry::Inquiry;
 use super::settings::{ASK_TIMEOUT, AppendClock, KafkaSettings, MAX_RECORD_BYTES};
-use super::topics::{AdminContext, Plan, plans, wait_for};
+use super::topics::{Admin, Plan, admin, plans, wait_for};
 use crate::ports::PortError;
 
 /// Copies that a record needs to survive the loss of one broker.
@@ -34,19 +35,17 @@ pub struct Finding {
 }
 
 /// Looks at every topic. `longest_ms` is how long a stay can last, which its inputs and journal
-/// must outlive, since everything can be computed anew from them.
+/// must outlive, since everything can be computed anew from them. A user who may not see the
+/// settings of a topic is told so; that he sees no label is as it should be.
 ///
 /// # Errors
-/// `Retry` when no broker answers.
+/// `Retry` when no broker answers; `Stop` when we are not let in.
 pub fn audit_topics(
     settings: &KafkaSettings,
     longest_ms: u64,
 ) -> Result<Vec<TopicReport>, PortError> {
-    let admin = super::topics::admin(settings)?;
-    let metadata = admin
-        .inner()
-        .fetch_metadata(None, ASK_TIMEOUT)
-        .map_err(|e| port_error("asking kafka for its topics", &settings.bootstrap, &e))?;
+    let inquiry = Inquiry::open(settings)?;
+    let metadata = inquiry.topics()?;
     let there: BTreeMap<&str, (u32, usize)> = metadata
         .topics()
         .iter()
@@ -59,36 +58,54 @@ pub fn audit_topics(
     let plans = plans(settings);
     let existing: Vec<&Plan> =
         plans.iter().filter(|plan| there.contains_key(plan.name.as_str())).collect();
-    let configs = describe(&admin, settings, &existing)?;
+    let configs = describe(&admin(settings)?, settings, &existing)?;
     let reports = plans.iter().map(|plan| {
         let Some(&(partitions, copies)) = there.get(plan.name.as_str()) else {
-            return TopicReport {
-                name: plan.name.clone(),
-                partitions: None,
-                copies: None,
-                findings: vec![error("does not exist; run nowcxr topics create".to_owned())],
-            };
+            let (name, partitions, copies) = (plan.name.clone(), None, None);
+            let findings = missing(&inquiry, plan, settings)?;
+            return Ok(TopicReport { name, partitions, copies, findings });
         };
         let mut findings = Vec::new();
         check_partitions(plan, partitions, settings, &mut findings);
         check_copies(copies, &mut findings);
-        if let Some(config) = configs.get(plan.name.as_str()) {
-            check_config(plan, config, settings, longest_ms, &mut findings);
+        match configs.get(plan.name.as_str()) {
+            Some(Ok(config)) => check_config(plan, config, settings, longest_ms, &mut findings),
+            Some(Err(_)) => findings.push(risk(
+                "does not show this user its settings; check it as the operator".to_owned(),
+            )),
+            None => {}
         }
         let (partitions, copies) = (Some(partitions), Some(copies));
-        TopicReport { name: plan.name.clone(), partitions, copies, findings }
+        Ok(TopicReport { name: plan.name.clone(), partitions, copies, findings })
     });
-    Ok(reports.collect())
+    reports.collect()
+}
+
+/// What is to be said of a topic that is not shown.
+fn missing(
+    inquiry: &Inquiry<'_>,
+    plan: &Plan,
+    settings: &KafkaSettings,
+) -> Result<Vec<Finding>, PortError> {
+    if !inquiry.is_hidden(&plan.name)? {
+        return Ok(vec![error("does not exist; run nowcxr topics create".to_owned())]);
+    }
+    if plan.name == settings.labels() {
+        return Ok(Vec::new());
+    }
+    let what = "does not exist or is hidden from this user; run nowcxr topics create, or ask for \
+                the rights that nowcxr topics acls prints";
+    Ok(vec![error(what.to_owned())])
 }
 
 /// How long the changelog shows that a key was deleted (`delete.retention.ms`).
 pub fn tombstones_kept(settings: &KafkaSettings) -> Result<Duration, PortError> {
-    let admin = super::topics::admin(settings)?;
     let plans = plans(settings);
     let changelog: Vec<&Plan> =
         plans.iter().filter(|plan| plan.name == settings.changelog()).collect();
-    let configs = describe(&admin, settings, &changelog)?;
-    let kept = configs.get(&settings.changelog()).and_then(|c| c.get("delete.retention.ms"));
+    let mut configs = describe(&admin(settings)?, settings, &changelog)?;
+    let config = configs.remove(&settings.changelog()).transpose()?;
+    let kept = config.as_ref().and_then(|config| config.get("delete.retention.ms"));
     kept.and_then(|ms| ms.parse().ok()).map(Duration::from_millis).ok_or_else(|| {
         PortError::Retry(format!("kafka does not say how {} is kept", settings.changelog()))
     })
@@ -96,11 +113,12 @@ pub fn tombstones_kept(settings: &KafkaSettings) -> Result<Duration, PortError> 
 
 type Values = BTreeMap<String, String>;
 
+/// Of each topic its settings, or why they are not shown to this user.
 fn describe(
-    admin: &AdminClient<AdminContext>,
+    admin: &Admin,
     settings: &KafkaSettings,
     plans: &[&Plan],
-) -> Result<BTreeMap<String, Values>, PortError> {
+) -> Result<BTreeMap<String, Result<Values, PortError>>, PortError> {
     if plans.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -119,7 +137,12 @@ fn describe(
     // The answers come in the order of the questions.
     for (plan, answer) in plans.iter().zip(answers) {
         let resource = answer.map_err(|code| failed(KafkaError::AdminOp(code)))?;
-        found.insert(plan.name.clone(), values(resource));
+        // Every topic has settings; the crate drops the refusal that stands in their place.
+        let values = match resource.entries.is_empty() {
+            true => Err(failed(KafkaError::AdminOp(RDKafkaErrorCode::TopicAuthorizationFailed))),
+            false => Ok(values(resource)),
+        };
+        found.insert(plan.name.clone(), values);
     }
     Ok(found)
 }

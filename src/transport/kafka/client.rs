@@ -1,9 +1,7 @@
 //! How librdkafka's clients are set up, and where their log lines go.
 
+use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::{ClientConfig, ClientContext};
 
 use super::settings::{
     HEARTBEATS, KafkaSettings, MAX_FETCH_BYTES, MAX_POLL, MAX_RECORD_BYTES, PREFETCH_KBYTES,
@@ -64,21 +62,6 @@ pub(super) fn member(settings: &KafkaSettings) -> ClientConfig {
     with_properties(config, settings)
 }
 
-/// A consumer that only writes down what it has to say.
-pub(super) struct Quiet;
-
-impl ClientContext for Quiet {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        log_line(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        log_error(&error, reason);
-    }
-}
-
-impl ConsumerContext for Quiet {}
-
 /// An idempotent producer: a record is there once and in order, however often it is sent again by
 /// librdkafka. `murmur2_random` is the JVM clients' partitioner, so that they agree with us.
 pub(super) fn producer(settings: &KafkaSettings, role: &str) -> ClientConfig {
@@ -114,15 +97,4 @@ pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, line: &str) {
         }
         RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{line}"),
     }
-}
-
-/// Errors of the client as a whole. They also reach the caller of whatever they make fail, so here
-/// they are only written down; but that a broker does not let us in reaches him as silence.
-pub(super) fn log_error(error: &KafkaError, reason: &str) {
-    let code = error.rdkafka_error_code();
-    if let Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) = code {
-        let advice = "check user, secret and certificates under kafka.properties";
-        tracing::error!(target: "librdkafka", "{reason}; {advice}");
-    }
-    tracing::debug!(target: "librdkafka", "{error}: {reason}");
 }

@@ -9,8 +9,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
-use super::client::{log_error, log_line, producer};
+use super::client::{log_line, producer};
 use super::error::port_error;
+use super::hearing::Hearing;
 use super::settings::KafkaSettings;
 use crate::ports::PortError;
 use crate::time::WallTime;
@@ -48,7 +49,10 @@ impl<'a> Outgoing<'a> {
 
 /// Collects delivery reports: the first failure is the one that is told.
 #[derive(Default)]
-struct Reports(Mutex<Option<(KafkaError, String)>>);
+struct Reports {
+    hearing: Hearing,
+    failure: Mutex<Option<(KafkaError, String)>>,
+}
 
 pub(super) struct Delivery {
     producer: BaseProducer<Reports>,
@@ -59,7 +63,7 @@ pub(super) struct Delivery {
 
 impl Reports {
     fn take(&self) -> Option<(KafkaError, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -69,7 +73,7 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        log_error(&error, reason);
+        self.hearing.note(&error, reason);
     }
 }
 
@@ -78,7 +82,7 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
-            let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
             first.get_or_insert_with(|| (error.clone(), message.topic().to_owned()));
         }
     }
@@ -127,10 +131,13 @@ impl Delivery {
     ///
     /// # Errors
     /// `Retry`: some of them may have arrived all the same, so what is sent again must be equal.
-    /// `Reopen`: the producer is of no use any more.
+    /// `Reopen`: the producer is of no use any more. `Stop`: the cluster does not let us in.
     pub fn finish(&mut self) -> Result<(), PortError> {
         let deadline = Instant::now() + self.limit;
         while self.producer.in_flight_count() > 0 {
+            if let Some(refusal) = self.producer.context().hearing.refusal() {
+                return Err(refusal);
+            }
             if Instant::now() >= deadline {
                 return Err(PortError::Reopen(format!(
                     "kafka at {} neither took nor refused {} records within {} s",
@@ -143,7 +150,10 @@ impl Delivery {
         }
         match self.producer.context().take() {
             Some((error, topic)) => Err(self.failure(&error, &topic)),
-            None => Ok(()),
+            None => {
+                self.producer.context().hearing.forget();
+                Ok(())
+            }
         }
     }
 
@@ -151,6 +161,7 @@ impl Delivery {
         if let Some((code, why)) = self.producer.client().fatal_error() {
             return PortError::Reopen(format!("the kafka producer failed for good: {code}: {why}"));
         }
-        port_error(&format!("writing to kafka topic {topic}"), &self.bootstrap, error)
+        let doing = format!("writing to kafka topic {topic}");
+        self.producer.context().hearing.explain(port_error(&doing, &self.bootstrap, error))
     }
 }

@@ -30,12 +30,13 @@ pub(super) fn port_error(doing: &str, bootstrap: &str, error: &KafkaError) -> Po
     let Some(code) = error_code(error) else {
         return PortError::Reopen(format!("{doing} failed: {error}"));
     };
-    if let Some(advice) = for_a_person(code) {
+    if let Some(advice) = advice(code) {
         return PortError::Stop(format!("{doing} failed: {code}; {advice}"));
     }
     if is_passing(code) {
         return PortError::Retry(format!(
-            "{doing} failed: {code}; check that a broker runs at {bootstrap} (kafka.brokers)"
+            "{doing} failed: {code}; check that a broker runs at {bootstrap} (kafka.brokers) and \
+             that security.protocol under kafka.properties is that of its listener"
         ));
     }
     PortError::Reopen(format!("{doing} failed: {code}"))
@@ -50,19 +51,48 @@ fn error_code(error: &KafkaError) -> Option<Code> {
     }
 }
 
+/// Whether the user lacks a right: only a person can give it to him.
+pub(super) fn lacks_right(error: &KafkaError) -> bool {
+    let forbidden = |code| {
+        matches!(
+            code,
+            Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::TransactionalIdAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+        )
+    };
+    error_code(error).is_some_and(forbidden)
+}
+
 /// What to do about an error that does not pass by itself.
-fn for_a_person(code: Code) -> Option<&'static str> {
+pub(super) fn advice(code: Code) -> Option<&'static str> {
     let advice = match code {
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
             "create the topic with as many partitions as the other inputs, set \
              kafka.create_topics, or correct kafka.prefix"
         }
         Code::InvalidTopic => "correct kafka.prefix or kafka.group: letters, digits, '.', '_', '-'",
-        Code::TopicAuthorizationFailed => "ask for read and write rights on the topic",
-        Code::GroupAuthorizationFailed => "ask for rights on the consumer group (kafka.group)",
-        Code::ClusterAuthorizationFailed => "ask for the rights to create topics",
-        Code::SaslAuthenticationFailed | Code::Authentication | Code::SSL => {
-            "check user, secret and certificates under kafka.properties"
+        Code::TopicAuthorizationFailed => {
+            "ask for the rights on topics that `nowcxr topics acls` prints, and set \
+             kafka.create_topics = false where others make them"
+        }
+        Code::GroupAuthorizationFailed => {
+            "ask for the rights on the consumer group (kafka.group) that `nowcxr topics acls` prints"
+        }
+        Code::TransactionalIdAuthorizationFailed => {
+            "ask for the rights on transactional ids that `nowcxr topics acls` prints"
+        }
+        Code::ClusterAuthorizationFailed => {
+            "ask for the rights to create topics, or set kafka.create_topics = false"
+        }
+        Code::SaslAuthenticationFailed | Code::Authentication => {
+            "check sasl.mechanism, sasl.username and sasl.password under kafka.properties and \
+             kafka.secrets"
+        }
+        Code::SSL => {
+            "check that kafka.brokers names the broker as its certificate does, and that \
+             ssl.ca.location under kafka.properties holds who signed it"
         }
         Code::UnsupportedSASLMechanism | Code::UnsupportedFeature | Code::UnsupportedVersion => {
             "the broker does not offer what was asked for; Kafka 4.0 or newer is needed"
@@ -144,6 +174,13 @@ mod tests {
     #[test]
     fn the_advice_names_the_setting() {
         assert!(of(Code::AllBrokersDown).to_string().contains("a:1 (kafka.brokers)"));
+        for code in [
+            Code::TopicAuthorizationFailed,
+            Code::GroupAuthorizationFailed,
+            Code::TransactionalIdAuthorizationFailed,
+        ] {
+            assert!(of(code).to_string().contains("nowcxr topics acls"), "{code}");
+        }
         assert!(of(Code::UnknownTopicOrPartition).to_string().contains("kafka.create_topics"));
     }
 }

@@ -27,8 +27,9 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use super::client::{log_error, log_line, member};
+use super::client::{log_line, member};
 use super::error::port_error;
+use super::hearing::Hearing;
 use super::lane::Lane;
 use super::ownership::Hold;
 use super::reader::Reader;
@@ -45,6 +46,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// What the consumer's callbacks, the group's user and the tasks share.
 pub(super) struct Members {
     bootstrap: String,
+    hearing: Hearing,
     state: Mutex<State>,
     changed: Condvar,
     /// There was an assignment since the metadata were taken.
@@ -65,6 +67,7 @@ impl Members {
     fn new(settings: &KafkaSettings) -> Self {
         Members {
             bootstrap: settings.bootstrap.clone(),
+            hearing: Hearing::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
             is_stale: AtomicBool::new(false),
@@ -202,7 +205,7 @@ impl ClientContext for Members {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        log_error(&error, reason);
+        self.hearing.note(&error, reason);
     }
 }
 
@@ -240,7 +243,8 @@ impl Member {
             while !stopped.load(Ordering::Acquire) {
                 if let Some(Err(error)) = consumer.poll(POLL) {
                     let doing = "belonging to the consumer group";
-                    members.report(port_error(doing, &bootstrap, &error));
+                    let failed = port_error(doing, &bootstrap, &error);
+                    members.report(members.hearing.explain(failed));
                 }
                 members.note_metadata(&consumer);
             }

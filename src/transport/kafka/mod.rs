@@ -25,6 +25,8 @@ mod delivery;
 mod error;
 mod grants;
 mod group;
+mod hearing;
+mod inquiry;
 pub mod journal;
 mod lane;
 mod letters;

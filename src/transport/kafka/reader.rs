@@ -17,8 +17,9 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message, Timestamp};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Quiet, consumer};
+use super::client::consumer;
 use super::error::port_error;
+use super::hearing::Hearing;
 use super::lane::Feeder;
 use super::ownership::Hold;
 use super::settings::{ASK_TIMEOUT, AppendClock, KafkaSettings};
@@ -48,7 +49,7 @@ pub(super) struct Reader {
 
 struct Pump {
     settings: KafkaSettings,
-    consumer: BaseConsumer<Quiet>,
+    consumer: BaseConsumer<Hearing>,
     topics: [String; 5],
     feeders: Vec<Feeder>,
     commands: Receiver<Command>,
@@ -61,8 +62,8 @@ pub(super) struct ReaderHandle(Sender<Command>);
 
 impl Reader {
     pub fn start(settings: &KafkaSettings) -> Result<Reader, PortError> {
-        let consumer: BaseConsumer<Quiet> = consumer(settings, "reader")
-            .create_with_context(Quiet)
+        let consumer: BaseConsumer<Hearing> = consumer(settings, "reader")
+            .create_with_context(Hearing::default())
             .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))?;
         let (commands, taken) = bounded(COMMANDS);
         let stop = Arc::new(AtomicBool::new(false));
@@ -118,7 +119,10 @@ impl Pump {
             });
             match polled {
                 Some(Ok(Some(record))) => self.deliver(record),
-                Some(Err(error)) => self.report("reading from kafka", &error),
+                Some(Err(error)) => {
+                    let doing = format!("reading kafka topics {}", self.topics.join(", "));
+                    self.report(&doing, &error);
+                }
                 Some(Ok(None)) | None => {}
             }
         }
@@ -206,7 +210,8 @@ impl Pump {
 
     fn report(&self, doing: &str, error: &KafkaError) {
         for lane in self.feeders.iter().filter_map(|feeder| feeder.lane.upgrade()) {
-            lane.report(port_error(doing, &self.settings.bootstrap, error));
+            let failed = port_error(doing, &self.settings.bootstrap, error);
+            lane.report(self.consumer.context().explain(failed));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, GroupResult};
+use rdkafka::admin::{AdminOptions, GroupResult};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -17,7 +17,7 @@ use super::committer::{CommitterOptions, KafkaCommitter};
 use super::error::port_error;
 use super::settings::{ASK_TIMEOUT, KafkaSettings};
 use super::source::KafkaSource;
-use super::topics::{AdminContext, admin, check_topics, wait_for};
+use super::topics::{Admin, admin, check_topics, wait_for};
 use crate::ids::Digest;
 use crate::ports::PortError;
 use crate::store::memory::MemoryStore;
@@ -85,7 +85,7 @@ fn empty(settings: &KafkaSettings, partition: u32) -> Result<u64, PortError> {
 
 /// A journal of a state that is no more would never be read again.
 fn empty_journal(
-    admin: &AdminClient<AdminContext>,
+    admin: &Admin,
     settings: &KafkaSettings,
     partitions: u32,
 ) -> Result<(), PortError> {
@@ -102,10 +102,7 @@ fn empty_journal(
     done.elements().iter().try_for_each(|element| element.error()).map_err(failed)
 }
 
-fn forget_offsets(
-    admin: &AdminClient<AdminContext>,
-    settings: &KafkaSettings,
-) -> Result<(), PortError> {
+fn forget_offsets(admin: &Admin, settings: &KafkaSettings) -> Result<(), PortError> {
     let failed = |e| port_error("deleting the consumer group", &settings.bootstrap, &e);
     let groups: Vec<GroupResult> =
         wait_for(admin.delete_groups(&[&settings.app], &options()), 2 * ASK_TIMEOUT)

@@ -8,8 +8,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Quiet, consumer};
+use super::client::consumer;
 use super::error::port_error;
+use super::hearing::Hearing;
 use super::settings::{ASK_TIMEOUT, KafkaSettings};
 use crate::ports::PortError;
 
@@ -23,7 +24,7 @@ pub(super) struct Stretch<'a> {
     settings: &'a KafkaSettings,
     topic: String,
     partition: i32,
-    consumer: BaseConsumer<Quiet>,
+    consumer: BaseConsumer<Hearing>,
 }
 
 impl<'a> Stretch<'a> {
@@ -34,13 +35,13 @@ impl<'a> Stretch<'a> {
     ) -> Result<Self, PortError> {
         let consumer = consumer(settings, "restore")
             .set("enable.partition.eof", "true")
-            .create_with_context(Quiet)
+            .create_with_context(Hearing::default())
             .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))?;
         let partition = i32::try_from(partition).unwrap_or(i32::MAX);
         Ok(Stretch { settings, topic, partition, consumer })
     }
 
-    pub fn consumer(&self) -> &BaseConsumer<Quiet> {
+    pub fn consumer(&self) -> &BaseConsumer<Hearing> {
         &self.consumer
     }
 
@@ -127,6 +128,7 @@ impl<'a> Stretch<'a> {
 
     fn failure(&self, error: &KafkaError) -> PortError {
         let doing = format!("reading kafka topic {}", self.topic);
-        port_error(&doing, &self.settings.bootstrap, error)
+        let failed = port_error(&doing, &self.settings.bootstrap, error);
+        self.consumer.context().explain(failed)
     }
 }

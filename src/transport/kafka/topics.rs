@@ -8,14 +8,13 @@ use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::Client;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::client::{common, log_error, log_line, with_properties};
+use super::client::{common, with_properties};
 use super::error::port_error;
+use super::inquiry::Inquiry;
 use super::settings::{ASK_TIMEOUT, AppendClock, KafkaSettings, MAX_RECORD_BYTES};
 use crate::ids::Topic;
 use crate::ports::{OutputKind, PortError};
@@ -23,17 +22,8 @@ use crate::ports::{OutputKind, PortError};
 /// Between two looks at topics that are being created.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-pub(super) struct AdminContext;
-
-impl ClientContext for AdminContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        log_line(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        log_error(&error, reason);
-    }
-}
+/// It calls nothing in its context, whichever it has: see [`super::hearing`].
+pub(super) type Admin = AdminClient<DefaultClientContext>;
 
 /// One topic as it should be.
 pub(super) struct Plan {
@@ -63,9 +53,9 @@ pub(super) fn ensure_inputs(settings: &KafkaSettings) -> Result<u32, PortError> 
 
 /// `concerns` says which topics must be there that are not to be created.
 fn ensure(settings: &KafkaSettings, concerns: &dyn Fn(&Plan) -> bool) -> Result<u32, PortError> {
-    let admin = admin(settings)?;
+    let inquiry = Inquiry::open(settings)?;
     let plans = plans(settings);
-    let there = partitions_by_topic(admin.inner(), settings)?;
+    let there = partitions_by_topic(&inquiry)?;
     let partitions = co_partitions(&plans, &there)?.unwrap_or(settings.partitions);
     let missing: Vec<&Plan> = plans
         .iter()
@@ -76,16 +66,36 @@ fn ensure(settings: &KafkaSettings, concerns: &dyn Fn(&Plan) -> bool) -> Result<
         return Ok(partitions);
     }
     if !settings.create_topics {
-        let names: Vec<&str> = missing.iter().map(|plan| plan.name.as_str()).collect();
-        return Err(PortError::Stop(format!(
-            "kafka topics {} do not exist; create them with {partitions} partitions each, or set \
-             kafka.create_topics",
-            names.join(", ")
-        )));
+        return Err(absent(&inquiry, &missing, partitions)?);
     }
-    create(&admin, settings, &missing, partitions)?;
-    await_topics(admin.inner(), settings, &plans)?;
+    create(&admin(settings)?, settings, &missing, partitions)?;
+    await_topics(&inquiry, &plans)?;
     Ok(partitions)
+}
+
+/// What is said of topics that a user does not find.
+fn absent(
+    inquiry: &Inquiry<'_>,
+    missing: &[&Plan],
+    partitions: u32,
+) -> Result<PortError, PortError> {
+    let mut names: (Vec<&str>, Vec<&str>) = Default::default();
+    for plan in missing {
+        let is_hidden = inquiry.is_hidden(&plan.name)?;
+        let into = if is_hidden { &mut names.0 } else { &mut names.1 };
+        into.push(&plan.name);
+    }
+    let (hidden, absent) = (names.0.join(", "), names.1.join(", "));
+    Ok(PortError::Stop(match hidden.is_empty() {
+        true => format!(
+            "kafka topics {absent} do not exist; create them with {partitions} partitions each, \
+             or set kafka.create_topics"
+        ),
+        false => format!(
+            "kafka topics {hidden} do not exist or are hidden from this user; ask for the rights \
+             that `nowcxr topics acls` prints, or create them"
+        ),
+    }))
 }
 
 /// Creates one topic beside those of the application, kept for good; one that exists is left as it
@@ -99,25 +109,32 @@ pub fn ensure_topic_beside(settings: &KafkaSettings, name: &str) -> Result<(), P
             "kafka topic {name} is one of the application's own; name another"
         )));
     }
-    let admin = admin(settings)?;
-    if partitions_by_topic(admin.inner(), settings)?.contains_key(name) {
+    let inquiry = Inquiry::open(settings)?;
+    if partitions_by_topic(&inquiry)?.contains_key(name) {
         return Ok(());
     }
     let (is_input, is_co_partitioned) = (false, false);
     let plan = Plan { name: name.to_owned(), is_input, is_co_partitioned, config: kept() };
-    create(&admin, settings, &[&plan], settings.partitions)?;
-    await_topics(admin.inner(), settings, &[plan])
+    create(&admin(settings)?, settings, &[&plan], settings.partitions)?;
+    await_topics(&inquiry, &[plan])
 }
 
-pub(super) fn admin(settings: &KafkaSettings) -> Result<AdminClient<AdminContext>, PortError> {
+/// What administers. Ask an [`Inquiry`] before, which says so if we are not let in.
+pub(super) fn admin(settings: &KafkaSettings) -> Result<Admin, PortError> {
     with_properties(common(settings, "admin"), settings)
-        .create_with_context(AdminContext)
+        .create()
         .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))
 }
 
 /// As [`ensure_topics`], but creates nothing.
 pub fn check_topics(settings: &KafkaSettings) -> Result<u32, PortError> {
     ensure_topics(&KafkaSettings { create_topics: false, ..settings.clone() })
+}
+
+/// Checks one topic, for who may not see the others.
+pub(super) fn check_topic(settings: &KafkaSettings, name: &str) -> Result<(), PortError> {
+    let settings = KafkaSettings { create_topics: false, ..settings.clone() };
+    ensure(&settings, &|plan| plan.name == name).map(drop)
 }
 
 pub(super) fn plans(settings: &KafkaSettings) -> Vec<Plan> {
@@ -183,13 +200,8 @@ fn timestamps(clock: AppendClock) -> Vec<(&'static str, String)> {
     }
 }
 
-fn partitions_by_topic(
-    client: &Client<AdminContext>,
-    settings: &KafkaSettings,
-) -> Result<BTreeMap<String, u32>, PortError> {
-    let metadata = client
-        .fetch_metadata(None, ASK_TIMEOUT)
-        .map_err(|e| port_error("asking kafka for its topics", &settings.bootstrap, &e))?;
+fn partitions_by_topic(inquiry: &Inquiry<'_>) -> Result<BTreeMap<String, u32>, PortError> {
+    let metadata = inquiry.topics()?;
     let ready = metadata.topics().iter().filter(|topic| {
         topic.error().is_none() && topic.partitions().iter().all(|p| p.leader() >= 0)
     });
@@ -214,7 +226,7 @@ fn co_partitions(plans: &[Plan], there: &BTreeMap<String, u32>) -> Result<Option
 }
 
 fn create(
-    admin: &AdminClient<AdminContext>,
+    admin: &Admin,
     settings: &KafkaSettings,
     missing: &[&Plan],
     partitions: u32,
@@ -250,21 +262,20 @@ fn create(
 }
 
 /// Waits until every topic has its leaders, so that the first use of it does not fail.
-fn await_topics(
-    client: &Client<AdminContext>,
-    settings: &KafkaSettings,
-    plans: &[Plan],
-) -> Result<(), PortError> {
+fn await_topics(inquiry: &Inquiry<'_>, plans: &[Plan]) -> Result<(), PortError> {
     let deadline = Instant::now() + ASK_TIMEOUT;
     loop {
-        let there = partitions_by_topic(client, settings)?;
+        let there = partitions_by_topic(inquiry)?;
         match plans.iter().find(|plan| !there.contains_key(&plan.name)) {
             None => return co_partitions(plans, &there).map(drop),
             Some(plan) if Instant::now() >= deadline => {
-                return Err(PortError::Retry(format!(
-                    "kafka topic {} was created but has no leader yet",
-                    plan.name
-                )));
+                let name = &plan.name;
+                return Err(match inquiry.is_hidden(name)? {
+                    true => absent(inquiry, &[plan], 0)?,
+                    false => PortError::Retry(format!(
+                        "kafka topic {name} was created but has no leader yet"
+                    )),
+                });
             }
             Some(_) => thread::sleep(LOOK_AGAIN),
         }

@@ -15,9 +15,10 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext, PurgeConfig};
 use rdkafka::{ClientContext, TopicPartitionList};
 
-use super::client::{log_error, log_line, producer};
+use super::client::{log_line, producer};
 use super::delivery::Outgoing;
-use super::error::port_error;
+use super::error::{lacks_right, port_error};
+use super::hearing::Hearing;
 use super::ownership::{Hold, Ownership};
 use super::settings::KafkaSettings;
 use crate::ports::PortError;
@@ -31,6 +32,7 @@ const POLL_EVERY: u32 = 256;
 
 /// What has become of the records of a transaction.
 struct Reports {
+    hearing: Hearing,
     /// The topic whose offsets are wanted.
     changelog: String,
     /// The position behind the changelog's last record.
@@ -65,7 +67,7 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        log_error(&error, reason);
+        self.hearing.note(&error, reason);
     }
 }
 
@@ -91,7 +93,8 @@ impl Transactions {
     /// under way has come to be or not. Gives up when `unwanted` says so.
     ///
     /// # Errors
-    /// `Retry` when no broker answers; `Reopen` when it was unwanted.
+    /// `Retry` when no broker answers; `Reopen` when it was unwanted; `Stop` when the cluster does
+    /// not let us in or write.
     pub fn open(
         settings: &KafkaSettings,
         partition: u32,
@@ -102,6 +105,7 @@ impl Transactions {
         let failed = |error: &KafkaError| port_error(doing, &settings.bootstrap, error);
         let limit = settings.delivery_timeout();
         let reports = Reports {
+            hearing: Hearing::default(),
             changelog: settings.changelog(),
             end: AtomicI64::new(0),
             failure: Mutex::default(),
@@ -124,6 +128,9 @@ impl Transactions {
                 Err(_) => {
                     producer.poll(POLL);
                 }
+            }
+            if let Some(refusal) = producer.context().hearing.refusal() {
+                return Err(refusal);
             }
         }
         Ok(Transactions { producer, bootstrap: settings.bootstrap.clone(), limit, ownership })
@@ -155,7 +162,9 @@ impl Transactions {
             self.drain(slice);
             self.producer.commit_transaction(slice)
         })?;
-        let end = self.producer.context().end.load(Ordering::Acquire);
+        let context = self.producer.context();
+        context.hearing.forget();
+        let end = context.end.load(Ordering::Acquire);
         Ok(u64::try_from(end).ok().filter(|end| *end > 0))
     }
 
@@ -234,17 +243,22 @@ impl Transactions {
                 return Failed::Unusable(stop);
             }
         }
-        Failed::Undone(format!("{doing} failed: {error}"))
+        match lacks_right(error) {
+            true => Failed::Unusable(port_error(doing, &self.bootstrap, error)),
+            false => Failed::Undone(format!("{doing} failed: {error}")),
+        }
     }
 
     fn unusable(&self, doing: &str, error: &KafkaError) -> Failed {
-        let why = match self.producer.client().fatal_error() {
-            Some((code, why)) => format!("{code}: {why}"),
-            None => error.to_string(),
-        };
-        Failed::Unusable(PortError::Reopen(format!(
-            "{doing} a transaction in kafka failed: {why}; the changelog will tell its outcome"
-        )))
+        let fatal = self.producer.client().fatal_error();
+        let cause = fatal.as_ref().map_or(error.clone(), |(code, _)| KafkaError::Global(*code));
+        let doing = format!("{doing} a transaction in kafka");
+        if lacks_right(&cause) {
+            return Failed::Unusable(port_error(&doing, &self.bootstrap, &cause));
+        }
+        let why = fatal.map_or(error.to_string(), |(code, why)| format!("{code}: {why}"));
+        let unknown = format!("{doing} failed: {why}; the changelog will tell its outcome");
+        Failed::Unusable(self.producer.context().hearing.explain(PortError::Reopen(unknown)))
     }
 }
 
