@@ -81,11 +81,11 @@ type Scores = Vec<Ranked>;
 /// [`Undefined`] without stays or where nobody died or everybody did.
 pub fn judge(proofs: &[SeedProof], replicates: usize, seed: u64) -> Result<ProofReport, Undefined> {
     let first = proofs.first().ok_or(Undefined::Empty)?;
-    let strata: [(&'static str, &dyn Fn(&Judged) -> bool); 2] =
-        [("all stays", &|_| true), ("last film at least 24 h old", &|w| w.age_h >= OLD_H)];
-    let strata = strata.map(|(name, keep)| {
+    let strata = [("all stays", 0.0), ("last film at least 24 h old", OLD_H)];
+    let strata = strata.map(|(name, oldest)| {
+        let keep = |w: &&Judged| w.age_h >= oldest;
         let seeds: Vec<Vec<&Judged>> =
-            proofs.iter().map(|p| p.windows.iter().filter(|w| keep(w)).collect()).collect();
+            proofs.iter().map(|proof| proof.windows.iter().filter(keep).collect()).collect();
         stratum(name, &seeds, replicates, seed)
     });
     Ok(ProofReport {
