@@ -78,7 +78,7 @@ pub(super) fn advice(code: Code) -> Option<&'static str> {
              kafka.create_topics = false where others make them"
         }
         Code::GroupAuthorizationFailed => {
-            "ask for the rights on the consumer group (kafka.group) that `nowcxr topics acls` prints"
+            "ask for the rights on the group (kafka.group) that `nowcxr topics acls` prints"
         }
         Code::TransactionalIdAuthorizationFailed => {
             "ask for the rights on transactional ids that `nowcxr topics acls` prints"

@@ -28,7 +28,12 @@ impl Hearing {
     /// of whatever they make fail, so they are only written down.
     pub fn note(&self, error: &KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", "{error}: {reason}");
-        if let Some(code) = error.rdkafka_error_code().filter(|&code| is_refusal(code)) {
+        // As librdkafka connects, the same failure comes under the code of a lost connection.
+        let code = match reason.contains(DISTRUST) {
+            true => Some(Code::SSL),
+            false => error.rdkafka_error_code().filter(|&code| is_refusal(code)),
+        };
+        if let Some(code) = code {
             *self.last() = Some((code, reason.to_owned()));
         }
     }

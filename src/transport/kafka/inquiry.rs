@@ -20,8 +20,8 @@ const LISTEN: Duration = Duration::from_millis(50);
 /// How long it takes at most to find out what is wrong with a certificate.
 const DOUBT: Duration = Duration::from_secs(3);
 
-/// A consumer without a group, since most questions are asked by users who have no rights on one. It
-/// creates no topic by asking for it, as a producer would.
+/// A consumer without a group, since most questions are asked by users who have no rights on one.
+/// It creates no topic by asking for it, as a producer would.
 pub(super) struct Inquiry<'a> {
     settings: &'a KafkaSettings,
     consumer: BaseConsumer<Hearing>,
