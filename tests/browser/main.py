@@ -44,8 +44,10 @@ def main():
     with tempfile.TemporaryDirectory(prefix="nowcxr-browser-") as work, sync_playwright() as play:
         work = pathlib.Path(work)
         recording = asked.run.resolve() if asked.run else work / "demo"
-        # Root may not use chromium's sandbox, and nothing but our own pages is loaded.
-        browser = play.chromium.launch(executable_path=asked.chromium, args=["--no-sandbox"])
+        # Root may not use chromium's sandbox, and nothing but our own pages is loaded. A container
+        # has little shared memory.
+        flags = ["--no-sandbox", "--disable-dev-shm-usage"]
+        browser = play.chromium.launch(executable_path=asked.chromium, args=flags)
 
         def part(name, act):
             if name not in parts:
