@@ -211,7 +211,8 @@ mod tests {
 
     /// A stay whose generated logits follow the outcome by `knows`, the others by less.
     fn judged(stay: u64, seed: u64, knows: f32) -> Judged {
-        let noise = |n: u64| ((stay * 7_919 + seed * 104_729 + n * 1_299_709) % 997) as f32 / 997.0;
+        let of = |n: u64| ((stay * 7_919 + n * 1_299_709) % 997) as f32 / 997.0;
+        let noise = |n: u64| of(n + 1_000 * seed);
         let died = stay.is_multiple_of(4);
         let logit = |twin: Twin, n: u64, yes: bool| {
             let knows = match twin {
@@ -222,17 +223,17 @@ mod tests {
             };
             noise(n + twin as u64) + if yes { knows } else { 0.0 }
         };
-        let phenotypes: Vec<bool> = (0..N_PHENOTYPES).map(|k| k < 2 && noise(50) < 0.3).collect();
-        let of = |twin: Twin| {
+        let phenotypes: Vec<bool> = (0..N_PHENOTYPES).map(|k| k < 2 && of(50) < 0.3).collect();
+        let asked = |twin: Twin| {
             let logits = (0..N_PHENOTYPES).map(|k| logit(twin, 9 + k as u64, phenotypes[k]));
             (twin, logits.collect::<Vec<f32>>())
         };
         Judged {
             stay,
-            age_h: 12.0 + noise(70) as f64 * 30.0,
+            age_h: 12.0 + f64::from(of(70)) * 30.0,
             died,
             mortality: Twin::ALL.map(|twin| (twin, logit(twin, 5, died))).into(),
-            phenotype: Twin::ALL.map(of).into(),
+            phenotype: Twin::ALL.map(asked).into(),
             phenotypes,
             generated_mse: 0.5,
             carried_mse: 1.0,
@@ -246,7 +247,7 @@ mod tests {
 
     #[test]
     fn figures_are_means_over_seeds_and_differences_are_paired() {
-        let proofs = [proof(1, 0.3), proof(2, 0.4)];
+        let proofs = [proof(1, 0.6), proof(2, 0.8)];
         let report = judge(&proofs, 200, 1).unwrap();
         let [all, old] = report.strata.as_slice() else { panic!("two strata") };
         assert_eq!((all.stays, all.deaths), (400, 100));
