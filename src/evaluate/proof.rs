@@ -30,7 +30,7 @@ pub struct ProofReport {
     /// Labelled stays and film pairs that the first seed learnt from.
     pub labelled: usize,
     pub pairs: usize,
-    /// All stays, and those whose last film was old.
+    /// All stays, and those whose last film was old if figures exist of them.
     pub strata: Vec<Stratum>,
 }
 
@@ -81,18 +81,23 @@ type Scores = Vec<Ranked>;
 /// [`Undefined`] without stays or where nobody died or everybody did.
 pub fn judge(proofs: &[SeedProof], replicates: usize, seed: u64) -> Result<ProofReport, Undefined> {
     let first = proofs.first().ok_or(Undefined::Empty)?;
-    let strata = [("all stays", 0.0), ("last film at least 24 h old", OLD_H)];
-    let strata = strata.map(|(name, oldest)| {
+    let mut strata = Vec::with_capacity(2);
+    for (name, oldest) in [("all stays", 0.0), ("last film at least 24 h old", OLD_H)] {
         let keep = |w: &&Judged| w.age_h >= oldest;
         let seeds: Vec<Vec<&Judged>> =
             proofs.iter().map(|proof| proof.windows.iter().filter(keep).collect()).collect();
-        stratum(name, &seeds, replicates, seed)
-    });
+        match stratum(name, &seeds, replicates, seed) {
+            Ok(stratum) => strata.push(stratum),
+            // Too few for figures of their own.
+            Err(Undefined::Empty | Undefined::OneClass) if !strata.is_empty() => {}
+            Err(undefined) => return Err(undefined),
+        }
+    }
     Ok(ProofReport {
         seeds: proofs.iter().map(|proof| proof.seed).collect(),
         labelled: first.labelled,
         pairs: first.pairs,
-        strata: strata.into_iter().collect::<Result<_, _>>()?,
+        strata,
     })
 }
 
