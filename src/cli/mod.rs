@@ -46,6 +46,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::LogFormat;
 use crate::ids::program;
@@ -217,14 +218,19 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
         .enable_all()
         .build()
         .context("signals cannot be watched")?;
+    // They are watched from here on: one that comes before the thread runs ends nothing at once.
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::watch().context("signals cannot be watched")?
+    };
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             runtime.block_on(async {
-                interrupted().await;
+                signals.next().await;
                 eprintln!("stopping; once more to stop at once");
                 seen.store(true, Ordering::Release);
-                interrupted().await;
+                signals.next().await;
                 std::process::exit(i32::from(STOPPED));
             });
         })
@@ -232,17 +238,23 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminated) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminated.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
+/// SIGTERM and Ctrl-C.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Inside a runtime.
+    fn watch() -> std::io::Result<Self> {
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(Signals { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
 }
