@@ -341,15 +341,14 @@ fn reporter() -> impl FnMut(Progress) {
 }
 
 fn line(progress: &Progress) -> String {
-    let losses: Vec<String> =
-        progress.losses.iter().map(|(name, loss)| format!("{name} {loss:.4}")).collect();
-    format!(
-        "{}: {}/{}, {:.1}/s, about {:.0} s left, {}",
-        progress.stage,
-        progress.step,
-        progress.steps,
-        progress.steps_per_second,
-        progress.eta_seconds,
-        losses.join(", ")
-    )
+    let Progress { stage, step, steps, steps_per_second, eta_seconds, losses, .. } = progress;
+    let mut line = format!("{stage}: {step}/{steps}");
+    // What is only counted has no rate.
+    if *steps_per_second > 0.0 {
+        line += &format!(", {steps_per_second:.1}/s, about {eta_seconds:.0} s left");
+    }
+    for (name, loss) in losses {
+        line += &format!(", {name} {loss:.4}");
+    }
+    line
 }
