@@ -4,8 +4,8 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::settings::{
-    HEARTBEATS, KafkaSettings, MAX_FETCH_BYTES, MAX_POLL, MAX_RECORD_BYTES, PREFETCH_KBYTES,
-    SEND_KBYTES,
+    ANSWER_TIMEOUT, HEARTBEATS, KafkaSettings, MAX_FETCH_BYTES, MAX_POLL, MAX_RECORD_BYTES,
+    PREFETCH_KBYTES, SEND_KBYTES,
 };
 
 /// What every client of this process says of itself.
@@ -39,7 +39,8 @@ pub(super) fn consumer(settings: &KafkaSettings, role: &str) -> ClientConfig {
         .set("queued.min.messages", "10000")
         .set("fetch.queue.backoff.ms", "10")
         .set("fetch.wait.max.ms", "100")
-        .set("fetch.error.backoff.ms", "200");
+        .set("fetch.error.backoff.ms", "200")
+        .set("socket.timeout.ms", ANSWER_TIMEOUT.as_millis().to_string());
     with_properties(config, settings)
 }
 

@@ -23,6 +23,9 @@ pub const QUEUE_BYTES: usize = 32 * 1024 * 1024;
 pub const SEND_KBYTES: usize = 64 * 1024;
 /// How long a question to the cluster (metadata, offsets, topic creation) may take.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a fetch may be unanswered before its connection is given up and it is sent again.
+/// librdkafka's own 60 s would keep a task from its input for a minute after one lost answer.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// A member that does not poll for so long is taken for dead (`max.poll.interval.ms`).
 pub const MAX_POLL: Duration = Duration::from_secs(120);
 /// How long revoked tasks have to commit and let go before their partitions are taken away: half
