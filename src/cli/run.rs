@@ -8,6 +8,7 @@
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,7 @@ use clap::Args;
 
 use super::embedded;
 use super::schemas::Ids;
+use super::serve::over_kafka;
 use super::serving::Http;
 use super::settings::ConfigArgs;
 use super::stop_on_signal;
@@ -89,7 +91,7 @@ pub fn run(args: &RunArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let config = settings.load()?;
     let stop = stop_on_signal()?;
     let health = Arc::new(Health::new());
-    let http = config.http.map(|address| Http::start(address, &health, None)).transpose()?;
+    let http = config.http.map(|address| listen(&config, address, &health)).transpose()?;
     let started = Instant::now();
     let served = serve(config, args, Arc::clone(&stop), health);
     if let Some(http) = http {
@@ -98,6 +100,17 @@ pub fn run(args: &RunArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let totals = served?;
     super::print(&totals.to_json(started.elapsed()).to_string())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Metrics and health, and the whole ward's pages where `http.tokens` says who may see them.
+fn listen(config: &Config, address: SocketAddr, health: &Arc<Health>) -> Result<Http> {
+    let pages = config.access.tokens.as_ref().map(|_| over_kafka(config)).transpose()?;
+    let http = Http::start(address, health, pages)?;
+    match http.dashboard_address() {
+        Some(address) => tracing::info!("dashboard at {address}"),
+        None => tracing::info!("no dashboard: no http.tokens say who may see it"),
+    }
+    Ok(http)
 }
 
 fn serve(

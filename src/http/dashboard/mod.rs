@@ -14,6 +14,7 @@ pub mod feed;
 mod follow;
 mod format;
 mod guard;
+mod kafka;
 mod live;
 pub mod local;
 mod login;
@@ -46,6 +47,7 @@ use crate::time::EventTime;
 
 pub use feed::{Archive, Feed};
 pub use follow::{FeedState, POLL, REOPEN, Shared};
+pub use kafka::{KafkaArchive, KafkaFeed, kafka};
 pub use live::{BEAT, MAX_STREAMS};
 pub use local::{LocalArchive, LocalFeed};
 pub use looks::Looks;

@@ -40,6 +40,7 @@ mod source;
 mod stretch;
 mod topics;
 mod transaction;
+mod watch;
 
 #[cfg(test)]
 mod mock_tests;
@@ -57,3 +58,4 @@ pub use settings::{AppendClock, KafkaSettings};
 pub use sink::KafkaSink;
 pub use source::KafkaSource;
 pub use topics::{check_topics, ensure_topic_beside, ensure_topics};
+pub use watch::{KafkaWatch, Seen, Watched};
