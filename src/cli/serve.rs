@@ -9,14 +9,18 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use super::alerts::acts;
 use super::embedded::Home;
+use super::schemas::Ids;
 use super::serving::{Http, Pages};
 use super::settings::ConfigArgs;
 use super::{print, stop_on_signal};
 use crate::config::Config;
+use crate::event::dictionary::Dictionary;
 use crate::http::Health;
-use crate::http::dashboard::{Dashboard, LocalFeed, kafka};
+use crate::http::dashboard::{Acts, Dashboard, LocalFeed, kafka};
 use crate::transport::kafka::KafkaSettings;
+use crate::wire::Codec;
 
 #[derive(Args)]
 pub struct ServeArgs {
@@ -48,7 +52,7 @@ pub fn run(args: &ServeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     };
     let stop = stop_on_signal()?;
     let (dashboard, is_over) = match args.kafka {
-        true => (over_kafka(&config)?, false),
+        true => (over_kafka(&config, &Ids::of(&config)?)?, false),
         false => over_log(&config, &args.out, synthetic)?,
     };
     let health = Arc::new(Health::of_pages());
@@ -70,15 +74,21 @@ fn over_log(config: &Config, out: &Path, synthetic: bool) -> Result<(Dashboard, 
         bail!("{} holds no log; name the directory of a run with --out", out.display());
     }
     let (feed, archive) = LocalFeed::other(&log).context("the log cannot be read")?;
-    let pages = Pages { provenance: provenance(out), synthetic };
+    let codec = Codec::new(&config.engine.feeds, Dictionary::builtin(config.profile)?)?;
+    let pages = Pages { provenance: provenance(out), synthetic, codec, acts: None };
     Ok((pages.dashboard(config, feed, archive)?, !is_written(&log)))
 }
 
 /// The pages over the topics of a service.
-pub fn over_kafka(config: &Config) -> Result<Dashboard> {
+pub fn over_kafka(config: &Config, ids: &Ids) -> Result<Dashboard> {
     let (feed, archive) = kafka(&KafkaSettings::from(&config.kafka), config.access.history);
     let provenance = format!("The outputs of the service {}, by Kafka.", config.kafka.group);
-    Pages { provenance, synthetic: false }.dashboard(config, feed, archive)
+    let dictionary = Dictionary::builtin(config.profile)?;
+    let codec = ids.codec(config, &dictionary)?;
+    // Where the service hears nobody, nobody is asked.
+    let acts = acts(config, ids.codec(config, &dictionary)?).ok();
+    let acts = acts.map(|acts| Arc::new(acts) as Arc<dyn Acts>);
+    Pages { provenance, synthetic: false, codec, acts }.dashboard(config, feed, archive)
 }
 
 /// True while another process holds the log's lock.

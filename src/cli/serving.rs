@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::event::dictionary::Dictionary;
 use crate::http::access::Access;
 use crate::http::audit::AuditLog;
-use crate::http::dashboard::{Archive, Dashboard, Feed, Looks, Options, Shared};
+use crate::http::dashboard::{Acts, Archive, Dashboard, Feed, Looks, Options, Shared};
 use crate::http::{Health, HttpError, Server, routes};
 use crate::telemetry::Metrics;
 use crate::wire::Codec;
@@ -32,6 +32,10 @@ pub struct Pages {
     pub provenance: String,
     /// Made-up patients, whom everybody may look at where no tokens are asked for.
     pub synthetic: bool,
+    /// Reads the records of the feed.
+    pub codec: Codec,
+    /// Where answers to alerts go, if anywhere.
+    pub acts: Option<Arc<dyn Acts>>,
 }
 
 impl Pages {
@@ -43,13 +47,14 @@ impl Pages {
         archive: impl Archive + 'static,
     ) -> Result<Dashboard> {
         let dictionary = Dictionary::builtin(config.profile)?;
-        let codec = Codec::new(&config.engine.feeds, dictionary.clone())?;
-        let shared = Shared::new(codec, dictionary);
+        let looks = self.looks(config)?;
+        let shared = Shared::new(self.codec, dictionary);
         let options = Options {
-            provenance: self.provenance.clone(),
+            provenance: self.provenance,
             model: config.predict.model.clone(),
-            looks: self.looks(config)?,
+            looks,
             access: access(config)?,
+            acts: self.acts,
         };
         Dashboard::start(feed, archive, shared, options).context("no thread for the dashboard")
     }

@@ -6,7 +6,15 @@ use std::net::TcpStream;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use super::place::{LONG, place, succeed};
+use nowcxr::config::EngineConfig;
+use nowcxr::event::alert::Deed;
+use nowcxr::event::dictionary::{Dictionary, Profile};
+use nowcxr::ids::{Digest, Topic};
+use nowcxr::transport::kafka::KafkaSettings;
+use nowcxr::wire::{AcknowledgementRecord, Codec};
+
+use super::people::{self, local_alerts};
+use super::place::{LONG, Reader, place, succeed};
 
 const LOOK: Duration = Duration::from_millis(200);
 /// A dashboard whose broker has gone says so within this time.
@@ -30,8 +38,17 @@ impl Site {
 
     /// The status line and the body.
     fn get(&self, path: &str) -> (String, Vec<u8>) {
+        self.ask(&format!("GET {path}"), "", "")
+    }
+
+    fn ask(&self, what: &str, headers: &str, body: &str) -> (String, Vec<u8>) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{what} HTTP/1.0\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         let head = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
@@ -130,4 +147,47 @@ fn a_dashboard_whose_broker_has_gone_freezes_and_says_so() {
     node("start");
     await_that("live again", LONG, || !is_frozen());
     node("stop");
+}
+
+/// Of a test only; a real one is drawn by `nowcxr token`.
+const TOKEN: &str = "a-token-that-only-this-test-knows-0123456789";
+
+#[test]
+fn an_answer_on_the_page_is_written_as_an_act_on_the_alert() {
+    let Some(place) = place("answer", 4) else { return };
+    people::replay(&place, "local");
+    people::replay(&place, "kafka");
+    let mut run = people::nowcxr(&place, "run");
+    succeed(run.args(["--until-idle", "3"]).output().unwrap());
+    let alert = local_alerts(&place).remove(0);
+    let line = format!("ward-1 clinician {}\n", Digest::of(TOKEN.as_bytes()));
+    std::fs::write(place.path("tokens"), line).unwrap();
+    let mut serve = people::nowcxr(&place, "serve");
+    serve.args(["--kafka", "--set", "http.tokens=tokens"]);
+    let site = Site::start(serve);
+
+    let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+    let form = format!("{bearer}Content-Type: application/x-www-form-urlencoded\r\n");
+    let stay = alert.stay_id;
+    let shows = |text: String| {
+        let (_, page) = site.ask(&format!("GET /stay/{stay}"), &bearer, "");
+        String::from_utf8_lossy(&page).contains(&text)
+    };
+    let row = format!("data-alert=\"{}\"", alert.alert_id);
+    await_that("the alert is shown", LONG, || shows(row.clone()));
+    let post = format!("POST /stay/{stay}/alert/{}", alert.alert_id);
+    let (status, _) = site.ask(&post, &form, "deed=acknowledge");
+    assert!(status.contains(" 303 "), "{status}");
+
+    let dictionary = Dictionary::builtin(Profile::Clinical).unwrap();
+    let codec = Codec::new(&EngineConfig::default().feeds, dictionary).unwrap();
+    let settings = KafkaSettings { prefix: place.prefix.clone(), ..KafkaSettings::new("unused:1") };
+    let written = Reader::of(&place.broker, &settings.input(Topic::Acknowledgement)).to_end();
+    // Marks stand there as well.
+    let acts: Vec<AcknowledgementRecord> =
+        written.iter().filter_map(|record| codec.decode(record).ok()).collect();
+    let [act] = acts.as_slice() else { panic!("one act, not {acts:?}") };
+    let act = nowcxr::event::alert::Act::try_from(act.clone()).unwrap();
+    assert_eq!((act.stay, act.deed), (stay, Deed::Acknowledge(alert.alert_id)));
+    assert_eq!(act.by.role.unwrap().as_str(), "clinician");
 }

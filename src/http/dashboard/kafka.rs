@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::acts::Acts;
 use super::feed::{Archive, Feed, FeedError, FeedTopic, MAX_BATCH, Place, Told};
 use super::follow::wall_now;
+use crate::event::alert::Act;
 use crate::ids::Topic;
 use crate::ports::{OutputKind, PortError};
-use crate::time::WallTime;
+use crate::time::{EventTime, WallTime};
 use crate::transport::kafka::{
-    AppendClock, KafkaSettings, KafkaWatch, Place as Offset, Seen, Watched, read_place,
+    AppendClock, KafkaActs, KafkaSettings, KafkaWatch, Place as Offset, Seen, Watched, read_place,
 };
 
 /// How long a poll waits for the first record.
@@ -83,6 +85,16 @@ impl Feed for KafkaFeed {
             Some(Told { place: Place { topic, partition, offset }, payload: value })
         }));
         polled.map_err(told)
+    }
+}
+
+impl Acts for KafkaActs {
+    fn moment(&self, now: EventTime, newest: Option<EventTime>) -> Option<EventTime> {
+        KafkaActs::moment(self, now, newest)
+    }
+
+    fn write(&self, act: &Act) -> Result<(), FeedError> {
+        KafkaActs::write(self, act).map(drop).map_err(told)
     }
 }
 

@@ -15,6 +15,7 @@
 //!
 //! Facts about librdkafka on which this rests are in `reference/kafka.md`.
 
+mod acts;
 mod alerts;
 mod audit;
 mod changelog;
@@ -45,6 +46,7 @@ mod watch;
 #[cfg(test)]
 mod mock_tests;
 
+pub use acts::KafkaActs;
 pub use alerts::KafkaAlerts;
 pub use audit::{Finding, TopicReport, audit_topics, tombstones_kept};
 pub use changeover::Changeover;
