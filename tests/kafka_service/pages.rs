@@ -95,6 +95,8 @@ fn the_dashboard_over_kafka_shows_the_ward_of_the_local_log() {
     place.replay("local");
     place.replay("kafka");
     place.run_to_idle("a");
+    let told = [place.kafka_risks().len(), place.local_risks().len()];
+    assert_eq!(told[0], told[1], "the service ended before it had said all");
     let mut over_log = place.nowcxr("serve", "unused");
     over_log.args(["--out", "local"]);
     let over_log = Site::start(over_log);
