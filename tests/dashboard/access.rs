@@ -17,7 +17,7 @@ const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded")
 const PAGE: (&str, &str) = ("Accept", "text/html");
 
 /// A site with one token for each role.
-struct Guarded {
+pub struct Guarded {
     site: Site,
     dir: tempfile::TempDir,
     tokens: Vec<(Role, String)>,
@@ -39,16 +39,16 @@ fn guarded_with(audit: impl Fn(&Path) -> PathBuf) -> Guarded {
     Guarded { site, dir, tokens }
 }
 
-fn guarded() -> Guarded {
+pub fn guarded() -> Guarded {
     guarded_with(|dir| dir.join("audit.jsonl"))
 }
 
 impl Guarded {
-    fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.site.address
     }
 
-    fn token(&self, role: Role) -> &str {
+    pub fn token(&self, role: Role) -> &str {
         let found = self.tokens.iter().find(|(whose, _)| *whose == role);
         found.map(|(_, token)| token.as_str()).expect("each role has one")
     }
@@ -61,7 +61,7 @@ impl Guarded {
     }
 
     /// Who, stay, what and outcome of every look, in order.
-    fn looks(&self) -> Vec<(String, String, String, String)> {
+    pub fn looks(&self) -> Vec<(String, String, String, String)> {
         let text = std::fs::read_to_string(self.dir.path().join("audit.jsonl")).expect("a log");
         verify(text.as_bytes(), None).expect("a whole chain");
         let look = |line: &str| {
@@ -80,7 +80,7 @@ impl Guarded {
     }
 }
 
-fn status(answer: &str) -> u16 {
+pub fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
 }
 

@@ -2,10 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use nowcxr::config::EngineConfig;
+use nowcxr::config::{EngineConfig, HashKey};
+use nowcxr::edge::fhir::Stays;
 use nowcxr::event::dictionary::{Dictionary, Profile};
 use nowcxr::http::access::Access;
 use nowcxr::http::dashboard::{Dashboard, LocalFeed, Looks, Options, Shared};
@@ -16,6 +17,9 @@ use nowcxr::time::WallTime;
 use nowcxr::transport::local::{LocalLog, LocalOutlet, LogOptions};
 use nowcxr::wire::{Codec, RiskRecord};
 
+/// Of the edge that made the numbers of stays.
+pub static SECRET: LazyLock<HashKey> =
+    LazyLock::new(|| HashKey::new("a secret of the tests").expect("long enough"));
 pub const HOSTILE: &str = "<script>alert(1)</script>";
 
 fn codec() -> (Codec, Dictionary) {
@@ -46,6 +50,7 @@ pub struct Site {
     _dir: tempfile::TempDir,
     _runtime: tokio::runtime::Runtime,
     _dashboard: Dashboard,
+    shared: Arc<Shared>,
     pub outlet: LocalOutlet,
     pub address: SocketAddr,
 }
@@ -63,8 +68,14 @@ pub fn site_for(access: Access, looks: Option<Looks>) -> Site {
     send(&mut outlet, 1, &risk(1));
     let (codec, dictionary) = codec();
     let (feed, archive) = LocalFeed::own(log);
-    let options =
-        Options { provenance: HOSTILE.to_owned(), model: "models/demo".into(), access, looks };
+    let stays = Some(Stays::new(&SECRET, ""));
+    let options = Options {
+        provenance: HOSTILE.to_owned(),
+        model: "models/demo".into(),
+        access,
+        looks,
+        stays,
+    };
     let shared = Shared::new(codec, dictionary);
     let dashboard =
         Dashboard::start(feed, archive, Arc::clone(&shared), options).expect("a thread");
@@ -78,13 +89,21 @@ pub fn site_for(access: Access, looks: Option<Looks>) -> Site {
     let server = runtime.block_on(server).expect("a free port");
     let address = server.address();
     runtime.spawn(server.run(std::future::pending()));
-    let site = Site { _dir: dir, _runtime: runtime, _dashboard: dashboard, outlet, address };
-    let until = Instant::now() + Duration::from_secs(10);
-    while shared.ward().stay(StayId(1)).is_none() {
-        assert!(Instant::now() < until, "the first record was never read");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let (_dir, _runtime, _dashboard) = (dir, runtime, dashboard);
+    let site = Site { _dir, _runtime, _dashboard, shared, outlet, address };
+    site.wait_for(StayId(1), 1);
     site
+}
+
+impl Site {
+    /// Waits until so many events of a stay are read.
+    pub fn wait_for(&self, stay: StayId, events: usize) {
+        let until = Instant::now() + Duration::from_secs(10);
+        while self.shared.ward().stay(stay).is_none_or(|log| log.times().count() < events) {
+            assert!(Instant::now() < until, "the records were never read");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 /// Headers and body, by a client that knows nothing of axum.
