@@ -113,6 +113,8 @@ fn every_look_by_a_program_is_an_audit_event() {
         ["provenance", "risk assessments"],
         "newest first, and none for who was not let in"
     );
+    let id = events[0]["resource"]["id"].as_str().expect("an id");
+    assert_eq!(events[0]["fullUrl"], format!("urn:uuid:{id}"));
     assert_eq!(site.looks().len(), 2);
     let types = body(&ask(None, "/fhir/metadata"));
     assert!(types.to_string().contains("AuditEvent"));

@@ -24,6 +24,9 @@ use super::world::{LocalDesk, secret};
 /// 2026-03-01T08:00:00Z, in milliseconds.
 pub const MORNING: i64 = 1_772_352_000_000;
 
+/// How long the edge of the tests lets a sender wait.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// An edge that listens.
 pub struct Site {
     pub address: SocketAddr,
@@ -74,7 +77,7 @@ impl Site {
             .unwrap();
         let (hatch, counter) = edge::counter(MAX_WAITING);
         let offer = Offer { takes: true, ..Offer::default() };
-        let routes = routes(Receiver { hatch, access }).merge(metadata(offer));
+        let routes = routes(Receiver { hatch, access, patience: PATIENCE }).merge(metadata(offer));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::bind(any, routes, Arc::new(Health::new()));
         let server = runtime.block_on(server).unwrap();

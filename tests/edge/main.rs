@@ -7,6 +7,7 @@ mod crash;
 mod fhir;
 mod fhir_hostile;
 mod fhir_site;
+mod fhir_trouble;
 mod fhir_twin;
 mod server;
 mod twin;

@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::edge::fhir::Parcel;
 use crate::edge::{self, Counter, Desk, Language, Sink};
 use crate::http::dashboard::{Dashboard, LocalFeed};
-use crate::http::fhir::receive::{MAX_WAITING, Receiver, routes};
+use crate::http::fhir::receive::{DURABLE, MAX_WAITING, Receiver, routes};
 use crate::http::fhir::{BASE, Offer, answer, metadata};
 use crate::http::{Health, Server};
 use crate::store::sled::SledStore;
@@ -94,7 +94,7 @@ fn service(
     }
     let (hatch, counter) = edge::counter(MAX_WAITING);
     let served = dashboard.map(Dashboard::offer).unwrap_or_default();
-    let routes = routes(Receiver { hatch, access })
+    let routes = routes(Receiver { hatch, access, patience: DURABLE })
         .merge(metadata(Offer { takes: true, ..served }))
         .merge(dashboard.map(Dashboard::services).unwrap_or_default())
         .method_not_allowed_fallback(|| async {

@@ -248,12 +248,8 @@ async fn audit_events(State(app): State<Arc<App>>) -> Response {
     let events = tokio::task::spawn_blocking(move || looks.log.events()).await;
     match events {
         Ok(Ok(events)) => {
-            let found = |event: Value| Found {
-                full_url: Uuid::new_v5(&NAMESPACE, event.to_string().as_bytes()).urn().to_string(),
-                resource: event,
-            };
             let total = events.len();
-            let found: Vec<Found> = events.into_iter().take(MAX_LOOKS).map(found).collect();
+            let found: Vec<Found> = events.into_iter().take(MAX_LOOKS).map(numbered).collect();
             let bundle = searchset(&format!("{BASE}/AuditEvent"), total, found);
             answer::resource(StatusCode::OK, &bundle)
         }
@@ -266,4 +262,13 @@ async fn audit_events(State(app): State<Arc<App>>) -> Response {
             answer::failed(StatusCode::INTERNAL_SERVER_ERROR, "exception", text)
         }
     }
+}
+
+/// An AuditEvent with an id of its content. The file has none: a line is found by its hash there.
+fn numbered(mut event: Value) -> Found {
+    let id = Uuid::new_v5(&NAMESPACE, event.to_string().as_bytes());
+    if let Some(fields) = event.as_object_mut() {
+        fields.insert("id".to_owned(), Value::String(id.to_string()));
+    }
+    Found { full_url: id.urn().to_string(), resource: event }
 }

@@ -30,7 +30,7 @@ pub const MAX_WAITING: usize = 64;
 /// From the first byte of a body to its last.
 const STALLED: Duration = Duration::from_secs(60);
 /// How long the desk may take to make a request durable.
-const DURABLE: Duration = Duration::from_secs(20);
+pub const DURABLE: Duration = Duration::from_secs(20);
 /// When a sender should come again, in seconds.
 const LATER: u32 = 10;
 /// Characters of a request's id that are kept.
@@ -42,6 +42,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub struct Receiver {
     pub hatch: Hatch<Parcel>,
     pub access: Access,
+    /// How long a sender waits; [`DURABLE`].
+    pub patience: Duration,
 }
 
 /// `POST [base]`, `POST [base]/TYPE`, `PUT [base]/TYPE/ID`, for the role admin.
@@ -141,7 +143,7 @@ async fn take(receiver: &Receiver, target: Target<'_>, request: Request) -> Resp
     let Some(answered) = receiver.hatch.hand_in(parcel) else {
         return answer::busy(LATER, "too many requests wait, or the service is stopping");
     };
-    match timeout(DURABLE, answered).await {
+    match timeout(receiver.patience, answered).await {
         Ok(Ok(told)) => respond(form, &told),
         Ok(Err(_)) => answer::busy(LATER, "the service is stopping; send this again"),
         Err(_) => answer::busy(LATER, "the log cannot be written at the moment; send this again"),
