@@ -53,7 +53,7 @@ pub(super) fn value(of: &Value, place: &str) -> Result<(RecordedValue, Option<St
         return Ok((written(text), None));
     }
     let is_other = |key: &String| key.starts_with("value") && key != "valueString";
-    if of.as_object().is_some_and(|fields| fields.keys().any(|key| is_other(key))) {
+    if of.as_object().is_some_and(|fields| fields.keys().any(is_other)) {
         return unsupported(
             "value[x] is of a type that is not read; send valueQuantity, valueInteger, \
              valueString or valueCodeableConcept",
