@@ -1,8 +1,8 @@
 //! Whose stay is it: the resolver's course, told as it would be read from its topics.
 
 use nowcxr::engine::resolve::{
-    About, Act, Cancelled, Deed, Effect, Fate, Heard, MAX_HELD, OperationId, PersonId,
-    ResolveConfig, Resolver, ResultId, Status, Units, VisitId, Word,
+    About, Act, Cancelled, Deed, Effect, Fate, Heard, MAX_HELD, Move, OperationId, PersonId,
+    ResolveConfig, Resolver, ResultId, Status, Step, Units, VisitId, Word,
 };
 use nowcxr::event::{Disposition, Sex};
 use nowcxr::ids::{FactId, StayId};
@@ -99,11 +99,55 @@ fn leave(visit: VisitId, at: i64) -> Deed<i64> {
 }
 
 fn report(visit: Option<VisitId>, result: u128, at: i64, status: Status, body: i64) -> Deed<i64> {
-    Deed::Report { visit, result: ResultId(result), observed_at: minute(at), status, body }
+    let (result, observed_at) = (ResultId(result), minute(at));
+    Deed::Report { visit, result, is_sole: false, observed_at, status, body }
 }
 
 fn result(visit: VisitId, result: u128, at: i64, body: i64) -> Deed<i64> {
     report(Some(visit), result, at, Status::Final, body)
+}
+
+#[test]
+fn a_sole_result_is_corrected_by_any_later_version_and_a_series_is_not() {
+    for (is_sole, said) in [(true, "1a@6 101 Corrected replacing"), (false, "1a@6 101 Final")] {
+        let mut world = World::new();
+        world.act(1, 1, arrive(V1, 1, "MICU"));
+        let version = |at: i64, body: i64| {
+            let (result, observed_at, status) = (ResultId(7), minute(at), Status::Final);
+            Deed::Report { visit: Some(V1), result, is_sole, observed_at, status, body }
+        };
+        assert_eq!(world.act(1, 10, version(5, 100)), ["1a@5 100 Final", "told"]);
+        assert_eq!(world.act(1, 20, version(6, 101)), [said, "told"]);
+    }
+}
+
+fn course(moves: &[(i64, &str)]) -> Deed<i64> {
+    let made = |(at, unit): &(i64, &str)| {
+        let step = match *unit {
+            "out" => Step::Out(Disposition::Alive),
+            unit => Step::Into(unit.into()),
+        };
+        Move { at: minute(*at), step }
+    };
+    Deed::Course { visit: V1, moves: moves.iter().map(made).collect(), about: About::default() }
+}
+
+#[test]
+fn a_course_is_told_as_a_whole_and_waits_for_age_and_sex() {
+    let mut world = World::new();
+    assert_eq!(world.act(1, 0, course(&[(0, "MICU")])), ["kept"]);
+    let born = |age_years: u8| Deed::Know {
+        about: About { age_years: Some(age_years), sex: Some(Sex::Female) },
+    };
+    assert_eq!(world.act(1, 1, born(63)), ["1a@0 admit 63 MICU", "told"]);
+    assert_eq!(world.act(1, 2, born(64)), ["known"], "a birthday");
+    assert_eq!(world.act(1, 3, born(53)), ["1a@0 admit 53 MICU", "told"], "a correction");
+    assert_eq!(world.act(1, 60, course(&[(60, "SICU")])), ["1a@60 transfer SICU", "told"]);
+    assert_eq!(world.act(1, 90, course(&[(90, "out")])), ["1a@90 discharge Alive", "told"]);
+    assert_eq!(world.act(1, 91, course(&[(90, "out")])), ["known"]);
+    // It goes on after all.
+    let again = ["1b@0 admit 53 MICU", "1b@92 transfer SICU", "told"];
+    assert_eq!(world.act(1, 92, course(&[(60, "SICU")])), again);
 }
 
 #[test]

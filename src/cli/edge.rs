@@ -1,23 +1,25 @@
 //! `nowcxr edge`: listens to a hospital's systems, and writes what they say to the input topics.
 
+mod fhir;
+mod hl7;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
+use tokio::runtime::Runtime;
 
 use super::embedded::Home;
+use super::print;
 use super::replay::To;
 use super::serving::Http;
 use super::settings::ConfigArgs;
-use super::{now, print, stop_on_signal};
-use crate::config::Config;
-use crate::edge::{self, Desk, KafkaTopics, LocalSink, Sink, server};
+use crate::config::{Config, HashKey};
+use crate::edge::{Counters, KafkaTopics, LocalSink};
 use crate::http::Health;
 use crate::store::sled::{Recovery, SledStore, StoreOptions};
 use crate::transport::kafka::KafkaSettings;
@@ -35,12 +37,24 @@ pub enum EdgeCommand {
     /// used becomes a dead letter with its reason. Numbers of patients and visits become keyed
     /// hashes under edge.secret, and names are not read. Set edge.units to the intensive care
     /// units, and edge.codes to the local codes.
-    Hl7(Hl7Args),
+    Hl7(ListenArgs),
+    /// FHIR R4 over HTTP: Patient, Encounter and Observation by POST and PUT, and Bundles of them.
+    ///
+    /// The base is /fhir, and /fhir/metadata says what is there. Each request is answered once what
+    /// follows from it is durable; a 503 says to send it again. What cannot be used becomes a dead
+    /// letter with its reason, and the OperationOutcome says which. Ids and identifiers become
+    /// keyed hashes under edge.secret, and names are not read. Set edge.units to the intensive care
+    /// units as Encounter.location names them, and edge.codes to the local codes.
+    ///
+    /// With http.tokens senders need the role admin; without, the service is open to this machine
+    /// only. Windows close while something comes: a sender with nothing to say sends a Bundle of
+    /// the type batch without entries within edge.lateness.
+    Fhir(fhir::FhirArgs),
 }
 
 #[derive(Args)]
-pub struct Hl7Args {
-    /// Where to listen, instead of edge.hl7_listen; port 0 takes a free one.
+pub struct ListenArgs {
+    /// Where to listen, instead of edge.hl7_listen or edge.fhir_listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     /// `kafka` writes the input topics named by [kafka]; `local` those of the log in --out.
@@ -55,34 +69,35 @@ pub struct Hl7Args {
 }
 
 pub fn run(command: &EdgeCommand, settings: &ConfigArgs) -> Result<ExitCode> {
-    let EdgeCommand::Hl7(args) = command;
-    let config = settings.load()?;
+    match command {
+        EdgeCommand::Hl7(args) => hl7::run(args, settings),
+        EdgeCommand::Fhir(args) => fhir::run(args, settings),
+    }
+}
+
+fn secret(config: &Config) -> Result<&HashKey> {
     let Some(secret) = &config.edge.secret else {
         bail!(
             "edge.secret is empty: set NOWCXR_EDGE__SECRET to random characters, for instance \
              those of `openssl rand -hex 32`, and keep them; stay ids are made with them"
         );
     };
-    let Some(address) = args.listen.or(config.edge.hl7_listen) else {
-        bail!("edge.hl7_listen is off; name an address with --listen 127.0.0.1:2575");
-    };
-    let stop = stop_on_signal()?;
-    let addresses = (address, config.http);
-    match args.to {
-        To::Kafka => {
-            let sink = KafkaTopics::open(&KafkaSettings::from(&config.kafka))?;
-            let store = store(&config, &config.edge.dir)?;
-            serve(args.json, addresses, edge::open(&config, secret, store, sink)?, &stop)
-        }
-        To::Local => {
-            let home = Home::new(&args.out);
-            let options = LogOptions { segment_bytes: config.local.segment_bytes };
-            let log = LocalLog::open(home.log(), options).context("the log cannot be opened")?;
-            let sink = LocalSink::open(&log, config.local.retention)?;
-            let store = store(&config, &home.dir().join("edge"))?;
-            serve(args.json, addresses, edge::open(&config, secret, store, sink)?, &stop)
-        }
-    }
+    Ok(secret)
+}
+
+/// The topics of Kafka, and the state in `dir`.
+fn on_kafka(config: &Config, dir: &Path) -> Result<(SledStore, KafkaTopics)> {
+    let sink = KafkaTopics::open(&KafkaSettings::from(&config.kafka))?;
+    Ok((store(config, dir)?, sink))
+}
+
+/// The topics of a local log in `out`, and the state in `name` beside it.
+fn on_log(config: &Config, out: &Path, name: &str) -> Result<(SledStore, LocalSink)> {
+    let home = Home::new(out);
+    let options = LogOptions { segment_bytes: config.local.segment_bytes };
+    let log = LocalLog::open(home.log(), options).context("the log cannot be opened")?;
+    let sink = LocalSink::open(&log, config.local.retention)?;
+    Ok((store(config, &home.dir().join(name))?, sink))
 }
 
 fn store(config: &Config, dir: &Path) -> Result<SledStore> {
@@ -93,54 +108,37 @@ fn store(config: &Config, dir: &Path) -> Result<SledStore> {
         let to = to.display();
         tracing::error!(
             "the state of the edge was damaged ({why}) and lies in {to} now: let the senders send \
-             the present patients (A01 or A08) once more, and what they sent since the last backup"
+             the present patients once more, and what they sent since the last backup"
         );
     }
     Ok(store)
 }
 
-/// Listens until a person says stop.
-fn serve(
-    json: bool,
-    (address, http): (SocketAddr, Option<SocketAddr>),
-    mut desk: Desk<SledStore, impl Sink>,
-    stop: &AtomicBool,
-) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("edge")
         .enable_all()
         .build()
-        .context("no runtime for the edge")?;
-    let (listener, counter) = runtime
-        .block_on(server::bind(address))
-        .with_context(|| format!("cannot listen on {address}; see edge.hl7_listen"))?;
-    let address = listener.address()?;
-    print(&match json {
-        true => json!({ "hl7": address.to_string() }).to_string(),
-        false => format!("listening for HL7 v2 on {address} (Ctrl-C ends it)"),
-    })?;
-    // Metrics; an edge has no model and no task to wait for.
+        .context("no runtime for the edge")
+}
+
+/// Metrics; an edge has no model and no task to wait for.
+fn metrics(config: &Config) -> Option<Http> {
     let health = Arc::new(Health::new());
-    let http = Http::start_if_free(http, &health, None);
+    let http = Http::start_if_free(config.http, &health, None);
     health.model_loaded();
     health.tasks_assigned(1);
     health.task_reading();
-    let served = thread::scope(|scope| {
-        let listening = scope.spawn(|| runtime.block_on(listener.serve(stop)));
-        let served = counter.run(&mut desk, now, stop);
-        // If the desk has failed, nobody can be answered any more.
-        stop.store(true, Ordering::Release);
-        listening.join().map_err(|_| anyhow!("the listener panicked"))?;
-        Ok::<_, anyhow::Error>(served?)
-    });
-    if let Some(http) = http {
-        http.stop()?;
+    http
+}
+
+/// What the edge has done.
+fn tell(json: bool, counts: &Counters) -> Result<()> {
+    match json {
+        true => {
+            print(&json!({ "messages": counts.messages, "records": counts.records }).to_string())
+        }
+        false => Ok(()),
     }
-    let counts = desk.counts();
-    served?;
-    if json {
-        print(&json!({ "messages": counts.messages, "records": counts.records }).to_string())?;
-    }
-    Ok(ExitCode::SUCCESS)
 }

@@ -104,7 +104,7 @@ fn is_written(log: &Path) -> bool {
     }
 }
 
-fn provenance(out: &Path) -> String {
+pub fn provenance(out: &Path) -> String {
     let what = if super::demo::made(out) {
         "A synthetic ward: made-up patients. No score says anything about a person."
     } else {

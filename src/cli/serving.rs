@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::settings::node;
 use super::told;
 use crate::config::Config;
+use crate::edge::fhir::Stays;
 use crate::event::dictionary::Dictionary;
 use crate::http::access::Access;
 use crate::http::audit::AuditLog;
@@ -55,6 +56,7 @@ impl Pages {
             looks,
             access: access(config)?,
             acts: self.acts,
+            stays: stays(config),
         };
         Dashboard::start(feed, archive, shared, options).context("no thread for the dashboard")
     }
@@ -72,11 +74,17 @@ impl Pages {
 }
 
 /// Who may look: those of `http.tokens`, else everybody on this machine.
-fn access(config: &Config) -> Result<Access> {
+pub fn access(config: &Config) -> Result<Access> {
     match &config.access.tokens {
         Some(file) => Access::tokens(file).context("http.tokens lets nobody in"),
         None => Ok(Access::Open),
     }
+}
+
+/// Encounters are known by their senders' names where the secret of their edge is.
+fn stays(config: &Config) -> Option<Stays> {
+    let edge = &config.edge;
+    edge.secret.as_ref().map(|secret| Stays::new(secret, &edge.authority))
 }
 
 /// The running server.

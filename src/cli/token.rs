@@ -25,8 +25,8 @@ use crate::ids::Digest;
 pub struct TokenArgs {
     /// Who it is for, as the pages and the audit log name them: letters, digits, _-.@
     name: String,
-    /// viewer: ward, operations, model card; clinician: also stays and films; admin: also the
-    /// audit log
+    /// viewer: ward, operations, model card; clinician: also stays and films, and their risks as
+    /// FHIR; admin: also the audit log, and sending to the FHIR edge
     #[arg(long)]
     role: Role,
     /// The file, instead of http.tokens; it is made if it is missing

@@ -25,6 +25,8 @@ pub struct EdgeConfig {
     pub dir: PathBuf,
     /// `None` for not at all.
     pub hl7_listen: Option<SocketAddr>,
+    /// `None` for not at all.
+    pub fhir_listen: Option<SocketAddr>,
     pub lateness: Span,
     pub time_zone: Tz,
     /// Assigning authority of numbers that name none.
@@ -67,6 +69,7 @@ pub fn edge(reader: &mut Reader) -> EdgeConfig {
         }),
         dir: path(reader, "edge.dir"),
         hl7_listen: reader.address("edge.hl7_listen"),
+        fhir_listen: reader.address("edge.fhir_listen"),
         lateness: reader.span("edge.lateness", Span::ZERO),
         time_zone: reader.read("edge.time_zone", Tz::UTC, time_zone),
         authority: reader.text("edge.authority"),

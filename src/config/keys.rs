@@ -22,7 +22,7 @@ pub const SECTIONS: [(&str, &str); 13] = [
     ("local", "The log on this machine's disk, the transport that needs no broker."),
     ("kafka", "The Kafka transport."),
     ("registry", "Where schemas are named, on Kafka."),
-    ("edge", "What hospitals send: HL7 v2 messages. Read by `nowcxr edge`."),
+    ("edge", "What hospitals send: HL7 v2 and FHIR. Read by `nowcxr edge`."),
     ("http", "Dashboard, metrics and health."),
     ("telemetry", "Log lines, and who wrote what leaves."),
     ("alerts", "When a risk becomes an alert, and whether anyone may be disturbed."),
@@ -252,12 +252,22 @@ pub const KEYS: [Key; 82] = [
          it, and without it nobody can find out whose they are by trying numbers. At least 16 \
          characters, the same for ever. Never printed; better given as NOWCXR_EDGE__SECRET.",
     ),
-    key("edge.dir", r#""nowcxr-data/edge""#, "Directory of the edge's state: who is who."),
+    key(
+        "edge.dir",
+        r#""nowcxr-data/edge""#,
+        "Directory of the edge's state: who is who. That of FHIR has -fhir behind its name.",
+    ),
     key(
         "edge.hl7_listen",
         r#""127.0.0.1:2575""#,
         "Where HL7 v2 messages arrive over MLLP. Plain TCP: put a tunnel before it where the \
          network is not yours alone.",
+    ),
+    key(
+        "edge.fhir_listen",
+        r#""127.0.0.1:8090""#,
+        "Where FHIR resources arrive over HTTP. Plain: put a proxy with TLS before it, and set \
+         http.tokens, where it is to be reached from other machines.",
     ),
     key(
         "edge.lateness",
@@ -279,14 +289,14 @@ pub const KEYS: [Key; 82] = [
     key(
         "edge.units",
         "[]",
-        "The intensive care units, as PV1-3.1 names them: a stay is a stretch of a visit in one \
-         of them. Empty if only such units send.",
+        "The intensive care units, as PV1-3.1 or Encounter.location names them: a stay is a \
+         stretch of a visit in one of them. Empty if only such units send.",
     ),
     key(
         "edge.codes",
         "{}",
-        "Local codes of OBX-3.1 by the codes of schemas/variables.toml, for instance \
-         { GLU = \"glucose\" }. LOINC needs no entry.",
+        "Local codes of OBX-3.1 or Observation.code by the codes of schemas/variables.toml, for \
+         instance { GLU = \"glucose\" }. LOINC needs no entry.",
     ),
     key(
         "http.listen",

@@ -197,9 +197,11 @@ fn alerts_are_passed_on_where_it_is_said_and_secrets_are_not_printed() {
 #[test]
 fn the_edge_is_read_and_its_secret_is_not_printed() {
     let text = "[edge]\nsecret = \"correct horse battery\"\ntime_zone = \"Europe/Berlin\"\n\
-                units = [\"MICU\"]\ncodes = { GLU = \"glucose\" }\nlateness = \"5m\"\n";
+                units = [\"MICU\"]\ncodes = { GLU = \"glucose\" }\nlateness = \"5m\"\n\
+                fhir_listen = \"off\"\n";
     let edge = from_file(text).expect("valid").edge;
     assert_eq!(edge.time_zone, chrono_tz::Tz::Europe__Berlin);
+    assert_eq!((edge.fhir_listen, edge.hl7_listen), (None, defaults().edge.hl7_listen));
     assert_eq!((edge.units, edge.lateness), (vec!["MICU".to_owned()], Span::minutes(5)));
     assert_eq!(edge.codes.get("GLU").map(String::as_str), Some("glucose"));
     assert_eq!(edge.secret, HashKey::new("correct horse battery"));

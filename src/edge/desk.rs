@@ -4,27 +4,22 @@
 //! are appended to their topics and made durable, and the next commit forgets them. So a crash
 //! loses nothing that was answered, and sends again what may not have been sent.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::hl7::ack::{Verdict, answers};
-use super::hl7::charset;
-use super::hl7::header::Header;
-use super::hl7::message::{MAX_MESSAGE_BYTES, Message};
-use super::hl7::reader::{Reader, Reading};
 use super::measured::Measured;
 use super::memory::{self, Counters};
 use super::pseudonym::Pseudonyms;
+use super::reader::{Reader, Reading};
 use super::register::{Register, Taken};
 use super::scribe::{Letterhead, Scribe};
 use super::sink::{Outgoing, Sink};
 use crate::engine::resolve::{Effect, Fate, Heard, Resolver};
+use crate::event::Rejection;
 use crate::event::dictionary::DictionaryError;
-use crate::event::{Reason, Rejection};
 use crate::ports::{PortError, StateStore};
-use crate::telemetry::{EdgeFact, EdgeFate, MessageTaken, MessageVerdict};
+use crate::telemetry::{EdgeFact, EdgeFate};
 use crate::time::{EventTime, Span, WallTime};
 use crate::wire::WireError;
 
@@ -46,6 +41,15 @@ pub enum EdgeError {
     /// The configuration does not go with an edge.
     #[error("{0}")]
     Config(String),
+}
+
+/// A message in one of the languages that hospitals speak.
+pub trait Message {
+    /// What its sender is told.
+    type Answer;
+
+    /// Tells the desk what it says. Nothing of it is durable before the desk has committed.
+    fn hear<S: StateStore, K: Sink>(&self, desk: &mut Desk<S, K>, now: WallTime) -> Self::Answer;
 }
 
 /// What the desk works with.
@@ -71,14 +75,8 @@ pub struct Desk<S, K> {
     effects: Vec<Effect<Measured>>,
     letters: Vec<(Heard, Letterhead, Rejection)>,
     taken: Vec<(u64, Taken)>,
-    refused: BTreeMap<u128, Verdict>,
+    refused: BTreeMap<u128, Rejection>,
     marked: EventTime,
-}
-
-/// What became of a message, and what the sender is told.
-struct Judged {
-    verdict: Verdict,
-    is_known: bool,
 }
 
 impl<S: StateStore, K: Sink> Desk<S, K> {
@@ -107,13 +105,13 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
     ///
     /// # Errors
     /// After any the state in memory is ahead of the store, and the desk must be opened anew.
-    pub fn take(
+    pub fn take<M: Message>(
         &mut self,
-        messages: &[Vec<u8>],
+        messages: &[M],
         now: WallTime,
-    ) -> Result<Vec<Vec<String>>, EdgeError> {
+    ) -> Result<Vec<M::Answer>, EdgeError> {
         self.settle(now)?;
-        let all = messages.iter().map(|bytes| self.hear(bytes, now)).collect();
+        let all = messages.iter().map(|message| message.hear(self, now)).collect();
         self.commit(now)?;
         Ok(all)
     }
@@ -164,95 +162,62 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         (self.parts.store, self.parts.sink)
     }
 
-    /// One message, and its answers.
-    fn hear(&mut self, bytes: &[u8], now: WallTime) -> Vec<String> {
+    /// The number of the message that has just come.
+    pub(super) fn next_number(&mut self) -> u64 {
         self.counters.messages += 1;
-        let number = self.counters.messages;
-        let (header, text) = opened(bytes);
-        let judged = self.judge(&header, text, bytes, (number, now));
-        let verdict = match (&judged.verdict, judged.is_known) {
-            (_, true) => MessageVerdict::Known,
-            (Verdict::Accepted, _) => MessageVerdict::Accepted,
-            (Verdict::Error(_), _) => MessageVerdict::Error,
-            (Verdict::Rejected(_), _) => MessageVerdict::Rejected,
-        };
-        MessageTaken { number, verdict }.emit();
-        answers(&header, &judged.verdict, number, now)
+        self.counters.messages
     }
 
-    fn judge(
-        &mut self,
-        header: &Header,
-        text: Result<Cow<'_, str>, String>,
-        bytes: &[u8],
-        (number, now): (u64, WallTime),
-    ) -> Judged {
-        let [application, facility] = &header.sender;
-        let whole = String::from_utf8_lossy(bytes);
-        let parts = [application.as_str(), facility.as_str(), header.control_id.as_str(), &whole];
-        let pseudonym = self.parts.pseudonyms.message(&parts);
-        let is_taken = self.register.knows(pseudonym).then_some(Verdict::Accepted);
-        if let Some(verdict) = is_taken.or_else(|| self.refused.get(&pseudonym).cloned()) {
-            return Judged { verdict, is_known: true };
+    /// What became of this message when it came before: taken, or refused for the same reason.
+    /// `None` if it never came, or long ago.
+    pub(super) fn known(&self, pseudonym: u128) -> Option<Result<(), Rejection>> {
+        if self.register.knows(pseudonym) {
+            return Some(Ok(()));
         }
-        let verdict = match self.read(header, text, (number, pseudonym), now) {
-            Ok(reading) => {
-                self.follow(header, number, reading);
-                let at_ms = now.as_millis();
-                let taken = Taken { pseudonym, at_ms, head: Letterhead::of(header) };
-                self.register.add(number, &taken);
-                self.taken.push((number, taken));
-                Verdict::Accepted
-            }
-            Err(rejection) => self.refuse((number, pseudonym), header, rejection),
-        };
-        Judged { verdict, is_known: false }
+        self.refused.get(&pseudonym).cloned().map(Err)
     }
 
-    fn read(
-        &self,
-        header: &Header,
-        text: Result<Cow<'_, str>, String>,
-        names: (u64, u128),
-        now: WallTime,
-    ) -> Result<Reading, Rejection> {
-        let undecodable = |detail: String| Rejection::new(Reason::Undecodable, detail);
-        let text = text.map_err(undecodable)?;
-        header.check().map_err(|error| Rejection::new(Reason::Unsupported, error.to_string()))?;
-        let message = Message::parse(&text).map_err(|error| undecodable(error.to_string()))?;
-        self.parts.reader.read(&message, header, names, now)
-    }
-
-    /// Does what a message says.
-    fn follow(&mut self, header: &Header, number: u64, reading: Reading) {
+    /// Does what a message says. Gives what the resolver would not take, by the number of the
+    /// segment; all of it becomes dead letters.
+    pub(super) fn accept(
+        &mut self,
+        number: u64,
+        taken: Taken,
+        reading: Reading,
+    ) -> Vec<(u32, Rejection)> {
         for (segment, rejection) in reading.refused {
             let heard = Heard { message: number, segment };
-            self.letters.push((heard, Letterhead::of(header), rejection));
+            self.letters.push((heard, taken.head.clone(), rejection));
         }
+        let before = self.effects.len();
         for act in reading.acts {
             self.parts.resolver.step(act, &mut self.effects);
         }
+        self.register.add(number, &taken);
+        self.taken.push((number, taken));
+        let new = self.effects.iter().skip(before);
+        let rejected = |effect: &Effect<Measured>| match effect {
+            Effect::Decided { heard, fate: Fate::Rejected(why) } if heard.message == number => {
+                Some((heard.segment, why.clone()))
+            }
+            _ => None,
+        };
+        new.filter_map(rejected).collect()
     }
 
-    /// A message that is not used becomes a dead letter as a whole.
-    fn refuse(
+    /// Makes a message that is not used a dead letter as a whole.
+    pub(super) fn refuse(
         &mut self,
         (number, pseudonym): (u64, u128),
-        header: &Header,
+        head: Letterhead,
         rejection: Rejection,
-    ) -> Verdict {
-        let reason = rejection.to_string();
-        let verdict = match rejection.reason {
-            Reason::Undecodable | Reason::Unsupported => Verdict::Rejected(reason),
-            _ => Verdict::Error(reason),
-        };
+    ) {
         let heard = Heard { message: number, segment: 0 };
-        self.letters.push((heard, Letterhead::of(header), rejection));
+        self.letters.push((heard, head, rejection.clone()));
         if self.refused.len() >= MAX_REFUSED {
             self.refused.clear();
         }
-        self.refused.insert(pseudonym, verdict.clone());
-        verdict
+        self.refused.insert(pseudonym, rejection);
     }
 
     fn commit(&mut self, now: WallTime) -> Result<(), EdgeError> {
@@ -295,35 +260,5 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         };
         EdgeFact { fate: counted }.emit();
         Ok(())
-    }
-}
-
-impl Letterhead {
-    fn of(header: &Header) -> Self {
-        let [application, facility] = &header.sender;
-        let sender = format!("{application}|{facility}");
-        Letterhead { sender, control_id: header.control_id.clone() }
-    }
-}
-
-/// What of a message's header can be read, so that it can be answered; and its text, or what is
-/// wrong with it.
-fn opened(bytes: &[u8]) -> (Header, Result<Cow<'_, str>, String>) {
-    if bytes.len() > MAX_MESSAGE_BYTES {
-        let detail = format!("a message may have {MAX_MESSAGE_BYTES} bytes");
-        return (Header::default(), Err(detail));
-    }
-    let (text, charset) = match charset::decode(bytes) {
-        Ok(text) => (text, None),
-        // Enough of it can be read for an answer.
-        Err(error) => (String::from_utf8_lossy(bytes), Some(error)),
-    };
-    // The first segment alone: what follows may be broken, and the sender is answered all the same.
-    let first = text.trim_start_matches(['\u{feff}', '\r', '\n', ' ']);
-    let first = first.split(['\r', '\n']).next().unwrap_or_default();
-    match (Message::parse(&text).or_else(|_| Message::parse(first)), charset) {
-        (Err(error), _) => (Header::default(), Err(error.to_string())),
-        (Ok(message), Some(error)) => (Header::read(&message), Err(error.to_string())),
-        (Ok(message), None) => (Header::read(&message), Ok(text)),
     }
 }

@@ -4,9 +4,11 @@
 //! them. It goes in steps, each of which knows nothing of the ones after it:
 //!
 //! ```text
-//! MLLP ─► hl7::message ─► hl7::reader ─► engine::resolve ─► desk ─► input topics
-//! bytes     syntax         acts of         facts of       one commit,
-//!                          pseudonyms      stays          then the answer
+//! MLLP ─► hl7::message ─► hl7::reader ─┐
+//! bytes     syntax                     ├─► engine::resolve ─► desk ─► input topics
+//! HTTP ─► fhir::parcel ─► fhir readers ┘     facts of       one commit,
+//! JSON      resources     acts of            stays          then the answer
+//!                         pseudonyms
 //! ```
 //!
 //! # Identifiers
@@ -23,21 +25,27 @@
 //! the two sends them again, with equal ids. A message that came before, by sender, control id and
 //! content, is acknowledged and not taken again.
 
+mod age;
+mod clock;
+mod counter;
 mod desk;
+pub mod fhir;
 pub mod hl7;
 mod measured;
 mod memory;
 mod open;
 mod pseudonym;
+mod reader;
 mod register;
 mod scribe;
 pub mod server;
 mod sink;
 
-pub use desk::{Desk, EdgeError, Parts};
+pub use counter::{Counter, Hatch, Present, counter};
+pub use desk::{Desk, EdgeError, Message, Parts};
 pub use measured::Measured;
 pub use memory::Counters;
-pub use open::open;
+pub use open::{Language, open};
 pub use pseudonym::Pseudonyms;
 pub use register::{MAX_MESSAGES, REMEMBERED_FOR};
 pub use scribe::{Letterhead, Scribe};

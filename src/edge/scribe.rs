@@ -14,14 +14,14 @@ use crate::wire::records::{
 };
 use crate::wire::{Codec, DeadLetter, Header, WireError};
 
-/// The topics that an HL7 edge writes, and so makes promises for.
+/// The topics that an edge writes, and so makes promises for.
 const TOPICS: [Topic; 3] = [Topic::Stay, Topic::Lab, Topic::Vital];
-/// What dead letters of the edge call the place they speak of.
-const PLACE: &str = "hl7";
 
 /// Writes records.
 pub struct Scribe {
     codec: Codec,
+    /// What dead letters call the place they speak of.
+    place: &'static str,
     /// Of every topic the name of its first feed, which is the edge's.
     feeds: Vec<(Topic, String)>,
 }
@@ -35,13 +35,17 @@ pub struct Letterhead {
 
 impl Scribe {
     /// `None` unless every topic of the edge has a feed.
-    pub fn new(feeds: &[Feed], dictionary: Dictionary) -> Result<Option<Self>, WireError> {
+    pub fn new(
+        place: &'static str,
+        feeds: &[Feed],
+        dictionary: Dictionary,
+    ) -> Result<Option<Self>, WireError> {
         let codec = Codec::new(feeds, dictionary)?;
         let first = |topic: Topic| {
             feeds.iter().find(|feed| feed.topic == topic).map(|feed| (topic, feed.name.clone()))
         };
         let named: Option<Vec<(Topic, String)>> = TOPICS.into_iter().map(first).collect();
-        Ok(named.map(|feeds| Scribe { codec, feeds }))
+        Ok(named.map(|feeds| Scribe { codec, place, feeds }))
     }
 
     fn feed(&self, topic: Topic) -> String {
@@ -161,7 +165,7 @@ impl Scribe {
             value: value.as_bytes().to_vec(),
         };
         let letter = DeadLetter {
-            topic: PLACE.to_owned(),
+            topic: self.place.to_owned(),
             partition: 0,
             offset: i64::try_from(heard.message).unwrap_or(i64::MAX),
             key: None,

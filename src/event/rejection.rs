@@ -49,6 +49,8 @@ pub enum Reason {
     Outdated,
     /// The visit is known to be another patient's.
     IdentityDispute,
+    /// More parts than are taken at once.
+    TooMany,
 }
 
 /// A reason with the particulars a person needs. Never holds a patient identifier.
@@ -86,6 +88,7 @@ impl Reason {
             Reason::MalformedRow => "malformed_row",
             Reason::Unsupported => "unsupported",
             Reason::Outdated => "outdated",
+            Reason::TooMany => "too_many",
             Reason::IdentityDispute => "identity_dispute",
         }
     }

@@ -6,8 +6,11 @@ pub mod access;
 pub mod audit;
 mod bounded;
 pub mod dashboard;
+pub mod fhir;
 mod health;
+mod phenotypes;
 mod server;
+mod shown;
 
 pub use bounded::MAX_CONNECTIONS;
 pub use health::{Health, NotReady};

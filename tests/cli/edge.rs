@@ -1,5 +1,5 @@
-//! `nowcxr edge hl7` from outside: it listens, answers, ends when told to, and refuses to start
-//! without a secret.
+//! `nowcxr edge` from outside: it listens, answers, ends when told to, and refuses to start without
+//! a secret.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -16,17 +16,17 @@ const ARGS: [&str; 8] =
 fn listening(dir: &Path) -> (Child, String) {
     let mut command = nowcxr(dir, &[&ARGS[..], &["--json"]].concat());
     command.env("NOWCXR_EDGE__SECRET", "a secret of the tests");
-    (start(&mut command, dir), announced(dir))
+    (start(&mut command, dir), announced(dir, "hl7"))
 }
 
 /// The address that a starting edge prints.
-fn announced(dir: &Path) -> String {
+fn announced(dir: &Path, language: &str) -> String {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let said = std::fs::read_to_string(dir.join("out.txt")).unwrap();
         if let Some(line) = said.lines().next() {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            return line["hl7"].as_str().unwrap().to_owned();
+            return line[language].as_str().unwrap().to_owned();
         }
         let why = std::fs::read_to_string(dir.join("err.txt")).unwrap();
         assert!(Instant::now() < until, "it does not listen: {why}");
@@ -86,4 +86,55 @@ fn without_a_secret_or_with_a_wrong_code_it_says_what_to_do() {
     command.env("NOWCXR_EDGE__CODES", r#"{ GLU = "gluecose" }"#);
     let said = super::support::ended(command).expect(1).err;
     assert!(said.contains("gluecose") && said.contains("variables.toml"), "{said}");
+}
+
+/// Status of what is answered to a resource.
+fn put(address: &str, path: &str, body: &str) -> u16 {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let length = body.len();
+    let request = format!(
+        "PUT /fhir/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/fhir+json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap()
+}
+
+#[test]
+fn fhir_is_taken_and_what_was_taken_is_known_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["edge", "fhir", "--to", "local", "--out", "edge", "--listen", "127.0.0.1:0"];
+    let listening = || {
+        let mut command = nowcxr(dir.path(), &[&args[..], &["--json"]].concat());
+        command.env("NOWCXR_EDGE__SECRET", "a secret of the tests");
+        let child = start(&mut command, dir.path());
+        let base = announced(dir.path(), "fhir");
+        let address = base.trim_start_matches("http://").trim_end_matches("/fhir").to_owned();
+        (child, address)
+    };
+    let patient = r#"{"resourceType":"Patient","id":"p7","gender":"male","birthDate":"1957-03-01",
+        "name":[{"family":"MUSTER"}]}"#;
+    let encounter = r#"{"resourceType":"Encounter","id":"e7","status":"in-progress",
+        "subject":{"reference":"Patient/p7"},"period":{"start":"2026-03-01T08:00:00Z"},
+        "location":[{"location":{"display":"MICU"}}]}"#;
+    let (child, address) = listening();
+    assert_eq!(put(&address, "Patient/p7", patient), 200);
+    assert_eq!(put(&address, "Encounter/e7", encounter), 200);
+    assert_eq!(put(&address, "Encounter/e7", "{"), 400);
+    let ran = terminate(child, dir.path()).expect(0);
+    assert!(ran.out.contains(r#"{"messages":3,"records":2}"#), "{}", ran.out);
+    for word in ["MUSTER", "p7", "e7", "1957"] {
+        assert!(!ran.err.contains(word), "{}", ran.err);
+    }
+    let (child, address) = listening();
+    assert_eq!(put(&address, "Encounter/e7", encounter), 200);
+    let ran = terminate(child, dir.path()).expect(0);
+    assert!(ran.out.contains(r#"{"messages":4,"records":2}"#), "{}", ran.out);
+    let mut elsewhere = nowcxr(dir.path(), &[&args[..7], &["0.0.0.0:0"]].concat());
+    elsewhere.env("NOWCXR_EDGE__SECRET", "a secret of the tests");
+    let said = super::support::ended(elsewhere).expect(1).err;
+    assert!(said.contains("http.tokens"), "{said}");
 }

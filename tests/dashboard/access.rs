@@ -40,7 +40,7 @@ pub fn guarded_with(audit: impl Fn(&Path) -> PathBuf, acts: Option<Arc<dyn Acts>
     Guarded { site, dir, tokens }
 }
 
-fn guarded() -> Guarded {
+pub fn guarded() -> Guarded {
     guarded_with(|dir| dir.join("audit.jsonl"), None)
 }
 

@@ -2,5 +2,6 @@
 
 mod access;
 mod acts;
+mod fhir;
 mod pages;
 mod site;

@@ -2,10 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use nowcxr::config::EngineConfig;
+use nowcxr::config::{EngineConfig, HashKey};
+use nowcxr::edge::fhir::Stays;
 use nowcxr::event::dictionary::{Dictionary, Profile};
 use nowcxr::http::access::Access;
 use nowcxr::http::dashboard::{Acts, Dashboard, LocalFeed, Looks, Options, Shared};
@@ -16,6 +17,9 @@ use nowcxr::time::WallTime;
 use nowcxr::transport::local::{LocalLog, LocalOutlet, LogOptions};
 use nowcxr::wire::{AlertRecord, AlertState, Codec, RiskRecord};
 
+/// Of the edge that made the numbers of stays.
+pub static SECRET: LazyLock<HashKey> =
+    LazyLock::new(|| HashKey::new("a secret of the tests").expect("long enough"));
 pub const HOSTILE: &str = "<script>alert(1)</script>";
 
 fn codec() -> (Codec, Dictionary) {
@@ -63,6 +67,7 @@ pub struct Site {
     _dir: tempfile::TempDir,
     _runtime: tokio::runtime::Runtime,
     _dashboard: Dashboard,
+    shared: Arc<Shared>,
     pub outlet: LocalOutlet,
     pub address: SocketAddr,
 }
@@ -80,8 +85,15 @@ pub fn site_for(access: Access, looks: Option<Looks>, acts: Option<Arc<dyn Acts>
     send(&mut outlet, 1, &risk(1));
     let (codec, dictionary) = codec();
     let (feed, archive) = LocalFeed::own(log);
-    let model = "models/demo".into();
-    let options = Options { provenance: HOSTILE.to_owned(), model, access, looks, acts };
+    let stays = Some(Stays::new(&SECRET, ""));
+    let options = Options {
+        provenance: HOSTILE.to_owned(),
+        model: "models/demo".into(),
+        access,
+        looks,
+        acts,
+        stays,
+    };
     let shared = Shared::new(codec, dictionary);
     let dashboard =
         Dashboard::start(feed, archive, Arc::clone(&shared), options).expect("a thread");
@@ -95,13 +107,21 @@ pub fn site_for(access: Access, looks: Option<Looks>, acts: Option<Arc<dyn Acts>
     let server = runtime.block_on(server).expect("a free port");
     let address = server.address();
     runtime.spawn(server.run(std::future::pending()));
-    let site = Site { _dir: dir, _runtime: runtime, _dashboard: dashboard, outlet, address };
-    let until = Instant::now() + Duration::from_secs(10);
-    while shared.ward().stay(StayId(1)).is_none() {
-        assert!(Instant::now() < until, "the first record was never read");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let (_dir, _runtime, _dashboard) = (dir, runtime, dashboard);
+    let site = Site { _dir, _runtime, _dashboard, shared, outlet, address };
+    site.wait_for(StayId(1), 1);
     site
+}
+
+impl Site {
+    /// Waits until so many events of a stay are read.
+    pub fn wait_for(&self, stay: StayId, events: usize) {
+        let until = Instant::now() + Duration::from_secs(10);
+        while self.shared.ward().stay(stay).is_none_or(|log| log.times().count() < events) {
+            assert!(Instant::now() < until, "the records were never read");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 /// Headers and body, by a client that knows nothing of axum.

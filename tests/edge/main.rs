@@ -4,6 +4,11 @@
 
 mod corpus;
 mod crash;
+mod fhir;
+mod fhir_hostile;
+mod fhir_site;
+mod fhir_trouble;
+mod fhir_twin;
 mod server;
 mod twin;
 mod world;

@@ -1,9 +1,11 @@
-//! The same facts by replay and through the edge give the same risk events.
+//! The same facts by replay, by HL7 v2 and by FHIR give the same risk events.
 
 use std::process::Command;
 use std::sync::Arc;
 
 use nowcxr::config::Config;
+use nowcxr::edge::Message;
+use nowcxr::edge::fhir::Fate;
 use nowcxr::event::dictionary::Dictionary;
 use nowcxr::event::{RawValue, Sex};
 use nowcxr::ids::{StayId, Topic};
@@ -16,7 +18,8 @@ use nowcxr::time::{EventTime, Span, WallTime};
 use nowcxr::transport::local::{LocalLog, NewRecord, Partition};
 use nowcxr::wire::RiskRecord;
 
-use super::world::{codec, config, desk, log, risk_events, wall};
+use super::world::{LocalDesk, codec, config, desk, log, risk_events, wall};
+use super::{fhir_site, fhir_twin};
 
 /// The encoder of the replay wants a feed of every topic; nothing comes by imaging here.
 const ALL_FEEDS: &str = r#"feeds.list=[
@@ -143,39 +146,43 @@ fn comparable(event: RiskRecord) -> String {
     )
 }
 
-/// Two synthetic stays in a log of their own each way; the risk events of each stay, sorted by it.
-fn both_ways(config: &Config, replay: &ReplayConfig) -> [Vec<RiskRecord>; 2] {
-    let dictionary = Dictionary::builtin(config.profile).unwrap();
-    let items = ItemFilter::of(&dictionary);
-    let open = || ReplaySource::open(replay, &items, &mut |_| {}).unwrap();
-    let (by_replay, by_edge) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let first = log(by_replay.path());
+/// The risk events of a replay.
+fn by_replay(config: &Config, replay: &ReplayConfig, items: &ItemFilter) -> Vec<RiskRecord> {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log(dir.path());
     let codec = codec(config);
     let encoder = Encoder::new(&codec, &config.engine.feeds, replay).unwrap();
-    let mut sink = ToLog::new(&first);
-    Player::new(open(), encoder, replay, Speed::Max).play(&mut sink).unwrap();
+    let mut sink = ToLog::new(&log);
+    let source = ReplaySource::open(replay, items, &mut |_| {}).unwrap();
+    Player::new(source, encoder, replay, Speed::Max).play(&mut sink).unwrap();
     sink.partitions.iter().for_each(|partition| partition.sync().unwrap());
-    let second = log(by_edge.path());
-    let mut desk = desk(config, by_edge.path(), &second);
-    let imaging = second.partition(Topic::Imaging.name(), 0).unwrap();
-    let (mut source, mut number) = (open(), 0);
-    let mut waiting: Vec<(Vec<u8>, EventTime)> = Vec::new();
+    risk_events(config, &log)
+}
+
+/// The risk events of the same, said by an edge's senders as `speak` has it.
+fn by_edge<M: Message>(
+    config: &Config,
+    (replay, items): (&ReplayConfig, &ItemFilter),
+    (mut desk, log): (LocalDesk, Arc<LocalLog>),
+    speak: impl Fn(&ReplayEvent, u64) -> Option<M>,
+    check: impl Fn(M::Answer),
+) -> Vec<RiskRecord> {
+    let codec = codec(config);
+    let imaging = log.partition(Topic::Imaging.name(), 0).unwrap();
+    let mut source = ReplaySource::open(replay, items, &mut |_| {}).unwrap();
+    let (mut number, mut waiting) = (0, Vec::new());
     while let Some(item) = source.next_item().unwrap() {
         match item {
             ReplayItem::Event(event) => {
                 number += 1;
-                if let Some(text) = message(&event, number, &dictionary) {
-                    waiting.push((text.into_bytes(), event.available_at));
-                }
+                waiting.extend(speak(&event, number));
             }
             ReplayItem::Mark(time) => {
                 // A mark of the edge is its clock less the lateness. One batch, one clock: later
                 // than all of them, and earlier than the mark.
-                let texts: Vec<Vec<u8>> = waiting.drain(..).map(|(text, _)| text).collect();
+                let messages: Vec<M> = std::mem::take(&mut waiting);
                 let now = if time == EventTime::MAX { far(&source) } else { time };
-                for answers in desk.take(&texts, wall(now)).unwrap() {
-                    assert!(answers[0].contains("MSA|AA|"), "{answers:?}");
-                }
+                desk.take(&messages, wall(now)).unwrap().into_iter().for_each(&check);
                 let now = now + config.edge.lateness;
                 desk.mark(wall(now)).unwrap();
                 mark_imaging(&codec, &imaging, now - config.edge.lateness, now);
@@ -183,7 +190,7 @@ fn both_ways(config: &Config, replay: &ReplayConfig) -> [Vec<RiskRecord>; 2] {
             ReplayItem::Rejected(_) => {}
         }
     }
-    [risk_events(config, &first), risk_events(config, &second)]
+    risk_events(config, &log)
 }
 
 /// Where time ends for the edge, which never says that a feed has ended.
@@ -202,7 +209,7 @@ fn mark_imaging(codec: &nowcxr::wire::Codec, to: &Partition, time: EventTime, no
 }
 
 #[test]
-fn a_replay_and_the_edge_say_the_same_of_a_synthetic_ward() {
+fn a_replay_and_the_edges_say_the_same_of_a_synthetic_ward() {
     let dir = tempfile::tempdir().unwrap();
     let mut synth = Command::new(env!("CARGO_BIN_EXE_nowcxr"));
     synth.args(["synth", "--patients", "3", "--seed", "4", "--out"]).arg(dir.path().join("ward"));
@@ -210,17 +217,44 @@ fn a_replay_and_the_edge_say_the_same_of_a_synthetic_ward() {
     let config = config(&[ALL_FEEDS, "edge.units=[]"]);
     let replay =
         ReplayConfig { mimic_iv: dir.path().join("ward/mimiciv"), ..ReplayConfig::default() };
-    let [by_replay, by_edge] = both_ways(&config, &replay);
+    let dictionary = Dictionary::builtin(config.profile).unwrap();
+    let items = ItemFilter::of(&dictionary);
     // The stays have other ids, so each way is sorted by what it says.
     let lines = |events: Vec<RiskRecord>| {
         let mut lines: Vec<String> = events.into_iter().map(comparable).collect();
         lines.sort();
         lines
     };
-    let (by_replay, by_edge) = (lines(by_replay), lines(by_edge));
-    println!("{} risk events by replay, {} by the edge", by_replay.len(), by_edge.len());
-    assert!(by_replay.len() > 100);
-    let differing = by_replay.iter().zip(&by_edge).find(|(a, b)| a != b);
-    assert_eq!(differing, None);
-    assert_eq!(by_replay.len(), by_edge.len());
+    let replayed = lines(by_replay(&config, &replay, &items));
+    let place = |language: &str| {
+        let dir = dir.path().join(language);
+        let log = log(&dir);
+        (dir, log)
+    };
+    let (home, log) = place("hl7");
+    let hl7 = by_edge(
+        &config,
+        (&replay, &items),
+        (desk(&config, &home, &log), log),
+        |event, number| message(event, number, &dictionary).map(String::into_bytes),
+        |answers| assert!(answers[0].contains("MSA|AA|"), "{answers:?}"),
+    );
+    let (home, log) = place("fhir");
+    let fhir = by_edge(
+        &config,
+        (&replay, &items),
+        (fhir_site::desk(&config, &home, &log), log),
+        |event, _| fhir_twin::parcel(event, &dictionary),
+        |told| {
+            let all = told.iter().all(|told| told.fate == Fate::Taken || told.fate == Fate::Known);
+            assert!(all, "{told:?}");
+        },
+    );
+    println!("{} risk events by replay", replayed.len());
+    assert!(replayed.len() > 100);
+    for (language, said) in [("HL7", lines(hl7)), ("FHIR", lines(fhir))] {
+        let differing = replayed.iter().zip(&said).find(|(a, b)| a != b);
+        assert_eq!(differing, None, "by {language}");
+        assert_eq!(replayed.len(), said.len(), "by {language}");
+    }
 }

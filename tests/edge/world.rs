@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nowcxr::config::{Config, HashKey};
 use nowcxr::drive::{Drive, DriveOptions, Outbox, Ports};
-use nowcxr::edge::{self, DEAD_LETTERS, Desk, LocalSink};
+use nowcxr::edge::{self, DEAD_LETTERS, Desk, Language, LocalSink};
 use nowcxr::engine::{Identity, Task};
 use nowcxr::event::dictionary::Dictionary;
 use nowcxr::event::risk::{Generation, Mode, ModelName, N_PHENOTYPES, Probability, Scores};
@@ -50,7 +50,8 @@ pub fn log(dir: &Path) -> Arc<LocalLog> {
 
 pub fn desk(config: &Config, dir: &Path, log: &LocalLog) -> LocalDesk {
     let (store, _) = SledStore::open(dir.join("edge"), &StoreOptions::default()).unwrap();
-    edge::open(config, secret(config), store, LocalSink::open(log, None).unwrap()).unwrap()
+    edge::open(Language::Hl7, config, secret(config), store, LocalSink::open(log, None).unwrap())
+        .unwrap()
 }
 
 pub fn wall(at: EventTime) -> WallTime {

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::message::{Message, Piece};
-use super::time::{Clock, TimeError};
+use crate::edge::clock::{Clock, TimeError};
 use crate::time::EventTime;
 
 /// Characters of a control id (HL7 v2.8: 199) and of other short fields that are kept.

@@ -13,6 +13,7 @@ mod adt;
 pub mod charset;
 pub mod escape;
 pub mod header;
+mod hear;
 pub mod message;
 pub mod mllp;
 mod oru;

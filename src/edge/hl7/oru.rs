@@ -3,22 +3,17 @@
 use std::borrow::Cow;
 
 use super::message::{Message, Piece, Segment};
-use super::reader::{Context, MAX_QUOTED, Reading};
+use super::reader::Context;
 use crate::edge::measured::Measured;
+use crate::edge::reader::{MAX_QUOTED, MAX_VALUE, MAX_WORD, Reading, written};
 use crate::engine::resolve::{Act, Deed, PersonId, Status, VisitId};
 use crate::event::{Reason, Rejection};
 use crate::ids::{Topic, VariableId};
 use crate::time::EventTime;
 use crate::wire::records::{CodeSystem, RecordedValue};
 
-/// Characters of a value that is a text. Numbers and categories are shorter; reports are no values.
-const MAX_VALUE: usize = 256;
-/// Characters of a unit or a specimen.
-const MAX_WORD: usize = 80;
 /// Sections of OBR-24 (table 0074) whose results are a laboratory's.
 const LABORATORY: [&str; 8] = ["LAB", "CH", "HM", "BG", "CP", "ICU", "TX", "SR"];
-/// Variables that only a laboratory measures, whatever OBR-24 says.
-const LAB_VARIABLES: [&str; 2] = ["glucose", "ph"];
 
 /// What stands above the results of one order.
 struct Order<'a> {
@@ -125,7 +120,8 @@ fn result(
         context.reader.pseudonyms.result(&[order.number.as_ref(), code.as_str(), sub_id.as_ref()]);
     let body = Measured { topic, code_system, code, value, unit: word(obx.field(6)), specimen };
     let visit = order.visit;
-    let deed = Deed::Report { visit, result, observed_at, status, body };
+    // One order may repeat a code, at other times.
+    let deed = Deed::Report { visit, result, is_sole: false, observed_at, status, body };
     Ok(context.act((place, place), order.person, known_at, deed))
 }
 
@@ -161,19 +157,13 @@ fn code(
     context: &Context<'_>,
     field: Piece<'_>,
 ) -> Result<(CodeSystem, String, VariableId), Rejection> {
-    let dictionary = &context.reader.dictionary;
     let part = |n: usize| field.component(n).text();
     let coded = [(part(1), part(3)), (part(4), part(6))];
-    let known = |code: &str| dictionary.by_loinc(code).or_else(|| dictionary.refused_loinc(code));
-    let loinc = coded.iter().filter(|(_, system)| system == "LN" || system.is_empty());
-    for (code, _) in loinc {
-        if let Some(variable) = known(code) {
-            return Ok((CodeSystem::Loinc, code.to_string(), variable));
-        }
-    }
-    let local = coded.iter().find_map(|(code, _)| context.reader.config.codes.get(code.as_ref()));
-    if let Some((code, variable)) = local.and_then(|ours| Some((ours, dictionary.by_code(ours)?))) {
-        return Ok((CodeSystem::Local, code.clone(), variable));
+    let mut loinc = coded.iter().filter(|(_, system)| system == "LN" || system.is_empty());
+    let found = loinc.find_map(|(code, _)| context.reader.known(code, true));
+    let local = || coded.iter().find_map(|(code, _)| context.reader.known(code, false));
+    if let Some(known) = found.or_else(local) {
+        return Ok(known);
     }
     let quoted: String = part(1).chars().take(MAX_QUOTED).collect();
     let detail =
@@ -212,16 +202,7 @@ fn value(obx: Segment<'_>) -> Result<RecordedValue, Rejection> {
     if text.chars().count() > MAX_VALUE {
         return Err(Rejection::new(Reason::Unsupported, "OBX-5 is a report and no value"));
     }
-    Ok(match number(&text) {
-        Some(number) => RecordedValue::Number(number),
-        None => RecordedValue::Text(text.into_owned()),
-    })
-}
-
-/// A plain decimal number. A comma may part thousands or decimals, so it makes no number.
-fn number(text: &str) -> Option<f64> {
-    let plain = text.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b));
-    text.parse().ok().filter(|number: &f64| plain && number.is_finite())
+    Ok(written(&text))
 }
 
 fn topic(
@@ -231,9 +212,7 @@ fn topic(
     has_specimen: bool,
 ) -> Topic {
     let section = order.field(24).map(|field| field.text()).unwrap_or_default();
-    let code = context.reader.dictionary.variable(variable).map(|known| known.code.as_str());
-    let of_lab = LABORATORY.contains(&section.as_ref())
-        || code.is_some_and(|code| LAB_VARIABLES.contains(&code));
+    let of_lab = LABORATORY.contains(&section.as_ref()) || context.reader.is_of_lab(variable);
     if of_lab || has_specimen { Topic::Lab } else { Topic::Vital }
 }
 

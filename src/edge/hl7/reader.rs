@@ -4,35 +4,16 @@ use std::borrow::Cow;
 
 use super::header::Header;
 use super::message::{Message, Piece, Segment};
-use super::time::{Clock, TimeError};
 use super::{adt, oru};
-use crate::config::EdgeConfig;
+use crate::edge::clock::{Clock, TimeError};
 use crate::edge::measured::Measured;
-use crate::edge::pseudonym::Pseudonyms;
+use crate::edge::reader::{Reader, Reading};
 use crate::engine::resolve::{Act, Deed, Heard, PersonId, VisitId};
-use crate::event::dictionary::Dictionary;
 use crate::event::{Reason, Rejection};
 use crate::time::{EventTime, WallTime};
 
 /// Identifier types of PID-3.5 that are a patient's number, best first (table 0203).
 const PATIENT_TYPES: [&str; 4] = ["MR", "MRN", "PI", "PT"];
-/// Characters of a sender's own words that a rejection may repeat. Only codes are repeated.
-pub(super) const MAX_QUOTED: usize = 40;
-
-/// Turns messages into acts.
-pub struct Reader {
-    pub(super) dictionary: Dictionary,
-    pub(super) config: EdgeConfig,
-    pub(super) pseudonyms: Pseudonyms,
-}
-
-/// What a message says.
-#[derive(Debug, Default)]
-pub struct Reading {
-    pub acts: Vec<Act<Measured>>,
-    /// What of it cannot be used, by the number of the segment.
-    pub refused: Vec<(u32, Rejection)>,
-}
 
 /// A message on its way into acts.
 pub(super) struct Context<'a> {
@@ -47,10 +28,6 @@ pub(super) struct Context<'a> {
 }
 
 impl Reader {
-    pub fn new(config: EdgeConfig, dictionary: Dictionary, pseudonyms: Pseudonyms) -> Self {
-        Reader { dictionary, config, pseudonyms }
-    }
-
     /// What a message says, or why it says nothing. `number` counts the messages of this edge,
     /// `pseudonym` is the message's own.
     pub fn read(

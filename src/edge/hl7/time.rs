@@ -1,10 +1,9 @@
-//! Time stamps (TS, DTM): `YYYYMMDDHHMM[SS[.SSSS]][±ZZZZ]`, with the sender's zone where they carry
-//! none.
+//! Time stamps (TS, DTM): `YYYYMMDDHHMM[SS[.SSSS]][±ZZZZ]`, with the sender's zone where they
+//! carry none.
 
-use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, TimeZone as _};
-use chrono_tz::Tz;
-use thiserror::Error;
+use chrono::{FixedOffset, NaiveDateTime};
 
+use crate::edge::clock::{Clock, TimeError, date};
 use crate::time::EventTime;
 
 /// Offsets from UTC go from -12 h to +14 h.
@@ -12,35 +11,7 @@ const MAX_OFFSET_MINUTES: i32 = 14 * 60;
 /// Digits of a time to the hour: less does not place a value in a series of hours.
 const LEAST_DIGITS: usize = 10;
 
-/// Why a text is no moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum TimeError {
-    #[error("is empty")]
-    Empty,
-    #[error("is not a time like 20260301083000+0100")]
-    Malformed,
-    #[error("says less than the hour")]
-    Coarse,
-    #[error("does not exist in the sender's time zone: the clock was put forward over it")]
-    Skipped,
-}
-
-/// How a sender's times are to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clock {
-    /// The zone of times without an offset, unless the message's own MSH-7 has one.
-    pub zone: Tz,
-    /// When the message arrived. The hour that a clock put back repeats is read as the later of the
-    /// two that is not after this.
-    pub arrived_at: EventTime,
-    offset: Option<FixedOffset>,
-}
-
 impl Clock {
-    pub fn new(zone: Tz, arrived_at: EventTime) -> Self {
-        Clock { zone, arrived_at, offset: None }
-    }
-
     /// The clock of a message: the offset of MSH-7 is that of all its times (HL7 v2, chapter 2).
     #[must_use]
     pub fn of_message(self, msh_7: &str) -> Self {
@@ -56,26 +27,7 @@ impl Clock {
         }
         let (digits, offset) = split_offset(text)?;
         let local = naive(digits)?;
-        let millis = match offset.or(self.offset) {
-            Some(offset) => match offset.from_local_datetime(&local) {
-                MappedLocalTime::Single(at) => at.timestamp_millis(),
-                _ => return Err(TimeError::Malformed),
-            },
-            None => self.local_millis(&local)?,
-        };
-        Ok(EventTime::from_millis(millis))
-    }
-
-    fn local_millis(&self, local: &NaiveDateTime) -> Result<i64, TimeError> {
-        match self.zone.from_local_datetime(local) {
-            MappedLocalTime::Single(at) => Ok(at.timestamp_millis()),
-            MappedLocalTime::Ambiguous(early, late) => {
-                let late = late.timestamp_millis();
-                let is_past = late <= self.arrived_at.as_millis();
-                Ok(if is_past { late } else { early.timestamp_millis() })
-            }
-            MappedLocalTime::None => Err(TimeError::Skipped),
-        }
+        self.at(&local, offset)
     }
 }
 
@@ -116,16 +68,10 @@ fn naive(text: &str) -> Result<NaiveDateTime, TimeError> {
     time.filter(|_| whole.len() <= 14).ok_or(TimeError::Malformed)
 }
 
-/// The date that a time stamp begins with.
-pub fn date(text: &str) -> Option<NaiveDate> {
-    let digits = text.get(..8).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
-    let part = |from: usize, to: usize| digits.get(from..to)?.parse::<u32>().ok();
-    let year = i32::try_from(part(0, 4)?).ok()?;
-    NaiveDate::from_ymd_opt(year, part(4, 6)?, part(6, 8)?)
-}
-
 #[cfg(test)]
 mod tests {
+    use chrono::NaiveDate;
+    use chrono_tz::Tz;
     use proptest::prelude::*;
 
     use super::*;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::course::Move;
 use crate::event::{Admission, Disposition, Rejection, Sex};
 use crate::ids::{FactId, NAMESPACE, StayId};
 use crate::time::EventTime;
@@ -53,6 +54,11 @@ pub enum Deed<B> {
     Cancel { visit: VisitId, what: Cancelled },
     /// What is known of the patient; for a visit that is not known yet, also where he is.
     Describe { visit: VisitId, at: EventTime, unit: String, about: About },
+    /// Where the patient was from the first of these moves on, wholly: what was known from then on
+    /// and is not told any more did not happen. Earlier moves stay.
+    Course { visit: VisitId, moves: Vec<Move>, about: About },
+    /// What is known of the patient, whatever the visit.
+    Know { about: About },
     /// `prior` is this patient. If their visits are one, `visits` names the prior and the surviving
     /// one.
     Merge { prior: PersonId, visits: Option<(VisitId, VisitId)> },
@@ -61,6 +67,9 @@ pub enum Deed<B> {
         /// `None` where the sender knows the patient only.
         visit: Option<VisitId>,
         result: ResultId,
+        /// Whether `result` names this result alone, whenever it was observed; else it names a
+        /// series of them, which their times tell apart.
+        is_sole: bool,
         observed_at: EventTime,
         status: Status,
         body: B,

@@ -18,15 +18,19 @@ pub struct Visit {
     pub(super) stays: Vec<Episode>,
 }
 
+/// A change of place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Move {
-    at: EventTime,
-    step: Step,
+pub struct Move {
+    pub at: EventTime,
+    pub step: Step,
 }
 
+/// Where a move leads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum Step {
+pub enum Step {
+    /// Into a unit.
     Into(String),
+    /// Out of the hospital.
     Out(Disposition),
 }
 
@@ -76,6 +80,17 @@ impl Visit {
             self.moves.remove(0);
         }
         true
+    }
+
+    /// Takes over a course as it is told from its first move on; false if that is what is known.
+    pub(super) fn follow(&mut self, told: Vec<Move>) -> bool {
+        let Some(from) = told.iter().map(|made| made.at).min() else { return false };
+        let before = self.moves.clone();
+        self.moves.retain(|made| made.at < from);
+        for Move { at, step } in told {
+            self.note(at, step);
+        }
+        self.moves != before
     }
 
     pub(super) fn has_moves(&self) -> bool {
@@ -179,6 +194,21 @@ mod tests {
         assert!(matches!(visit.presence(&units), Presence::In { .. }));
         assert!(!visit.cancel(Cancelled::Discharge));
         assert!(visit.cancel(Cancelled::Admission) && !visit.has_moves());
+    }
+
+    #[test]
+    fn a_course_replaces_what_was_known_from_its_first_move_on() {
+        let mut visit = Visit::default();
+        visit.note(at(1), into("ER"));
+        let told = |moves: &[(i64, Step)]| -> Vec<Move> {
+            moves.iter().map(|(hour, step)| Move { at: at(*hour), step: step.clone() }).collect()
+        };
+        let out = Step::Out(Disposition::Alive);
+        assert!(visit.follow(told(&[(5, into("MICU")), (9, into("WARD")), (20, out)])));
+        assert_eq!(visit.moves.len(), 4);
+        assert!(visit.follow(told(&[(5, into("MICU"))])), "neither the ward nor the discharge was");
+        assert!(!visit.follow(told(&[(5, into("MICU"))])) && !visit.follow(Vec::new()));
+        assert_eq!(visit.moves, told(&[(1, into("ER")), (5, into("MICU"))]));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub use act::{
     About, Act, Cancelled, Deed, Effect, Fate, Heard, OperationId, PersonId, ResultId, Status,
     Telling, VisitId, Word,
 };
-pub use course::Units;
+pub use course::{Move, Step, Units};
 pub use person::{Hour, Person};
 pub use resolver::{Changes, ResolveConfig, Resolver};
 pub use resolver::{MAX_HELD, MAX_PEOPLE, MAX_REPORTS_AN_HOUR, MAX_VISITS};

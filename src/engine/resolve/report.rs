@@ -18,6 +18,7 @@ pub(super) struct Version<B> {
     pub known_at: EventTime,
     pub visit: Option<VisitId>,
     pub result: ResultId,
+    pub is_sole: bool,
     pub observed_at: EventTime,
     pub status: Status,
     pub body: B,
@@ -34,7 +35,8 @@ impl<B: Clone + PartialEq> Person<B> {
         let heard = version.heard;
         let exact = (version.result, version.observed_at);
         // A correction may have moved the time of what it corrects.
-        let names_earlier = !matches!(version.status, Status::Preliminary | Status::Final);
+        let corrects = !matches!(version.status, Status::Preliminary | Status::Final);
+        let names_earlier = corrects || version.is_sole;
         let known = match self.report(exact) {
             Some(_) => Some(exact),
             None if names_earlier => self.sole_report(version.result),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::act::{
     About, Act, Cancelled, Deed, Effect, Fate, Heard, OperationId, PersonId, Telling, VisitId, Word,
 };
-use super::course::{Episode, Presence, Step, Units};
+use super::course::{Episode, Move, Presence, Step, Units};
 use super::person::{Hour, Person, Place, ReportKey};
 use super::report::Version;
 use crate::event::{Admission, Disposition, Reason, Rejection};
@@ -117,8 +117,8 @@ impl<B: Clone + PartialEq> Resolver<B> {
         let person = self.people.entry(id).or_insert_with(|| Person::new(id));
         person.heard_at = person.heard_at.max(known_at);
         self.changed.insert(id);
-        let (visit, step, about) = match deed {
-            Deed::Report { visit, result, observed_at, status, body } => {
+        let (visit, moves, about) = match deed {
+            Deed::Report { visit, result, is_sole, observed_at, status, body } => {
                 let visit = visit.map(|visit| person.canonical(visit));
                 let version = Version {
                     heard,
@@ -126,6 +126,7 @@ impl<B: Clone + PartialEq> Resolver<B> {
                     known_at,
                     visit,
                     result,
+                    is_sole,
                     observed_at,
                     status,
                     body,
@@ -133,14 +134,21 @@ impl<B: Clone + PartialEq> Resolver<B> {
                 person.hear(version, config, effects);
                 return;
             }
-            Deed::Arrive { visit, at, unit, about } => (visit, Some((at, Step::Into(unit))), about),
+            Deed::Arrive { visit, at, unit, about } => (visit, one(at, Step::Into(unit)), about),
             Deed::Leave { visit, at, disposition, about } => {
-                (visit, Some((at, Step::Out(disposition))), about)
+                (visit, one(at, Step::Out(disposition)), about)
             }
             Deed::Describe { visit, at, unit, about } => {
                 let is_known = person.knows(visit);
-                let step = (!is_known && !unit.is_empty()).then_some((at, Step::Into(unit)));
-                (visit, step, about)
+                let is_told = !is_known && !unit.is_empty();
+                let moves = if is_told { one(at, Step::Into(unit)) } else { Moves::None };
+                (visit, moves, about)
+            }
+            Deed::Course { visit, moves, about } => (visit, Moves::Course(moves), about),
+            Deed::Know { about } => {
+                let fate = person.know(about, (operation, known_at), config, effects);
+                effects.push(decided(heard, fate));
+                return;
             }
             Deed::Cancel { visit, what } => {
                 let visit = person.canonical(visit);
@@ -152,7 +160,7 @@ impl<B: Clone + PartialEq> Resolver<B> {
         };
         let visit = person.canonical(visit);
         self.visits.insert(visit, id);
-        let fate = person.note(visit, step, about, (operation, known_at), config, effects);
+        let fate = person.note(visit, moves, about, (operation, known_at), config, effects);
         effects.push(decided(heard, fate));
     }
 
@@ -167,9 +175,10 @@ impl<B: Clone + PartialEq> Resolver<B> {
             Deed::Arrive { visit, .. }
             | Deed::Leave { visit, .. }
             | Deed::Cancel { visit, .. }
-            | Deed::Describe { visit, .. } => Some(*visit),
+            | Deed::Describe { visit, .. }
+            | Deed::Course { visit, .. } => Some(*visit),
             Deed::Report { visit, .. } => *visit,
-            Deed::Merge { .. } => None,
+            Deed::Know { .. } | Deed::Merge { .. } => None,
         };
         let owner = visit.and_then(|visit| self.visits.get(&visit));
         if owner.is_some_and(|owner| *owner != id) {
@@ -254,6 +263,17 @@ impl<B: Clone + PartialEq> Resolver<B> {
     }
 }
 
+/// What an act says of where the patient was.
+enum Moves {
+    None,
+    One(Move),
+    Course(Vec<Move>),
+}
+
+fn one(at: EventTime, step: Step) -> Moves {
+    Moves::One(Move { at, step })
+}
+
 impl<B: Clone + PartialEq> Person<B> {
     fn knows(&self, visit: VisitId) -> bool {
         self.visits.contains_key(&self.canonical(visit))
@@ -262,14 +282,18 @@ impl<B: Clone + PartialEq> Person<B> {
     fn note(
         &mut self,
         id: VisitId,
-        step: Option<(EventTime, Step)>,
+        moves: Moves,
         about: About,
         by: (OperationId, EventTime),
         config: &ResolveConfig,
         effects: &mut Vec<Effect<B>>,
     ) -> Fate {
         let visit = self.visits.entry(id).or_default();
-        let moved = step.is_some_and(|(at, step)| visit.note(at, step));
+        let moved = match moves {
+            Moves::None => false,
+            Moves::One(Move { at, step }) => visit.note(at, step),
+            Moves::Course(moves) => visit.follow(moves),
+        };
         let updated = self.about.updated(about);
         let is_news = moved || updated != self.about;
         self.about = updated;
@@ -278,6 +302,27 @@ impl<B: Clone + PartialEq> Person<B> {
             false if is_news => Fate::Kept,
             false => Fate::Known,
         }
+    }
+
+    /// What is known of the patient now. A birthday is no news: the age is that at admission.
+    fn know(
+        &mut self,
+        about: About,
+        by: (OperationId, EventTime),
+        config: &ResolveConfig,
+        effects: &mut Vec<Effect<B>>,
+    ) -> Fate {
+        let mut updated = self.about.updated(about);
+        if updated.age_years == self.about.age_years.and_then(|age| age.checked_add(1)) {
+            updated.age_years = self.about.age_years;
+        }
+        if updated == self.about {
+            return Fate::Known;
+        }
+        self.about = updated;
+        let visits: Vec<VisitId> = self.visits.keys().copied().collect();
+        let told = visits.into_iter().filter(|visit| self.settle(*visit, by, config, effects));
+        if told.count() > 0 { Fate::Told } else { Fate::Kept }
     }
 
     fn cancel(

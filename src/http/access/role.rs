@@ -8,9 +8,9 @@ use std::str::FromStr;
 pub enum Role {
     /// The ward, operations and the model card.
     Viewer,
-    /// A stay's pages and films.
+    /// A stay's pages and films; its risks as FHIR, and cards.
     Clinician,
-    /// Who looked at which stay.
+    /// Who looked at which stay; sending to the FHIR edge.
     Admin,
 }
 

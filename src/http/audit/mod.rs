@@ -26,8 +26,8 @@ use crate::ids::Digest;
 pub const MAX_LINE: usize = 8 << 10;
 /// What the first line has in the place of a hash.
 pub const START: Digest = Digest([0; 32]);
-/// Bytes from the file's end that [`AuditLog::recent`] looks at.
-const RECENT: u64 = 256 << 10;
+/// Bytes from the file's end that are looked at for the newest looks.
+pub const RECENT: u64 = 256 << 10;
 
 /// Why a look cannot be written down. The page must not be shown then.
 #[derive(Debug, thiserror::Error)]
@@ -110,10 +110,18 @@ impl AuditLog {
     /// # Errors
     /// [`AuditError`].
     pub fn recent(&self, n: usize) -> Result<Vec<Told>, AuditError> {
+        Ok(self.events()?.iter().filter_map(Told::of).take(n).collect())
+    }
+
+    /// The AuditEvents of the newest looks, newest first, as far as [`RECENT`] goes.
+    ///
+    /// # Errors
+    /// [`AuditError`].
+    pub fn events(&self) -> Result<Vec<Value>, AuditError> {
         let bytes = self.lock().tail(RECENT).map_err(|error| self.failed(error))?;
         let lines = bytes.split(|byte| *byte == b'\n').rev();
         let told = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok());
-        Ok(told.filter_map(|line| Told::of(&line.event)).take(n).collect())
+        Ok(told.map(|line| line.event).collect())
     }
 
     fn lock(&self) -> MutexGuard<'_, End> {

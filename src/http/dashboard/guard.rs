@@ -1,20 +1,16 @@
 //! Who is let in to which page: finds the visitor's token, and asks for the role of each page.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 
 use super::{App, page};
 use crate::http::access::{Refusal, Role, Visitor};
-use crate::http::bounded::Peer;
-
-/// The cookie that holds a browser's token.
-pub const COOKIE: &str = "nowcxr_token";
+use crate::http::shown::{peer, shown, status};
 
 /// Lets visitors in and says to the page who it is; sends browsers without a token to sign in.
 pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
@@ -73,36 +69,6 @@ pub fn refused(refusal: &Refusal) -> Response {
     response
 }
 
-/// The status of a refusal.
-pub const fn status(refusal: &Refusal) -> StatusCode {
-    match refusal {
-        Refusal::NoToken | Refusal::Unknown => StatusCode::UNAUTHORIZED,
-        Refusal::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
-        Refusal::Broken(_) => StatusCode::SERVICE_UNAVAILABLE,
-    }
-}
-
-/// Where the request comes from; without a connection, as in tests, from nowhere.
-pub fn peer(request: &Request) -> IpAddr {
-    let peer = request.extensions().get::<ConnectInfo<Peer>>();
-    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.0.ip())
-}
-
-/// The token of a request: a program's header, or a browser's cookie.
-fn shown(headers: &HeaderMap) -> Option<&str> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if let Some(bearer) = bearer {
-        let (scheme, token) = bearer.split_once(' ')?;
-        return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim());
-    }
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    cookies
-        .flat_map(|cookies| cookies.split(';'))
-        .filter_map(|cookie| cookie.trim().split_once('='))
-        .find(|(name, _)| *name == COOKIE)
-        .map(|(_, token)| token)
-}
-
 /// True where a person looks, who can sign in.
 fn is_page(request: &Request) -> bool {
     let accepted = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
@@ -124,19 +90,6 @@ fn escaped(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tokens_are_found_in_header_and_cookie() {
-        let headers = |name: header::HeaderName, value: &str| {
-            HeaderMap::from_iter([(name, HeaderValue::from_str(value).expect("a header"))])
-        };
-        let bearer = headers(header::AUTHORIZATION, "bearer  abc ");
-        assert_eq!(shown(&bearer), Some("abc"));
-        assert_eq!(shown(&headers(header::AUTHORIZATION, "Basic abc")), None);
-        assert_eq!(shown(&headers(header::COOKIE, "a=1; nowcxr_token=abc; b")), Some("abc"));
-        assert_eq!(shown(&headers(header::COOKIE, "xnowcxr_token=abc")), None);
-        assert_eq!(shown(&HeaderMap::new()), None);
-    }
 
     #[test]
     fn where_a_visitor_wanted_to_go_is_kept_in_the_address() {

@@ -11,9 +11,9 @@ use axum::{RequestExt as _, Router};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::guard::{COOKIE, peer, status};
 use super::{App, page};
 use crate::http::access::{LEAST_TOKEN, Role};
+use crate::http::shown::{COOKIE, peer, status};
 
 /// How long a browser keeps the token: a shift.
 const KEEP_SECONDS: u32 = 12 * 3_600;

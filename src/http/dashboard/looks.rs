@@ -11,9 +11,10 @@ use maud::{Markup, html};
 
 use super::follow::wall_now;
 use super::page::{self, Here};
-use super::{App, format, guard};
+use super::{App, format};
 use crate::http::access::Visitor;
 use crate::http::audit::{AuditError, AuditLog, Look, Outcome, Told};
+use crate::http::shown::peer;
 use crate::ids::StayId;
 
 /// Looks that the page shows.
@@ -42,31 +43,38 @@ pub async fn written_down(
     let asked = request.uri().path_and_query().map_or("", |path| path.as_str()).to_owned();
     let matched = request.extensions().get::<MatchedPath>();
     let what = what(matched.map_or("", MatchedPath::as_str));
-    let peer = guard::peer(&request);
+    let peer = peer(&request);
     let mut response = next.run(request).await;
     let outcome = outcome(response.status());
-    let written = tokio::task::spawn_blocking(move || {
-        let node = looks.node.clone();
-        let (at, stay) = (wall_now(), StayId(stay));
-        looks.log.append(&Look { at, visitor, peer, stay, what, path: asked, outcome, node })
-    });
-    match written.await {
-        Ok(Ok(())) => {
+    let (at, stay, node) = (wall_now(), StayId(stay), looks.node.clone());
+    let look = Look { at, visitor, peer, stay, what, path: asked, outcome, node };
+    match write(looks, look).await {
+        Ok(()) => {
             // What a browser kept would be looked at again without our knowing.
             let headers = response.headers_mut();
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
         }
-        Ok(Err(error)) => unwritten(&error.to_string()),
-        Err(error) => unwritten(&error.to_string()),
+        Err(error) => unwritten(&error),
     }
 }
 
+/// Writes a look down; says why it could not be.
+pub async fn write(looks: Arc<Looks>, look: Look) -> Result<(), String> {
+    match tokio::task::spawn_blocking(move || looks.log.append(&look)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What is answered instead of a page whose look cannot be written down.
+pub const UNWRITTEN: &str = "No stay can be shown: looks at stays cannot be written down at the \
+    moment. Whoever runs this service finds the reason in its log.";
+
 fn unwritten(error: &str) -> Response {
     tracing::error!("a look at a stay is refused: {error}");
-    let text = "No stay can be shown: looks at stays cannot be written down at the moment. Whoever \
-                runs this service finds the reason in its log.";
-    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, UNWRITTEN).into_response()
 }
 
 /// What the routes below `/stay` show.
@@ -82,7 +90,7 @@ fn what(route: &str) -> &'static str {
     }
 }
 
-fn outcome(status: StatusCode) -> Outcome {
+pub fn outcome(status: StatusCode) -> Outcome {
     match status {
         StatusCode::FORBIDDEN => Outcome::Refused,
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => Outcome::Missing,

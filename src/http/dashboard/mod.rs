@@ -10,8 +10,10 @@ mod about;
 mod acts;
 mod assets;
 mod board;
+mod cds;
 mod chart;
 pub mod feed;
+mod fhir;
 mod follow;
 mod format;
 mod guard;
@@ -34,7 +36,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Extension, Router};
 use tokio::sync::{Semaphore, watch};
 
@@ -43,7 +45,9 @@ use follow::Follower;
 use page::Chrome;
 use pictures::Studio;
 
+use crate::edge::fhir::Stays;
 use crate::http::access::{Access, Role, Visitor};
+use crate::http::fhir::{BASE, Offer, metadata};
 use crate::time::EventTime;
 
 pub use acts::Acts;
@@ -66,6 +70,8 @@ pub struct Options {
     pub looks: Option<Looks>,
     /// Where answers to alerts go; `None` for a recording, which nobody can answer.
     pub acts: Option<Arc<dyn Acts>>,
+    /// Which stays an Encounter has had; `None` without `edge.secret`.
+    pub stays: Option<Stays>,
 }
 
 /// What the handlers share.
@@ -77,6 +83,7 @@ pub struct App {
     access: Access,
     looks: Option<Arc<Looks>>,
     acts: Option<Arc<dyn Acts>>,
+    stays: Option<Stays>,
     studio: Studio,
     streams: Arc<Semaphore>,
     closing: watch::Sender<bool>,
@@ -109,6 +116,7 @@ impl Dashboard {
             access: options.access,
             looks: options.looks.map(Arc::new),
             acts: options.acts,
+            stays: options.stays,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             closing: watch::Sender::new(false),
         });
@@ -142,10 +150,25 @@ impl Dashboard {
             // What stands below is for everybody.
             .merge(login::routes())
             .merge(assets::routes())
+            .merge(metadata(self.offer()))
+            .route(&format!("{BASE}/{{*rest}}"), any(fhir::nothing))
+            // These let in for themselves, and answer programs.
+            .merge(fhir::routes(&self.app))
+            .merge(cds::routes(&self.app))
             .with_state(app())
             .layer(middleware::from_fn(security::same_site))
             .layer(middleware::from_fn_with_state(app(), security::this_machine_only))
             .layer(middleware::map_response(security::headers))
+    }
+
+    /// What of FHIR is served.
+    pub fn offer(&self) -> Offer {
+        Offer { serves: true, audits: self.app.looks.is_some(), ..Offer::default() }
+    }
+
+    /// The addresses for programs alone, to be merged with others' routes.
+    pub fn services(&self) -> Router {
+        fhir::routes(&self.app).merge(cds::routes(&self.app)).with_state(Arc::clone(&self.app))
     }
 
     /// Says on every page that the recording is over.

@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::App;
+use crate::http::shown::is_for_this_machine;
 
 /// The content-security policy of every page.
 pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -52,12 +53,7 @@ pub async fn this_machine_only(
     request: Request,
     next: Next,
 ) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let own = host.is_some_and(|host| {
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        ["localhost", "127.0.0.1", "[::1]"].contains(&name)
-    });
-    if own || !app.access.is_open() {
+    if is_for_this_machine(&request) || !app.access.is_open() {
         return next.run(request).await;
     }
     let text = "an open dashboard answers to localhost only; use an SSH tunnel, or set http.tokens";

@@ -48,7 +48,7 @@ struct Records {
 }
 
 impl App {
-    fn record<R: Record>(&self, place: Option<Place>) -> Option<R> {
+    pub fn record<R: Record>(&self, place: Option<Place>) -> Option<R> {
         let bytes = self.archive.read(place?).ok()??;
         self.shared.codec.decode::<R>(&bytes).ok()
     }
@@ -111,7 +111,7 @@ impl App {
 }
 
 /// Reading the log is work for a thread that may wait.
-async fn off_thread<T: Send + 'static>(
+pub async fn off_thread<T: Send + 'static>(
     app: &Arc<App>,
     work: impl FnOnce(&App) -> T + Send + 'static,
 ) -> Option<T> {

@@ -1,0 +1,161 @@
+//! Whatever is sent, nothing panics, and every item is answered with an OperationOutcome.
+
+use nowcxr::edge::fhir::outcome::operation_outcome;
+use nowcxr::edge::fhir::parcel::Target;
+use nowcxr::edge::fhir::{Fate, Kind, Parcel};
+use nowcxr::edge::{self, Desk, Language, LocalSink};
+use nowcxr::store::memory::MemoryStore;
+use nowcxr::time::WallTime;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::fhir_site::{MORNING, encounter, issues, observation, patient};
+use super::world::{config, log, secret};
+
+/// Words that steer the readers, and some that do not.
+const WORDS: [&str; 44] = [
+    "resourceType",
+    "Patient",
+    "Encounter",
+    "Observation",
+    "Bundle",
+    "batch",
+    "transaction",
+    "type",
+    "id",
+    "identifier",
+    "system",
+    "value",
+    "meta",
+    "lastUpdated",
+    "status",
+    "final",
+    "finished",
+    "entered-in-error",
+    "in-progress",
+    "code",
+    "coding",
+    "http://loinc.org",
+    "2345-7",
+    "subject",
+    "reference",
+    "Patient/p1",
+    "urn:uuid:1",
+    "#p",
+    "encounter",
+    "effectiveDateTime",
+    "issued",
+    "2026-03-01T08:00:00Z",
+    "0000-99-99T99:99:99+99:99",
+    "valueQuantity",
+    "valueString",
+    "component",
+    "contained",
+    "location",
+    "period",
+    "start",
+    "entry",
+    "resource",
+    "request",
+    "fullUrl",
+];
+
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![4 => prop::sample::select(&WORDS[..]).prop_map(str::to_owned), 1 => ".{0,12}"]
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        word().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 64, 8, |inner| {
+        let fields = prop::collection::vec((word(), inner.clone()), 0..8);
+        prop_oneof![
+            prop::collection::vec(inner, 0..6).prop_map(Value::from),
+            fields.prop_map(|fields| Value::Object(Map::from_iter(fields))),
+        ]
+    })
+}
+
+/// The `nth` value inside of another, counted through.
+fn spoil(value: &mut Value, nth: &mut usize, by: &Value) {
+    if *nth == 0 {
+        *value = by.clone();
+    }
+    *nth = nth.wrapping_sub(1);
+    match value {
+        Value::Array(all) => all.iter_mut().for_each(|one| spoil(one, nth, by)),
+        Value::Object(all) => all.values_mut().for_each(|one| spoil(one, nth, by)),
+        _ => {}
+    }
+}
+
+fn whole() -> Value {
+    let entry = |resource: Value| {
+        let text = |key: &str| resource[key].as_str().unwrap().to_owned();
+        let url = format!("{}/{}", text("resourceType"), text("id"));
+        let request = json!({ "method": "PUT", "url": url });
+        json!({ "fullUrl": "urn:uuid:1", "resource": resource, "request": request })
+    };
+    let part = json!({ "code": { "coding": [{ "code": "8480-6" }] }, "valueInteger": 120 });
+    let mut panel = observation("b", 0, "85354-9", 1.0, "mm[Hg]");
+    panel["component"] = json!([part]);
+    let entries =
+        [patient(), encounter("MICU"), observation("g", 0, "2345-7", 104.0, "mg/dL"), panel];
+    json!({ "resourceType": "Bundle", "type": "batch", "entry": entries.map(entry) })
+}
+
+/// What a desk answers to a body, wherever it is sent.
+fn heard(body: &[u8]) {
+    let (config, dir) = (config(&[]), tempfile::tempdir().unwrap());
+    let sink = LocalSink::open(&log(dir.path()), None).unwrap();
+    let store = MemoryStore::new();
+    let mut desk: Desk<MemoryStore, LocalSink> =
+        edge::open(Language::Fhir, &config, secret(&config), store, sink).unwrap();
+    let targets = [
+        Target::Base,
+        Target::Create(Kind::Patient),
+        Target::Create(Kind::Encounter),
+        Target::Update(Kind::Observation, "g"),
+    ];
+    let parcels = targets.map(|target| Parcel::open(target, body, String::new(), String::new()));
+    let answers = desk.take(&parcels, WallTime::from_millis(MORNING)).unwrap();
+    for (parcel, told) in parcels.iter().zip(answers) {
+        assert_eq!(parcel.items.len(), told.len());
+        for told in told {
+            let said = issues(&operation_outcome(&told.issues));
+            let has_error = said.iter().any(|issue| issue.starts_with("error"));
+            assert_eq!(has_error, told.fate == Fate::Refused, "{said:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_json_is_answered(value in any_json()) {
+        heard(value.to_string().as_bytes());
+    }
+
+    #[test]
+    fn a_bundle_with_one_wrong_value_is_answered(nth in 0usize..130, by in any_json()) {
+        let (mut value, mut nth) = (whole(), nth);
+        spoil(&mut value, &mut nth, &by);
+        heard(value.to_string().as_bytes());
+    }
+
+    #[test]
+    fn any_bytes_are_answered(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        cut in 0usize..2_000,
+    ) {
+        heard(&bytes);
+        let text = whole().to_string();
+        heard(&text.as_bytes()[..cut.min(text.len())]);
+    }
+}
