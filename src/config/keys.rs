@@ -43,7 +43,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 81] = [
+pub const KEYS: [Key; 82] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -209,6 +209,14 @@ pub const KEYS: [Key; 81] = [
         "kafka.session_timeout",
         r#""6s""#,
         "A process that is not heard of for so long is dead, and others take its partitions.",
+    ),
+    key(
+        "kafka.standby",
+        "0",
+        "Warm copies of the state of partitions that other members own, at most so many. A \
+         partition with a copy that comes here has only what is new to read; each copy costs disk \
+         and the reading of its changelog. For all of them give the number of partitions. Each \
+         process needs a store.dir of its own.",
     ),
     key(
         "kafka.properties",

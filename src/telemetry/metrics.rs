@@ -31,6 +31,9 @@ pub mod name {
     pub const STORE_RECOVERY_TIME: &str = "nowcxr_store_recovery_seconds";
     pub const LOG_TAILS_CUT: &str = "nowcxr_log_tails_cut_total";
     pub const LOG_SEGMENTS_DELETED: &str = "nowcxr_log_segments_deleted_total";
+    pub const RESTORED_RECORDS: &str = "nowcxr_restored_records_total";
+    pub const STANDBYS: &str = "nowcxr_standbys";
+    pub const STANDBY_BEHIND: &str = "nowcxr_standby_behind_records";
     pub const TASK_PAUSED: &str = "nowcxr_task_paused";
     pub const TASK_PAUSES: &str = "nowcxr_task_pauses_total";
     pub const TASK_PAUSED_TIME: &str = "nowcxr_task_paused_seconds";
@@ -86,6 +89,9 @@ pub struct Metrics {
     pub(super) store_recovery_time: HistogramVec,
     pub(super) log_tails_cut: IntCounter,
     pub(super) log_segments_deleted: IntCounter,
+    pub(super) restored_records: IntCounter,
+    pub(super) standbys: IntGauge,
+    pub(super) standby_behind: IntGaugeVec,
     pub(super) task_paused: IntGaugeVec,
     pub(super) task_pauses: IntCounterVec,
     pub(super) task_paused_time: Histogram,
@@ -121,6 +127,10 @@ impl Maker {
 
     fn counters(&self, name: &str, help: &str, by: &[&str]) -> prometheus::Result<IntCounterVec> {
         self.keep(IntCounterVec::new(Opts::new(name, help), by)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.keep(IntGauge::new(name, help)?)
     }
 
     fn gauges(&self, name: &str, help: &str, by: &[&str]) -> prometheus::Result<IntGaugeVec> {
@@ -167,10 +177,8 @@ impl EdgeMetrics {
                 "Messages and parts of them that became dead letters.",
                 &["reason"],
             )?,
-            connections: make.keep(IntGauge::new(
-                name::EDGE_CONNECTIONS,
-                "Connections of senders that are open.",
-            )?)?,
+            connections: make
+                .gauge(name::EDGE_CONNECTIONS, "Connections of senders that are open.")?,
         })
     }
 }
@@ -239,6 +247,16 @@ impl Metrics {
                 .counter(name::LOG_TAILS_CUT, "Torn tails cut off when local logs were opened.")?,
             log_segments_deleted: make
                 .counter(name::LOG_SEGMENTS_DELETED, "Segments deleted by `local.retention`.")?,
+            restored_records: make.counter(
+                name::RESTORED_RECORDS,
+                "Changelog records that tasks read before they could read their inputs.",
+            )?,
+            standbys: make.gauge(name::STANDBYS, "Warm copies of other members' states.")?,
+            standby_behind: make.gauges(
+                name::STANDBY_BEHIND,
+                "Offsets between a warm copy and its changelog's end when it was last looked at.",
+                &task,
+            )?,
             task_paused: make.gauges(name::TASK_PAUSED, "1 while a task does not read.", &task)?,
             task_pauses: make.counters(name::TASK_PAUSES, "Pauses of tasks.", &["cause"])?,
             task_paused_time: make.histogram(
