@@ -43,7 +43,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 82] = [
+pub const KEYS: [Key; 83] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -233,9 +233,9 @@ pub const KEYS: [Key; 82] = [
     key(
         "registry.url",
         r#""""#,
-        "A Confluent-compatible schema registry, such as `http://registry:8081`. Empty for the \
-         fixed ids of schemas/ids.toml. An application keeps to one of the two: its records carry \
-         the ids.",
+        "A Confluent-compatible schema registry, such as `http://registry:8081`, or `https` in a \
+         build with the feature https. Empty for the fixed ids of schemas/ids.toml. An application \
+         keeps to one of the two: its records carry the ids.",
     ),
     key(
         "registry.register",
@@ -252,6 +252,12 @@ pub const KEYS: [Key; 82] = [
         "registry.credentials",
         r#""""#,
         "A file that holds user:password for the registry; empty for none.",
+    ),
+    key(
+        "registry.ca",
+        r#""""#,
+        "A PEM file of those who signed the certificate of a registry by https; empty for the \
+         authorities of the web.",
     ),
     key(
         "edge.secret",

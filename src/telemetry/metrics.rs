@@ -89,13 +89,18 @@ pub struct Metrics {
     pub(super) store_recovery_time: HistogramVec,
     pub(super) log_tails_cut: IntCounter,
     pub(super) log_segments_deleted: IntCounter,
-    pub(super) restored_records: IntCounter,
-    pub(super) standbys: IntGauge,
-    pub(super) standby_behind: IntGaugeVec,
     pub(super) task_paused: IntGaugeVec,
     pub(super) task_pauses: IntCounterVec,
     pub(super) task_paused_time: Histogram,
+    pub(super) copies: CopyMetrics,
     pub(super) edge: EdgeMetrics,
+}
+
+/// Those of copies of a task's state.
+pub(super) struct CopyMetrics {
+    pub restored_records: IntCounter,
+    pub standbys: IntGauge,
+    pub standby_behind: IntGaugeVec,
 }
 
 /// Those of the hospital's edge.
@@ -156,6 +161,23 @@ impl Maker {
     ) -> prometheus::Result<HistogramVec> {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         self.keep(HistogramVec::new(options, &[by])?)
+    }
+}
+
+impl CopyMetrics {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        Ok(CopyMetrics {
+            restored_records: make.counter(
+                name::RESTORED_RECORDS,
+                "Changelog records that tasks read before they could read their inputs.",
+            )?,
+            standbys: make.gauge(name::STANDBYS, "Warm copies of other members' states.")?,
+            standby_behind: make.gauges(
+                name::STANDBY_BEHIND,
+                "Offsets between a warm copy and its changelog's end when it was last looked at.",
+                &["task"],
+            )?,
+        })
     }
 }
 
@@ -247,16 +269,6 @@ impl Metrics {
                 .counter(name::LOG_TAILS_CUT, "Torn tails cut off when local logs were opened.")?,
             log_segments_deleted: make
                 .counter(name::LOG_SEGMENTS_DELETED, "Segments deleted by `local.retention`.")?,
-            restored_records: make.counter(
-                name::RESTORED_RECORDS,
-                "Changelog records that tasks read before they could read their inputs.",
-            )?,
-            standbys: make.gauge(name::STANDBYS, "Warm copies of other members' states.")?,
-            standby_behind: make.gauges(
-                name::STANDBY_BEHIND,
-                "Offsets between a warm copy and its changelog's end when it was last looked at.",
-                &task,
-            )?,
             task_paused: make.gauges(name::TASK_PAUSED, "1 while a task does not read.", &task)?,
             task_pauses: make.counters(name::TASK_PAUSES, "Pauses of tasks.", &["cause"])?,
             task_paused_time: make.histogram(
@@ -264,6 +276,7 @@ impl Metrics {
                 "Length of one pause.",
                 &LONG_BUCKETS,
             )?,
+            copies: CopyMetrics::new(&make)?,
             edge: EdgeMetrics::new(&make)?,
             registry: make.0,
         })

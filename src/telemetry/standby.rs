@@ -48,7 +48,7 @@ impl StateRestored {
     pub fn emit(&self) {
         let StateRestored { task, from, records, took } = *self;
         info!(task, from, records, ?took, "restored from the changelog");
-        count(|metrics| metrics.restored_records.inc_by(records));
+        count(|metrics| metrics.copies.restored_records.inc_by(records));
     }
 }
 
@@ -57,7 +57,7 @@ impl StandbyFollowed {
         let StandbyFollowed { task, behind } = *self;
         debug!(task, behind, "standby follows the changelog");
         count(|metrics| {
-            let gauge = metrics.standby_behind.with_label_values(&[task.to_string()]);
+            let gauge = metrics.copies.standby_behind.with_label_values(&[task.to_string()]);
             gauge.set(i64::try_from(behind).unwrap_or(i64::MAX));
         });
     }
@@ -75,14 +75,14 @@ impl StandbyEnded<'_> {
         // A figure of what is not looked at any more would mislead. That it may not be there yet
         // is no fault.
         count(|metrics| {
-            drop(metrics.standby_behind.remove_label_values(&[self.task.to_string()]));
+            drop(metrics.copies.standby_behind.remove_label_values(&[self.task.to_string()]));
         });
     }
 }
 
 impl StandbysKept {
     pub fn emit(&self) {
-        count(|metrics| metrics.standbys.set(i64::try_from(self.0).unwrap_or(i64::MAX)));
+        count(|metrics| metrics.copies.standbys.set(i64::try_from(self.0).unwrap_or(i64::MAX)));
     }
 }
 

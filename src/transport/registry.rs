@@ -1,8 +1,11 @@
 //! A client of a Confluent-compatible schema registry: ids for the schemas that we write with,
 //! texts for the ids that others have written. Nothing is asked twice for what never changes. It
-//! speaks plain HTTP: a registry behind TLS is reached by a proxy on this machine.
+//! speaks HTTP, and HTTPS in a build with the feature `https`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 use std::time::Duration;
 
 use apache_avro::Schema;
@@ -10,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use ureq::http::Response;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
 use crate::config::{RegistryConfig, SubjectNames, secret};
@@ -20,6 +24,10 @@ use crate::wire::{RecordKind, SchemaSource};
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer that is read. The largest of our schemas has 20 KB.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// The most of a file of certificates that is read. Those of the whole web have 250 KB.
+const CA_BYTES_MAX: u64 = 4 << 20;
+/// How rustls says that a certificate was not believed.
+const DISTRUST: &str = "invalid peer certificate";
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
 /// One registry.
@@ -39,7 +47,7 @@ struct Answer {
 
 impl Registry {
     /// # Errors
-    /// `Stop` where the credentials cannot be read.
+    /// `Stop` where the credentials or the certificates cannot be read.
     pub fn open(url: &str, config: &RegistryConfig) -> Result<Self, PortError> {
         let credentials = config.credentials.as_deref().map(secret).transpose();
         let credentials =
@@ -47,8 +55,11 @@ impl Registry {
         let agent = Agent::config_builder()
             .timeout_global(Some(ASK_TIMEOUT))
             .http_status_as_error(false)
-            .max_redirects(0)
-            .build();
+            .max_redirects(0);
+        let agent = match &config.ca {
+            Some(ca) => agent.tls_config(believing(ca)?).build(),
+            None => agent.build(),
+        };
         Ok(Registry {
             agent: agent.into(),
             url: url.to_owned(),
@@ -150,7 +161,15 @@ impl Registry {
             let url = &self.url;
             PortError::Retry(format!("the registry at {url} does not answer ({why})"))
         };
-        let mut answer = answer.map_err(|error| silent(&error))?;
+        let mut answer = answer.map_err(|error| match error.to_string() {
+            why if why.contains(DISTRUST) => PortError::Stop(format!(
+                "the registry at {} shows a certificate that is not believed ({why}); set \
+                 registry.ca to the certificate of who signed it, and write registry.url with the \
+                 name that it is for",
+                self.url
+            )),
+            why => silent(&why),
+        })?;
         let status = answer.status().as_u16();
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
         let body = body.map_err(|error| silent(&error))?;
@@ -173,6 +192,32 @@ impl Registry {
             self.url,
             answer.message()
         ))
+    }
+}
+
+/// TLS that believes those whose certificates are in the file, and nobody else.
+fn believing(ca: &Path) -> Result<TlsConfig, PortError> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        PortError::Stop(format!("registry.ca names {}, which {why}", ca.display()))
+    };
+    let mut pem = Vec::new();
+    File::open(ca)
+        .and_then(|file| file.take(CA_BYTES_MAX).read_to_end(&mut pem))
+        .map_err(|error| wrong(&format!("cannot be read ({error})")))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) =
+            item.map_err(|error| wrong(&format!("is no PEM file ({error})")))?
+        {
+            certificates.push(certificate);
+        }
+    }
+    match certificates.is_empty() {
+        true => Err(wrong(&"holds no certificate")),
+        false => {
+            let roots = RootCerts::new_with_certs(&certificates);
+            Ok(TlsConfig::builder().root_certs(roots).build())
+        }
     }
 }
 

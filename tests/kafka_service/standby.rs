@@ -20,7 +20,7 @@ impl Member {
     fn start(place: &Place, node: &'static str) -> Self {
         let port = free_port();
         let mut run = place.service(node);
-        run.args(["--set", "kafka.standby=2", "--set", "store.flush_every=10s"]);
+        run.args(["--set", "kafka.standby=2"]);
         run.args(["--set", &format!("http.listen=127.0.0.1:{port}")]);
         Member { service: Service(run.spawn().unwrap()), port, node }
     }

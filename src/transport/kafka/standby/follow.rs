@@ -142,6 +142,10 @@ impl<'a, C: Copies> Follower<'a, C> {
                     tracing::warn!(task = partition, "{why}; the standby waits");
                 }
             }
+            // The task that had the partition may still be ending.
+            PortError::Reopen(why) if held.store.is_none() => {
+                tracing::info!(task = partition, "{why}; the standby waits");
+            }
             PortError::Reopen(why) => {
                 tracing::warn!(task = partition, "{why}; the standby is opened anew");
                 self.close(partition, held);
@@ -154,7 +158,8 @@ impl<'a, C: Copies> Follower<'a, C> {
     }
 
     fn close(&self, partition: u32, held: &mut Held<C::Store>) {
-        held.store = None;
-        StandbyEnded { task: partition, why: "it has failed" }.emit();
+        if held.store.take().is_some() {
+            StandbyEnded { task: partition, why: "it has failed" }.emit();
+        }
     }
 }
