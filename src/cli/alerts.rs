@@ -2,6 +2,8 @@
 
 mod act;
 
+pub use act::acts;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,21 +15,19 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::embedded::Home;
+use super::schemas::Ids;
 use super::settings::ConfigArgs;
-use super::{now, stop_on_signal};
+use super::{now, patiently, stop_on_signal};
 use crate::config::{Config, NotifyConfig};
 use crate::event::dictionary::Dictionary;
 use crate::notify::{
     Backoff, Channel, Desk, Dispatch, Notice, NotifyError, Syslog, Tally, UnitBudget, Until,
     Webhook, follow,
 };
-use crate::ports::{AlertFeed, PortError};
+use crate::ports::AlertFeed;
 use crate::transport::kafka::{KafkaAlerts, KafkaSettings};
 use crate::transport::local::LocalAlerts;
 use crate::wire::Codec;
-
-/// Before the cluster is asked again for its topics.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub struct AlertsArgs {
@@ -108,6 +108,7 @@ fn follow_alerts(args: &FollowArgs, config: &Config) -> Result<()> {
     let stop = stop_on_signal()?;
     let until = args.until_idle.map(Duration::from_secs).map_or(Until::Stopped, Until::Idle);
     let settings = KafkaSettings::from(&config.kafka);
+    let dictionary = Dictionary::builtin(config.profile)?;
     let tally = match &args.run {
         Some(dir) => {
             let home = Home::new(dir);
@@ -116,38 +117,28 @@ fn follow_alerts(args: &FollowArgs, config: &Config) -> Result<()> {
             }
             let positions = dir.join(format!("{}.json", config.notify.group));
             let feed = LocalAlerts::open(&home.log(), &positions)?;
-            consume(feed, args, config, until, &stop)?
+            let codec = Codec::new(&config.engine.feeds, dictionary)?;
+            consume(feed, args, (config, codec), until, &stop)?
         }
-        None => match join(&settings, &config.notify.group, &stop)? {
-            Some(feed) => consume(feed, args, config, until, &stop)?,
-            None => return Ok(()),
-        },
+        None => {
+            let group = &config.notify.group;
+            let Some(ids) = patiently(&stop, || Ids::of(config))? else { return Ok(()) };
+            let feed = patiently(&stop, || KafkaAlerts::join(&settings, group))?;
+            let Some(feed) = feed else { return Ok(()) };
+            consume(feed, args, (config, ids.codec(config, &dictionary)?), until, &stop)?
+        }
     };
     say(args.json, tally);
     Ok(())
 }
 
-/// Waits for the cluster; `None` when told to stop meanwhile.
-fn join(settings: &KafkaSettings, group: &str, stop: &AtomicBool) -> Result<Option<KafkaAlerts>> {
-    while !stop.load(std::sync::atomic::Ordering::Acquire) {
-        match KafkaAlerts::join(settings, group) {
-            Ok(feed) => return Ok(Some(feed)),
-            Err(PortError::Retry(why)) => tracing::warn!("{why}; trying again"),
-            Err(error) => return Err(error.into()),
-        }
-        std::thread::sleep(TRY_AGAIN);
-    }
-    Ok(None)
-}
-
 fn consume(
     mut feed: impl AlertFeed,
     args: &FollowArgs,
-    config: &Config,
+    (config, codec): (&Config, Codec),
     until: Until,
     stop: &AtomicBool,
 ) -> Result<Tally> {
-    let codec = Codec::new(&config.engine.feeds, Dictionary::builtin(config.profile)?)?;
     let budget = UnitBudget::new(config.notify.beds, config.notify.budget);
     let mut desk = Desk::new(codec, budget);
     let backoff = Backoff { most: config.notify.retry_max, ..Backoff::default() };

@@ -203,7 +203,9 @@ impl Desk {
     /// as the letter has it, if it has it whole.
     fn record(&self, found: &Found) -> Result<Option<StoredRecord>> {
         let Some(origin) = found.origin() else { return Ok(None) };
-        if let Some(record) = read_place(&self.settings, origin)? {
+        let place = Place { partition: origin.partition, offset: origin.offset };
+        let topic = self.settings.input(origin.topic);
+        if let Some(record) = read_place(&self.settings, topic, place)? {
             return Ok(Some(record));
         }
         let letter = &found.letter;

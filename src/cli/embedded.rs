@@ -150,7 +150,12 @@ fn dashboard(setup: &Setup, log: &Arc<LocalLog>) -> Result<Option<Dashboard>> {
     if setup.config.http.is_none() || open && !setup.demo {
         return Ok(None);
     }
-    let pages = Pages { provenance: setup.provenance.clone(), synthetic: setup.demo };
+    let pages = Pages {
+        provenance: setup.provenance.clone(),
+        synthetic: setup.demo,
+        codec: codec(setup)?,
+        acts: None,
+    };
     let (feed, archive) = LocalFeed::own(Arc::clone(log));
     // The recording goes on without pages where another process writes the audit log.
     Ok(pages

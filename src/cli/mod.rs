@@ -41,6 +41,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -50,6 +51,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::LogFormat;
 use crate::ids::program;
+use crate::ports::PortError;
 use crate::telemetry::{self, Format};
 use crate::time::WallTime;
 use settings::ConfigArgs;
@@ -208,6 +210,28 @@ fn print(result: &str) -> Result<()> {
 fn now() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     WallTime::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Before a service that does not answer is asked again, at first and at most.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+const ASK_AGAIN_MOST: Duration = Duration::from_secs(2);
+
+/// What `ask` gives, once what passes has passed; `None` when told to stop meanwhile.
+fn patiently<T>(
+    stop: &AtomicBool,
+    mut ask: impl FnMut() -> Result<T, PortError>,
+) -> Result<Option<T>> {
+    let mut wait = ASK_AGAIN;
+    while !stop.load(Ordering::Acquire) {
+        match ask() {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(PortError::Retry(why)) => tracing::warn!("{why}; trying again"),
+            Err(error) => return Err(error.into()),
+        }
+        std::thread::sleep(wait);
+        wait = (wait * 2).min(ASK_AGAIN_MOST);
+    }
+    Ok(None)
 }
 
 /// Set by the first Ctrl-C or SIGTERM; the second ends the process at once.

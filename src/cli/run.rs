@@ -10,6 +10,7 @@ mod stores;
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,9 +22,10 @@ use clap::Args;
 
 use super::embedded;
 use super::schemas::Ids;
+use super::serve::over_kafka;
 use super::serving::Http;
 use super::settings::ConfigArgs;
-use super::stop_on_signal;
+use super::{patiently, stop_on_signal};
 use crate::config::Config;
 use crate::event::dictionary::Dictionary;
 use crate::http::Health;
@@ -91,7 +93,10 @@ pub fn run(args: &RunArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let config = settings.load()?;
     let stop = stop_on_signal()?;
     let health = Arc::new(Health::new());
-    let http = config.http.map(|address| Http::start(address, &health, None)).transpose()?;
+    let http = match config.http {
+        Some(address) => listen(&config, address, &health, &stop)?,
+        None => None,
+    };
     let started = Instant::now();
     let served = serve(config, args, Arc::clone(&stop), health);
     if let Some(http) = http {
@@ -100,6 +105,26 @@ pub fn run(args: &RunArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let totals = served?;
     super::print(&totals.to_json(started.elapsed()).to_string())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Metrics and health, and the whole ward's pages where `http.tokens` says who may see them; with
+/// them it waits for the registry, if there is one. `None` when told to stop meanwhile.
+fn listen(
+    config: &Config,
+    address: SocketAddr,
+    health: &Arc<Health>,
+    stop: &AtomicBool,
+) -> Result<Option<Http>> {
+    if config.access.tokens.is_none() {
+        tracing::info!("no dashboard: no http.tokens say who may see it");
+        return Http::start(address, health, None).map(Some);
+    }
+    let Some(ids) = patiently(stop, || Ids::of(config))? else { return Ok(None) };
+    let http = Http::start(address, health, Some(over_kafka(config, &ids)?))?;
+    if let Some(address) = http.dashboard_address() {
+        tracing::info!("dashboard at {address}");
+    }
+    Ok(Some(http))
 }
 
 fn serve(
@@ -139,21 +164,11 @@ fn await_topics(
     settings: &KafkaSettings,
     stop: &AtomicBool,
 ) -> Result<Option<Topics>> {
-    let mut wait = BACK_OFF;
-    while !stop.load(Ordering::Acquire) {
-        let topics = ensure_topics(settings).and_then(|partitions| {
-            let ids = Ids::of(config)?;
-            Ok(Topics { partitions, tombstones_kept: tombstones_kept(settings)?, ids })
-        });
-        match topics {
-            Ok(topics) => return Ok(Some(topics)),
-            Err(PortError::Retry(why)) => tracing::warn!("{why}; trying again"),
-            Err(error) => return Err(error.into()),
-        }
-        thread::sleep(wait);
-        wait = (wait * 2).min(BACK_OFF_MAX);
-    }
-    Ok(None)
+    patiently(stop, || {
+        let partitions = ensure_topics(settings)?;
+        let ids = Ids::of(config)?;
+        Ok(Topics { partitions, tombstones_kept: tombstones_kept(settings)?, ids })
+    })
 }
 
 impl RunArgs {

@@ -1,4 +1,5 @@
-//! `nowcxr serve`: the dashboard over the directory of a demo or a replay, finished or running.
+//! `nowcxr serve`: the dashboard over the directory of a demo or a replay, finished or running, or
+//! over the topics of a service.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,18 +9,28 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use super::alerts::acts;
 use super::embedded::Home;
+use super::schemas::Ids;
 use super::serving::{Http, Pages};
 use super::settings::ConfigArgs;
 use super::{print, stop_on_signal};
+use crate::config::Config;
+use crate::event::dictionary::Dictionary;
 use crate::http::Health;
-use crate::http::dashboard::LocalFeed;
+use crate::http::dashboard::{Acts, Dashboard, LocalFeed, kafka};
+use crate::transport::kafka::KafkaSettings;
+use crate::wire::Codec;
 
 #[derive(Args)]
 pub struct ServeArgs {
     /// The directory of a demo or a replay.
     #[arg(long, default_value = "nowcxr-demo")]
     out: PathBuf,
+    /// Show the ward of the service whose topics kafka.brokers and kafka.prefix name, from
+    /// http.history ago on. It joins no group and writes nothing.
+    #[arg(long, conflicts_with = "out")]
+    kafka: bool,
     /// Where to listen, instead of http.listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -31,25 +42,22 @@ pub struct ServeArgs {
 
 pub fn run(args: &ServeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let config = settings.load()?;
-    let log = Home::new(&args.out).log();
-    if !log.exists() {
-        bail!("{} holds no log; name the directory of a run with --out", args.out.display());
-    }
-    if !args.open && config.access.tokens.is_none() && !super::demo::made(&args.out) {
-        let what = "and no http.tokens say who may see it; make some with nowcxr token, or add";
-        bail!("no demo made {}, {what} --open", args.out.display());
+    let synthetic = !args.kafka && super::demo::made(&args.out);
+    if !args.open && config.access.tokens.is_none() && !synthetic {
+        let what = "no http.tokens say who may see it; make some with nowcxr token, or add --open";
+        bail!("no demo made this ward, and {what}");
     }
     let Some(address) = args.listen.or(config.http) else {
         bail!("http.listen is off; name an address with --listen 127.0.0.1:8080");
     };
     let stop = stop_on_signal()?;
-    let (feed, archive) = LocalFeed::other(&log).context("the log cannot be read")?;
-    let synthetic = super::demo::made(&args.out);
-    let pages = Pages { provenance: provenance(&args.out), synthetic };
-    let dashboard = pages.dashboard(&config, feed, archive)?;
+    let (dashboard, is_over) = match args.kafka {
+        true => (over_kafka(&config, &Ids::of(&config)?)?, false),
+        false => over_log(&config, &args.out, synthetic)?,
+    };
     let health = Arc::new(Health::of_pages());
     let http = Http::start(address, &health, Some(dashboard))?;
-    if !is_written(&log) {
+    if is_over {
         http.finish();
     }
     if let Some(address) = http.dashboard_address() {
@@ -57,6 +65,30 @@ pub fn run(args: &ServeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     }
     http.serve_until(&stop)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The pages over a directory, and whether nothing more will come into it.
+fn over_log(config: &Config, out: &Path, synthetic: bool) -> Result<(Dashboard, bool)> {
+    let log = Home::new(out).log();
+    if !log.exists() {
+        bail!("{} holds no log; name the directory of a run with --out", out.display());
+    }
+    let (feed, archive) = LocalFeed::other(&log).context("the log cannot be read")?;
+    let codec = Codec::new(&config.engine.feeds, Dictionary::builtin(config.profile)?)?;
+    let pages = Pages { provenance: provenance(out), synthetic, codec, acts: None };
+    Ok((pages.dashboard(config, feed, archive)?, !is_written(&log)))
+}
+
+/// The pages over the topics of a service.
+pub fn over_kafka(config: &Config, ids: &Ids) -> Result<Dashboard> {
+    let (feed, archive) = kafka(&KafkaSettings::from(&config.kafka), config.access.history);
+    let provenance = format!("The outputs of the service {}, by Kafka.", config.kafka.group);
+    let dictionary = Dictionary::builtin(config.profile)?;
+    let codec = ids.codec(config, &dictionary)?;
+    // Where the service hears nobody, nobody is asked.
+    let acts = acts(config, ids.codec(config, &dictionary)?).ok();
+    let acts = acts.map(|acts| Arc::new(acts) as Arc<dyn Acts>);
+    Pages { provenance, synthetic: false, codec, acts }.dashboard(config, feed, archive)
 }
 
 /// True while another process holds the log's lock.

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::event::dictionary::Dictionary;
 use crate::http::access::Access;
 use crate::http::audit::AuditLog;
-use crate::http::dashboard::{Dashboard, LocalArchive, LocalFeed, Looks, Options, Shared};
+use crate::http::dashboard::{Acts, Archive, Dashboard, Feed, Looks, Options, Shared};
 use crate::http::{Health, HttpError, Server, routes};
 use crate::telemetry::Metrics;
 use crate::wire::Codec;
@@ -26,12 +26,16 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Threads of the server: pages are short work, and the engine needs the cores.
 const THREADS: usize = 2;
 
-/// What a dashboard over a run's directory needs to know.
+/// What a dashboard needs to know of what it shows.
 pub struct Pages {
     /// What is shown, in a sentence.
     pub provenance: String,
     /// Made-up patients, whom everybody may look at where no tokens are asked for.
     pub synthetic: bool,
+    /// Reads the records of the feed.
+    pub codec: Codec,
+    /// Where answers to alerts go, if anywhere.
+    pub acts: Option<Arc<dyn Acts>>,
 }
 
 impl Pages {
@@ -39,17 +43,18 @@ impl Pages {
     pub fn dashboard(
         self,
         config: &Config,
-        feed: LocalFeed,
-        archive: LocalArchive,
+        feed: impl Feed + 'static,
+        archive: impl Archive + 'static,
     ) -> Result<Dashboard> {
         let dictionary = Dictionary::builtin(config.profile)?;
-        let codec = Codec::new(&config.engine.feeds, dictionary.clone())?;
-        let shared = Shared::new(codec, dictionary);
+        let looks = self.looks(config)?;
+        let shared = Shared::new(self.codec, dictionary);
         let options = Options {
-            provenance: self.provenance.clone(),
+            provenance: self.provenance,
             model: config.predict.model.clone(),
-            looks: self.looks(config)?,
+            looks,
             access: access(config)?,
+            acts: self.acts,
         };
         Dashboard::start(feed, archive, shared, options).context("no thread for the dashboard")
     }

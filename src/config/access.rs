@@ -1,8 +1,11 @@
 //! `http.tokens` and what goes with it: who may see the dashboard. Nothing here changes a payload.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::value::Reader;
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// The checked settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +15,8 @@ pub struct AccessConfig {
     pub tokens: Option<PathBuf>,
     /// Where looks at stays are written down.
     pub audit: PathBuf,
+    /// How far back a dashboard reads the topics of Kafka when it starts.
+    pub history: Duration,
 }
 
 pub fn access(reader: &mut Reader) -> AccessConfig {
@@ -19,5 +24,6 @@ pub fn access(reader: &mut Reader) -> AccessConfig {
     AccessConfig {
         tokens: (!tokens.is_empty()).then(|| PathBuf::from(tokens)),
         audit: super::checked::path(reader, "http.audit"),
+        history: reader.duration("http.history", HOUR),
     }
 }

@@ -43,7 +43,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 83] = [
+pub const KEYS: [Key; 84] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -319,6 +319,12 @@ pub const KEYS: [Key; 83] = [
         r#""nowcxr-audit.jsonl""#,
         "File that every look at a stay is added to, as a FHIR AuditEvent. A synthetic ward that \
          is open to everybody has none.",
+    ),
+    key(
+        "http.history",
+        r#""7d""#,
+        "How far back a dashboard over Kafka reads risks, alerts, films and dead letters when it \
+         starts. The newest view of every stay is always there.",
     ),
     key("telemetry.format", r#""human""#, "`human` or `json`."),
     key(

@@ -226,10 +226,11 @@ fn the_edge_is_read_and_its_secret_is_not_printed() {
 #[test]
 fn who_may_look_is_configured_and_changes_no_payload() {
     assert_eq!(defaults().access.tokens, None, "open, for this machine only");
-    let text = "[http]\ntokens = \"tokens.txt\"\naudit = \"looks.jsonl\"\n";
+    let text = "[http]\ntokens = \"tokens.txt\"\naudit = \"looks.jsonl\"\nhistory = \"2h\"\n";
     let config = from_file(text).expect("valid");
     assert_eq!(config.access.tokens.as_deref(), Some(Path::new("tokens.txt")));
     assert_eq!(config.access.audit, Path::new("looks.jsonl"));
+    assert_eq!(config.access.history, std::time::Duration::from_secs(7_200));
     let model = Digest::of(b"model");
     assert_eq!(config.digest(model), defaults().digest(model));
     let error = from_file("[http]\naudit = \"\"\n").expect_err("no file").to_string();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::risk::{Doubt, FilmAge, Interval, Mode, ModelName, Probability, StayEnd};
-use crate::ids::{AlertId, Digest, EventId, StayId};
+use crate::ids::{AlertId, Digest, EventId, NAMESPACE, StayId};
 use crate::time::{EventTime, Span};
 
 /// Characters of a summary.
@@ -194,6 +194,14 @@ pub struct Act {
     pub stay: StayId,
     pub deed: Deed,
     pub by: By,
+}
+
+impl Act {
+    /// An act; the same of the same stay at the same moment has the same id.
+    pub fn new(stay: StayId, deed: Deed, by: By) -> Self {
+        let name = format!("act/{stay}/{deed:?}/{}", by.at.as_millis());
+        Act { id: Uuid::new_v5(&NAMESPACE, name.as_bytes()), stay, deed, by }
+    }
 }
 
 /// The closed list of what a person can do.

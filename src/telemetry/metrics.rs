@@ -142,6 +142,13 @@ impl Maker {
         self.keep(IntGaugeVec::new(Opts::new(name, help), by)?)
     }
 
+    /// Which program this is.
+    fn build(&self) -> prometheus::Result<()> {
+        let build = self.gauges(name::BUILD, "Always 1.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(())
+    }
+
     fn by_topic(&self, name: &str, help: &str) -> prometheus::Result<ByTopic> {
         let counters = self.counters(name, help, &["topic"])?;
         Ok(ByTopic(Topic::ALL.map(|topic| counters.with_label_values(&[topic.name()]))))
@@ -212,8 +219,7 @@ impl Metrics {
     /// Only if two metrics were given one name, or a name that Prometheus refuses.
     pub fn new() -> prometheus::Result<Self> {
         let make = Maker(Registry::new());
-        let build = make.gauges(name::BUILD, "Always 1.", &["version"])?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        make.build()?;
         let (rejected, task) = (["reason", "topic"], ["task"]);
         Ok(Metrics {
             records_rejected: make.counters(

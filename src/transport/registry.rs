@@ -2,10 +2,10 @@
 //! texts for the ids that others have written. Nothing is asked twice for what never changes. It
 //! speaks HTTP, and HTTPS in a build with the feature `https`.
 
+#[cfg(feature = "https")]
+mod trust;
+
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
 use std::time::Duration;
 
 use apache_avro::Schema;
@@ -13,7 +13,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use ureq::http::Response;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
 use crate::config::{RegistryConfig, SubjectNames, secret};
@@ -24,8 +23,6 @@ use crate::wire::{RecordKind, SchemaSource};
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer that is read. The largest of our schemas has 20 KB.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
-/// The most of a file of certificates that is read. Those of the whole web have 250 KB.
-const CA_BYTES_MAX: u64 = 4 << 20;
 /// How rustls says that a certificate was not believed.
 const DISTRUST: &str = "invalid peer certificate";
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
@@ -56,12 +53,10 @@ impl Registry {
             .timeout_global(Some(ASK_TIMEOUT))
             .http_status_as_error(false)
             .max_redirects(0);
-        let agent = match &config.ca {
-            Some(ca) => agent.tls_config(believing(ca)?).build(),
-            None => agent.build(),
-        };
+        #[cfg(feature = "https")]
+        let agent = agent.tls_config(trust::believing(config.ca.as_deref())?);
         Ok(Registry {
-            agent: agent.into(),
+            agent: agent.build().into(),
             url: url.to_owned(),
             register: config.register,
             subjects: config.subjects,
@@ -192,32 +187,6 @@ impl Registry {
             self.url,
             answer.message()
         ))
-    }
-}
-
-/// TLS that believes those whose certificates are in the file, and nobody else.
-fn believing(ca: &Path) -> Result<TlsConfig, PortError> {
-    let wrong = |why: &dyn std::fmt::Display| {
-        PortError::Stop(format!("registry.ca names {}, which {why}", ca.display()))
-    };
-    let mut pem = Vec::new();
-    File::open(ca)
-        .and_then(|file| file.take(CA_BYTES_MAX).read_to_end(&mut pem))
-        .map_err(|error| wrong(&format!("cannot be read ({error})")))?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) =
-            item.map_err(|error| wrong(&format!("is no PEM file ({error})")))?
-        {
-            certificates.push(certificate);
-        }
-    }
-    match certificates.is_empty() {
-        true => Err(wrong(&"holds no certificate")),
-        false => {
-            let roots = RootCerts::new_with_certs(&certificates);
-            Ok(TlsConfig::builder().root_certs(roots).build())
-        }
     }
 }
 

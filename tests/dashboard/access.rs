@@ -3,27 +3,28 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nowcxr::http::access::{Access, MAX_FAILED, Role, mint};
 use nowcxr::http::audit::{AuditLog, verify};
-use nowcxr::http::dashboard::Looks;
+use nowcxr::http::dashboard::{Acts, Looks};
 use nowcxr::ids::Digest;
 use serde_json::Value;
 
 use super::site::{Site, ask, site, site_for};
 
-const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+pub const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 const PAGE: (&str, &str) = ("Accept", "text/html");
 
 /// A site with one token for each role.
-struct Guarded {
-    site: Site,
+pub struct Guarded {
+    pub site: Site,
     dir: tempfile::TempDir,
     tokens: Vec<(Role, String)>,
 }
 
-fn guarded_with(audit: impl Fn(&Path) -> PathBuf) -> Guarded {
+pub fn guarded_with(audit: impl Fn(&Path) -> PathBuf, acts: Option<Arc<dyn Acts>>) -> Guarded {
     let dir = tempfile::tempdir().expect("a directory");
     let tokens: Vec<(Role, String)> =
         Role::ALL.into_iter().map(|role| (role, mint().expect("random"))).collect();
@@ -35,20 +36,20 @@ fn guarded_with(audit: impl Fn(&Path) -> PathBuf) -> Guarded {
     std::fs::write(&file, lines).expect("written");
     let log = AuditLog::open(&audit(dir.path())).expect("a log");
     let looks = Looks { log, node: "icu-2".to_owned() };
-    let site = site_for(Access::tokens(&file).expect("valid"), Some(looks));
+    let site = site_for(Access::tokens(&file).expect("valid"), Some(looks), acts);
     Guarded { site, dir, tokens }
 }
 
 fn guarded() -> Guarded {
-    guarded_with(|dir| dir.join("audit.jsonl"))
+    guarded_with(|dir| dir.join("audit.jsonl"), None)
 }
 
 impl Guarded {
-    fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.site.address
     }
 
-    fn token(&self, role: Role) -> &str {
+    pub fn token(&self, role: Role) -> &str {
         let found = self.tokens.iter().find(|(whose, _)| *whose == role);
         found.map(|(_, token)| token.as_str()).expect("each role has one")
     }
@@ -61,7 +62,7 @@ impl Guarded {
     }
 
     /// Who, stay, what and outcome of every look, in order.
-    fn looks(&self) -> Vec<(String, String, String, String)> {
+    pub fn looks(&self) -> Vec<(String, String, String, String)> {
         let text = std::fs::read_to_string(self.dir.path().join("audit.jsonl")).expect("a log");
         verify(text.as_bytes(), None).expect("a whole chain");
         let look = |line: &str| {
@@ -80,11 +81,11 @@ impl Guarded {
     }
 }
 
-fn status(answer: &str) -> u16 {
+pub fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
 }
 
-fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+pub fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     let lines = answer.lines().take_while(|line| !line.is_empty());
     lines.filter_map(|line| line.split_once(": ")).find(|(n, _)| *n == name).map(|(_, v)| v)
 }
@@ -218,7 +219,7 @@ fn every_look_at_a_stay_is_written_down_and_administrators_read_it() {
 
 #[test]
 fn no_stay_is_shown_while_looks_cannot_be_written_down() {
-    let site = guarded_with(|_| PathBuf::from("/dev/full"));
+    let site = guarded_with(|_| PathBuf::from("/dev/full"), None);
     for path in ["/stay/1", "/stay/1/provenance.json"] {
         let bearer = format!("Bearer {}", site.token(Role::Clinician));
         let headers = [("Authorization", bearer.as_str())];

@@ -1,5 +1,6 @@
 //! The dashboard over HTTP.
 
 mod access;
+mod acts;
 mod pages;
 mod site;

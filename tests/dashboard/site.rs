@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use nowcxr::config::EngineConfig;
 use nowcxr::event::dictionary::{Dictionary, Profile};
 use nowcxr::http::access::Access;
-use nowcxr::http::dashboard::{Dashboard, LocalFeed, Looks, Options, Shared};
+use nowcxr::http::dashboard::{Acts, Dashboard, LocalFeed, Looks, Options, Shared};
 use nowcxr::http::{Health, Server};
 use nowcxr::ids::StayId;
 use nowcxr::ports::{Outlet as _, Output, OutputKind};
 use nowcxr::time::WallTime;
 use nowcxr::transport::local::{LocalLog, LocalOutlet, LogOptions};
-use nowcxr::wire::{Codec, RiskRecord};
+use nowcxr::wire::{AlertRecord, AlertState, Codec, RiskRecord};
 
 pub const HOSTILE: &str = "<script>alert(1)</script>";
 
@@ -34,10 +34,27 @@ pub fn risk(stay: u64) -> RiskRecord {
     risk
 }
 
+pub fn alert(stay: u64) -> AlertRecord {
+    let text = include_str!("../../schemas/examples/alert.json");
+    let mut alert: AlertRecord = serde_json::from_str(text).expect("example");
+    alert.stay_id = StayId(stay);
+    alert.state = AlertState::Open;
+    alert.response_at = None;
+    alert
+}
+
 pub fn send(outlet: &mut LocalOutlet, number: u64, risk: &RiskRecord) {
     let payload = codec().0.encode(risk).expect("encodes");
-    let stay = Some(risk.stay_id);
-    let kind = OutputKind::Risk;
+    put(outlet, number, OutputKind::Risk, risk.stay_id, payload);
+}
+
+pub fn send_alert(outlet: &mut LocalOutlet, number: u64, alert: &AlertRecord) {
+    let payload = codec().0.encode(alert).expect("encodes");
+    put(outlet, number, OutputKind::Alert, alert.stay_id, payload);
+}
+
+fn put(outlet: &mut LocalOutlet, number: u64, kind: OutputKind, stay: StayId, payload: Vec<u8>) {
+    let stay = Some(stay);
     let output = Output { number, kind, stay, payload, envelope: b"{}".to_vec() };
     outlet.send(&[output]).expect("appended");
 }
@@ -51,11 +68,11 @@ pub struct Site {
 }
 
 pub fn site() -> Site {
-    site_for(Access::Open, None)
+    site_for(Access::Open, None, None)
 }
 
 /// Waits until the first record is read.
-pub fn site_for(access: Access, looks: Option<Looks>) -> Site {
+pub fn site_for(access: Access, looks: Option<Looks>, acts: Option<Arc<dyn Acts>>) -> Site {
     let dir = tempfile::tempdir().expect("a directory");
     let log = LocalLog::open(dir.path(), LogOptions::default()).expect("log");
     let clock = Box::new(|| WallTime::from_millis(1_000));
@@ -63,8 +80,8 @@ pub fn site_for(access: Access, looks: Option<Looks>) -> Site {
     send(&mut outlet, 1, &risk(1));
     let (codec, dictionary) = codec();
     let (feed, archive) = LocalFeed::own(log);
-    let options =
-        Options { provenance: HOSTILE.to_owned(), model: "models/demo".into(), access, looks };
+    let model = "models/demo".into();
+    let options = Options { provenance: HOSTILE.to_owned(), model, access, looks, acts };
     let shared = Shared::new(codec, dictionary);
     let dashboard =
         Dashboard::start(feed, archive, Arc::clone(&shared), options).expect("a thread");

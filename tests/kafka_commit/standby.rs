@@ -111,7 +111,9 @@ fn written(settings: &KafkaSettings) -> (Vec<i64>, Vec<Offset>) {
     let end = |topic: &String| consumer.fetch_watermarks(topic, 0, LONG).unwrap().1;
     let ends = topics.iter().map(end).collect();
     let mut asked = TopicPartitionList::new();
-    Topic::ALL.iter().for_each(|topic| drop(asked.add_partition(&settings.input(*topic), 0)));
+    for topic in Topic::ALL {
+        asked.add_partition(&settings.input(topic), 0);
+    }
     let noted = consumer.committed_offsets(asked, LONG).unwrap();
     (ends, noted.elements().iter().map(|element| element.offset()).collect())
 }

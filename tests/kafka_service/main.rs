@@ -11,6 +11,7 @@
 
 mod changeover;
 mod disk;
+mod pages;
 mod people;
 mod place;
 mod prove;

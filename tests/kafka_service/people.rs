@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::place::{Place, place, succeed};
 
 /// The binary with a policy under which a small ward has alerts.
-fn nowcxr(place: &Place, command: &str) -> Command {
+pub fn nowcxr(place: &Place, command: &str) -> Command {
     let mut nowcxr = place.nowcxr(command, "a");
     for setting in [
         "alerts.mode=interruptive",
@@ -29,13 +29,13 @@ fn nowcxr(place: &Place, command: &str) -> Command {
     nowcxr
 }
 
-fn replay(place: &Place, to: &str) {
+pub fn replay(place: &Place, to: &str) {
     let mut replay = nowcxr(place, "replay");
     replay.args(["--mimic-iv", "ward/mimiciv", "--mimic-cxr", "ward/mimic-cxr-jpg"]);
     succeed(replay.args(["--to", to, "--out", "local"]).output().unwrap());
 }
 
-fn local_alerts(place: &Place) -> Vec<AlertRecord> {
+pub fn local_alerts(place: &Place) -> Vec<AlertRecord> {
     let dictionary = Dictionary::builtin(Profile::Clinical).unwrap();
     let codec = Codec::new(&EngineConfig::default().feeds, dictionary).unwrap();
     let log = LocalLog::open_read_only(place.path("local/log")).unwrap();

@@ -74,7 +74,7 @@ fn held(dir: &Path, partition: u32) -> (u128, u64, u64) {
 
 #[test]
 fn a_member_with_a_warm_copy_takes_over_with_only_the_tail_to_read() {
-    let Some(place) = place("standby", 6) else { return };
+    let Some(place) = place("standby", 4) else { return };
     place.replay("local");
     let expected = place.local_risks();
     place.replay("kafka");

@@ -1,18 +1,19 @@
 //! What a person does about an alert, written to the topic of acknowledgements.
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::cli::schemas::Ids;
 use crate::config::Config;
 use crate::event::alert::{Act, By, Deed, Snooze, Suppression, Word};
 use crate::event::dictionary::Dictionary;
-use crate::ids::{AlertId, NAMESPACE, StayId, Topic};
+use crate::ids::{AlertId, StayId};
 use crate::ports::OutputKind;
-use crate::time::{EventTime, WallTime};
-use crate::transport::kafka::{AppendClock, KafkaSettings, KafkaSink, visit_outputs};
-use crate::wire::{AcknowledgementRecord, AlertRecord, Codec};
+use crate::time::EventTime;
+use crate::transport::kafka::{KafkaActs, KafkaSettings, visit_outputs};
+use crate::wire::{AlertRecord, Codec};
 
 /// Who acts, on which stay.
 #[derive(Args)]
@@ -106,23 +107,17 @@ fn standing(told: &[AlertRecord]) -> Option<AlertId> {
 struct Desk {
     settings: KafkaSettings,
     codec: Codec,
-    /// The feed of topic acknowledgement.
-    feed: String,
+    acts: KafkaActs,
 }
 
 impl Desk {
     fn open(config: &Config) -> Result<Self> {
-        let of_people = |topic: Topic| topic.is_of_people();
-        let feed = config.engine.feeds.iter().find(|feed| of_people(feed.topic));
-        let feed = feed.context(
-            "feeds.list has no feed of topic acknowledgement, so the service hears nobody; append \
-             { name = \"acknowledgement\", topic = \"acknowledgement\" }",
-        )?;
         let dictionary = Dictionary::builtin(config.profile)?;
+        let ids = Ids::of(config)?;
         Ok(Desk {
             settings: KafkaSettings::from(&config.kafka),
-            codec: Codec::new(&config.engine.feeds, dictionary)?,
-            feed: feed.name.clone(),
+            codec: ids.codec(config, &dictionary)?,
+            acts: acts(config, ids.codec(config, &dictionary)?)?,
         })
     }
 
@@ -142,27 +137,22 @@ impl Desk {
     }
 
     fn act(&self, who: &Who, deed: Deed, told: &[AlertRecord]) -> Result<()> {
-        let by_replay = self.settings.clock == AppendClock::Replay;
-        let last = told.iter().map(|record| record.known_at).max();
-        let at = match (who.at, last) {
-            (Some(at), _) => at,
-            (None, _) if !by_replay => EventTime::from_millis(crate::cli::now().as_millis()),
-            (None, Some(last)) => last,
-            (None, None) => bail!("this stay has no alerts; say when it was done with --at"),
-        };
+        let newest = told.iter().map(|record| record.known_at).max();
+        let now = EventTime::from_millis(crate::cli::now().as_millis());
+        let at = who.at.or_else(|| self.acts.moment(now, newest));
+        let at = at.context("this stay has no alerts; say when it was done with --at")?;
         let role = who.role.as_deref().map(|role| word("role", role)).transpose()?;
-        let stay = StayId(who.stay);
-        let name = format!("act/{stay}/{deed:?}/{}", at.as_millis());
-        let id = Uuid::new_v5(&NAMESPACE, name.as_bytes());
-        let act = Act { id, stay, deed, by: By { role, at } };
-        let record = AcknowledgementRecord::new(&act, &self.feed);
-        let value = self.codec.encode(&record)?;
-        let mut sink = KafkaSink::open(&self.settings)?;
-        let stamp = by_replay.then(|| WallTime::from_millis(at.as_millis()));
-        let key = Codec::key(stay);
-        sink.append(Topic::Acknowledgement, Some(key.as_bytes()), &value, stamp)?;
-        sink.flush()?;
-        let line = json!({ "written": record });
-        crate::cli::print(&line.to_string())
+        let record = self.acts.write(&Act::new(StayId(who.stay), deed, By { role, at }))?;
+        crate::cli::print(&json!({ "written": record }).to_string())
     }
+}
+
+/// Writes acts to the service that `config` names.
+pub fn acts(config: &Config, codec: Codec) -> Result<KafkaActs> {
+    let feed = config.engine.feeds.iter().find(|feed| feed.topic.is_of_people());
+    let feed = feed.context(
+        "feeds.list has no feed of topic acknowledgement, so the service hears nobody; append \
+         { name = \"acknowledgement\", topic = \"acknowledgement\" }",
+    )?;
+    Ok(KafkaActs::new(KafkaSettings::from(&config.kafka), codec, feed.name.clone()))
 }

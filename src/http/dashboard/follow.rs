@@ -42,8 +42,6 @@ pub struct FeedState {
     pub changed_at: Option<WallTime>,
     /// Why they cannot be read at the moment.
     pub trouble: Option<String>,
-    /// Everything that was there at the start has been read.
-    pub caught_up: bool,
     /// The recording is over: nothing more will come.
     pub finished: bool,
 }
@@ -142,8 +140,6 @@ impl Shared {
         state.trouble = None;
         if n > 0 {
             state.changed_at = Some(now);
-        } else {
-            state.caught_up = true;
         }
     }
 

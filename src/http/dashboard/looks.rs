@@ -77,6 +77,7 @@ fn what(route: &str) -> &'static str {
         rest if rest.starts_with("/generated/") => "generated film",
         "/provenance.json" => "provenance",
         "/inputs.csv" => "model inputs",
+        rest if rest.starts_with("/alert/") => "answer to an alert",
         _ => "data of a stay",
     }
 }

@@ -7,6 +7,7 @@
 //! anything of another host, and a strict content-security policy holds that.
 
 mod about;
+mod acts;
 mod assets;
 mod board;
 mod chart;
@@ -14,6 +15,7 @@ pub mod feed;
 mod follow;
 mod format;
 mod guard;
+mod kafka;
 mod live;
 pub mod local;
 mod login;
@@ -44,8 +46,10 @@ use pictures::Studio;
 use crate::http::access::{Access, Role, Visitor};
 use crate::time::EventTime;
 
+pub use acts::Acts;
 pub use feed::{Archive, Feed};
 pub use follow::{FeedState, POLL, REOPEN, Shared};
+pub use kafka::{KafkaArchive, KafkaFeed, kafka};
 pub use live::{BEAT, MAX_STREAMS};
 pub use local::{LocalArchive, LocalFeed};
 pub use looks::Looks;
@@ -60,6 +64,8 @@ pub struct Options {
     pub access: Access,
     /// Where looks at stays are written down; `None` for a synthetic ward that is open.
     pub looks: Option<Looks>,
+    /// Where answers to alerts go; `None` for a recording, which nobody can answer.
+    pub acts: Option<Arc<dyn Acts>>,
 }
 
 /// What the handlers share.
@@ -70,6 +76,7 @@ pub struct App {
     model: PathBuf,
     access: Access,
     looks: Option<Arc<Looks>>,
+    acts: Option<Arc<dyn Acts>>,
     studio: Studio,
     streams: Arc<Semaphore>,
     closing: watch::Sender<bool>,
@@ -101,6 +108,7 @@ impl Dashboard {
             model: options.model,
             access: options.access,
             looks: options.looks.map(Arc::new),
+            acts: options.acts,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             closing: watch::Sender::new(false),
         });
@@ -125,6 +133,7 @@ impl Dashboard {
             .fallback(unknown)
             .merge(
                 stay_routes::routes()
+                    .merge(acts::routes())
                     .route_layer(need(Role::Clinician))
                     .route_layer(middleware::from_fn_with_state(app(), looks::written_down)),
             )

@@ -15,7 +15,7 @@ use super::format;
 use super::page::{self, Chrome, Here};
 use super::ward::{Band, Moment, StayLog, status_name};
 use crate::event::dictionary::Dictionary;
-use crate::ids::StayId;
+use crate::ids::{AlertId, StayId};
 use crate::time::EventTime;
 use crate::wire::{RiskRecord, StayView};
 
@@ -33,6 +33,9 @@ pub struct StayPage<'a> {
     pub dictionary: &'a Dictionary,
     pub at: Option<EventTime>,
     pub now: EventTime,
+    /// Whether the visitor may answer alerts, and which was answered a moment ago.
+    pub may_answer: bool,
+    pub told: Option<AlertId>,
 }
 
 /// The window that a page at `at` is about: the newest with a score, or else the newest.

@@ -13,9 +13,9 @@ use super::board::Tile;
 use super::feed::Place;
 use super::pictures::{Found, PictureError, Which};
 use super::stay::{StayPage, moment_shown};
-use super::{App, format, not_found};
+use super::{App, acts, format, not_found};
 use crate::http::access::Visitor;
-use crate::ids::StayId;
+use crate::ids::{AlertId, StayId};
 use crate::time::EventTime;
 use crate::wire::{Record, RiskRecord, StayView};
 
@@ -28,6 +28,8 @@ pub struct Asked {
     at: String,
     #[serde(default)]
     speed: String,
+    /// The alert that was just answered.
+    told: Option<uuid::Uuid>,
 }
 
 pub fn routes() -> Router<Arc<App>> {
@@ -63,7 +65,7 @@ impl App {
     fn stay_page(
         &self,
         id: StayId,
-        (at, speed): (Option<EventTime>, u32),
+        (at, speed, told): (Option<EventTime>, u32, Option<AlertId>),
         visitor: &Visitor,
     ) -> Option<String> {
         let records = self.records(id, at)?;
@@ -80,6 +82,8 @@ impl App {
             stay,
             known: stay.known(at),
             now: tile.now,
+            may_answer: at.is_none() && acts::may_answer(self, visitor),
+            told,
             tile,
             risk: records.risk.as_ref(),
             view: records.view.as_ref(),
@@ -127,8 +131,9 @@ async fn page(
 ) -> Response {
     let at = format::parse_time(&asked.at);
     let speed = super::live::speed(&asked.speed);
-    let whose = visitor.clone();
-    let page = off_thread(&app, move |app| app.stay_page(StayId(id), (at, speed), &whose)).await;
+    let (whose, told) = (visitor.clone(), asked.told.map(AlertId));
+    let work = move |app: &App| app.stay_page(StayId(id), (at, speed, told), &whose);
+    let page = off_thread(&app, work).await;
     match page.flatten() {
         Some(page) => Html(page).into_response(),
         None => unknown(&app, &visitor),

@@ -5,7 +5,6 @@ use rdkafka::message::{BorrowedMessage, Message, Timestamp};
 use super::settings::KafkaSettings;
 use super::stretch::Stretch;
 use super::topics::check_topics;
-use crate::ids::Origin;
 use crate::ports::{OutputKind, PortError};
 use crate::time::WallTime;
 
@@ -61,17 +60,18 @@ pub fn visit_outputs(
     Ok(())
 }
 
-/// The record of an input that stands at `origin`; `None` if the topic does not hold it any more.
+/// The record of a topic that stands at `place`; `None` if the topic does not hold it any more.
 pub fn read_place(
     settings: &KafkaSettings,
-    origin: Origin,
+    topic: String,
+    place: Place,
 ) -> Result<Option<StoredRecord>, PortError> {
-    let stretch = Stretch::open(settings, settings.input(origin.topic), origin.partition)?;
-    if origin.offset >= stretch.stable_end()? || origin.offset < stretch.start()? {
+    let stretch = Stretch::open(settings, topic, place.partition)?;
+    if place.offset >= stretch.stable_end()? || place.offset < stretch.start()? {
         return Ok(None);
     }
     let mut found = None;
-    stretch.read(origin.offset, origin.offset + 1, &mut |message| {
+    stretch.read(place.offset, place.offset + 1, &mut |message| {
         found = Some(StoredRecord::of(message));
         Ok(())
     })?;

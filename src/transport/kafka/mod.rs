@@ -16,6 +16,7 @@
 //!
 //! Facts about librdkafka on which this rests are in `reference/kafka.md`.
 
+mod acts;
 mod alerts;
 mod audit;
 mod changelog;
@@ -42,10 +43,12 @@ mod standby;
 mod stretch;
 mod topics;
 mod transaction;
+mod watch;
 
 #[cfg(test)]
 mod mock_tests;
 
+pub use acts::KafkaActs;
 pub use alerts::KafkaAlerts;
 pub use audit::{Finding, TopicReport, audit_topics, tombstones_kept};
 pub use changeover::Changeover;
@@ -60,3 +63,4 @@ pub use sink::KafkaSink;
 pub use source::KafkaSource;
 pub use standby::{Copies, StandbyOptions, Standbys};
 pub use topics::{check_topics, ensure_topic_beside, ensure_topics};
+pub use watch::{KafkaWatch, Seen, Watched};

@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use super::StayPage;
 use crate::event::alert::{Priority, Subject};
 use crate::event::risk::Mode;
-use crate::http::dashboard::format;
 use crate::http::dashboard::ward::AlertNote;
+use crate::http::dashboard::{acts, format};
 use crate::wire::AlertState;
 
 impl StayPage<'_> {
@@ -22,8 +22,9 @@ impl StayPage<'_> {
                         thead { tr {
                             th scope="col" { "Raised" } th scope="col" { "About" }
                             th scope="col" { "State" } th scope="col" { "What it says" }
+                            @if self.may_answer { th scope="col" { "Answer" } }
                         } }
-                        tbody { @for note in alerts { (row(note)) } }
+                        tbody { @for note in alerts { (self.alert(note)) } }
                     } }
                 }
             }
@@ -31,19 +32,27 @@ impl StayPage<'_> {
     }
 }
 
-fn row(note: &AlertNote) -> Markup {
-    html! {
-        tr data-alert=(note.alert) {
-            th scope="row" { (format::stamp(note.raised_at)) }
-            td { (subject(note.subject)) ", " (priority(note.priority)) }
-            td {
-                (state(note.state))
-                @if let Some((role, at)) = &note.response {
-                    ", " @if let Some(role) = role { (role) ", " } (format::stamp(*at))
+impl StayPage<'_> {
+    fn alert(&self, note: &AlertNote) -> Markup {
+        html! {
+            tr data-alert=(note.alert) {
+                th scope="row" { (format::stamp(note.raised_at)) }
+                td { (subject(note.subject)) ", " (priority(note.priority)) }
+                td {
+                    (state(note.state))
+                    @if let Some((role, at)) = &note.response {
+                        ", " @if let Some(role) = role { (role) ", " } (format::stamp(*at))
+                    }
+                    @if note.delivery == Mode::Silent { " (silent)" }
                 }
-                @if note.delivery == Mode::Silent { " (silent)" }
+                td { (note.summary) }
+                @if self.may_answer { td {
+                    @if self.told == Some(note.alert) {
+                        p.told role="status" { "Your answer is written; the service shows it here." }
+                    }
+                    (acts::form(self.id, note))
+                } }
             }
-            td { (note.summary) }
         }
     }
 }
