@@ -148,6 +148,12 @@ pub trait StateStore {
 
     fn flush(&mut self) -> Result<(), PortError>;
 
+    /// The whole changelog is in, as of now: flushes, and dates the state where a store keeps a
+    /// date. One that lags for too long may miss deletions which the changelog has forgotten.
+    fn caught_up(&mut self) -> Result<(), PortError> {
+        self.flush()
+    }
+
     /// Forgets outbox records up to and including `number` with the next commit.
     fn sent(&mut self, number: u64);
 }

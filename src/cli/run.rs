@@ -3,8 +3,10 @@
 //! One member of the consumer group a process, one task an owned partition, each on a thread of
 //! its own with a state of its own below `store.dir`; all share one model. Each commit of a task is
 //! one transaction, so its effects are there exactly once. A task whose state is lost, lags, or was
-//! another node's, is restored from the changelog before it reads.
+//! another node's, is restored from the changelog before it reads. With `kafka.standby` the process
+//! keeps warm copies of what others own, so that a task that comes to it has little to restore.
 
+mod stores;
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,9 +144,8 @@ fn serve(
     // The loop has the deadline, so that a late answer can still become a revision.
     let limits = WorkerConfig { max_pending: config.predict.queue, deadline: None };
     let worker = Worker::start(pipeline, limits)?;
-    let changeover = args.changeover();
-    let node = Node::new(config, dictionary, settings, identity, topics, health, stop)
-        .with_changeover(changeover);
+    let node = Node::new(config, dictionary, settings, identity, topics, health, stop)?
+        .with_changeover(args.changeover());
     let mut service = Service {
         node: Arc::new(node),
         worker,
@@ -218,7 +219,7 @@ impl Service {
                 Err(PortError::Reopen(why)) => return Ok(Left::Lost(why)),
                 Err(error) => return Err(error.into()),
             }
-            self.node.health.tasks_assigned(owned.len() as u64);
+            self.node.assigned(&owned);
             self.reap(&owned)?;
             for &partition in &owned {
                 self.start_if_due(&mut group, partition)?;

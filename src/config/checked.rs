@@ -17,6 +17,8 @@ use crate::event::risk::Mode;
 use crate::ids::Topic;
 use crate::time::Span;
 
+/// The most partitions that a topic may be given here.
+const PARTITIONS_MAX: u32 = 10_000;
 /// Feeds that one task can follow.
 const MAX_FEEDS: usize = 64;
 
@@ -73,6 +75,8 @@ pub struct KafkaConfig {
     pub delivery_timeout: Duration,
     pub commit_interval: Duration,
     pub session_timeout: Duration,
+    /// The most warm copies of partitions that others own.
+    pub standby: u32,
     pub properties: Properties,
 }
 
@@ -229,8 +233,8 @@ pub(super) fn path(reader: &mut Reader, key: &str) -> PathBuf {
 }
 
 pub fn kafka(reader: &mut Reader) -> KafkaConfig {
-    let count = |reader: &mut Reader, path: &str, high: u32| {
-        u32::try_from(reader.count(path, 1, high as usize)).unwrap_or(high)
+    let count = |reader: &mut Reader, path: &str, low: u32, high: u32| {
+        u32::try_from(reader.count(path, low as usize, high as usize)).unwrap_or(high)
     };
     let group = reader.text("kafka.group");
     if group.is_empty() {
@@ -243,13 +247,14 @@ pub fn kafka(reader: &mut Reader) -> KafkaConfig {
         group,
         prefix: reader.text("kafka.prefix"),
         create_topics: reader.flag("kafka.create_topics"),
-        partitions: count(reader, "kafka.partitions", 10_000),
-        replication: count(reader, "kafka.replication", 100),
+        partitions: count(reader, "kafka.partitions", 1, PARTITIONS_MAX),
+        replication: count(reader, "kafka.replication", 1, 100),
         clock: reader.choice("kafka.clock", AppendTime::Broker),
         instance: (!instance.is_empty()).then_some(instance),
         delivery_timeout: reader.duration("kafka.delivery_timeout", Duration::from_secs(1)),
         commit_interval: reader.duration("kafka.commit_interval", Duration::from_millis(1)),
         session_timeout: reader.duration("kafka.session_timeout", Duration::from_secs(6)),
+        standby: count(reader, "kafka.standby", 0, PARTITIONS_MAX),
         properties: with_secrets(reader, written),
     }
 }

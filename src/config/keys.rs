@@ -43,7 +43,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 82] = [
+pub const KEYS: [Key; 84] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -211,6 +211,14 @@ pub const KEYS: [Key; 82] = [
         "A process that is not heard of for so long is dead, and others take its partitions.",
     ),
     key(
+        "kafka.standby",
+        "0",
+        "Warm copies of the state of partitions that other members own, at most so many. A \
+         partition with a copy that comes here has only what is new to read; each copy costs disk \
+         and the reading of its changelog. For all of them give the number of partitions. Each \
+         process needs a store.dir of its own.",
+    ),
+    key(
         "kafka.properties",
         "{}",
         "Further librdkafka properties, such as \"security.protocol\". They win over ours and \
@@ -225,9 +233,9 @@ pub const KEYS: [Key; 82] = [
     key(
         "registry.url",
         r#""""#,
-        "A Confluent-compatible schema registry, such as `http://registry:8081`. Empty for the \
-         fixed ids of schemas/ids.toml. An application keeps to one of the two: its records carry \
-         the ids.",
+        "A Confluent-compatible schema registry, such as `http://registry:8081`, or `https` in a \
+         build with the feature https. Empty for the fixed ids of schemas/ids.toml. An application \
+         keeps to one of the two: its records carry the ids.",
     ),
     key(
         "registry.register",
@@ -244,6 +252,12 @@ pub const KEYS: [Key; 82] = [
         "registry.credentials",
         r#""""#,
         "A file that holds user:password for the registry; empty for none.",
+    ),
+    key(
+        "registry.ca",
+        r#""""#,
+        "A PEM file of those who signed the certificate of a registry by https; empty for the \
+         authorities of the web.",
     ),
     key(
         "edge.secret",

@@ -22,6 +22,8 @@ pub struct RegistryConfig {
     pub subjects: SubjectNames,
     /// A file with `user:password`.
     pub credentials: Option<PathBuf>,
+    /// A PEM file of who signs the registry's certificate; `None` for the authorities of the web.
+    pub ca: Option<PathBuf>,
 }
 
 /// How subjects are named.
@@ -37,16 +39,30 @@ pub enum SubjectNames {
 pub fn registry(reader: &mut Reader) -> RegistryConfig {
     let url = reader.text("registry.url");
     let url = url.trim_end_matches('/').to_owned();
-    if !url.is_empty() && !url.starts_with("http://") {
-        let what = "is no address; write http://host:port (TLS is a proxy's matter)";
+    let is_https = url.starts_with("https://");
+    if !url.is_empty() && !is_https && !url.starts_with("http://") {
+        let what = "is no address; write http://host:port or https://host:port";
         reader.complain("registry.url", what.to_owned());
     }
-    let credentials = reader.text("registry.credentials");
+    if is_https && !cfg!(feature = "https") {
+        let what = "is https, which this build does not speak; build it with --features https, or \
+                    name a proxy on this machine by http";
+        reader.complain("registry.url", what.to_owned());
+    }
+    let [credentials, ca] = ["registry.credentials", "registry.ca"].map(|key| {
+        let name = reader.text(key);
+        (!name.is_empty()).then(|| PathBuf::from(name))
+    });
+    if ca.is_some() && !is_https {
+        let what = "is of no use without a registry.url that begins with https";
+        reader.complain("registry.ca", what.to_owned());
+    }
     RegistryConfig {
         url: (!url.is_empty()).then_some(url),
         register: reader.flag("registry.register"),
         subjects: reader.choice("registry.subjects", SubjectNames::Record),
-        credentials: (!credentials.is_empty()).then(|| PathBuf::from(credentials)),
+        credentials,
+        ca,
     }
 }
 
@@ -124,5 +140,20 @@ mod tests {
         assert!(registry.register && registry.credentials.is_none());
         assert!(load("[registry]\nurl = \"a:1\"\n").expect_err("no address").contains("http://"));
         assert!(load("").expect("defaults").registry.url.is_none());
+    }
+
+    #[test]
+    fn a_registry_by_https_needs_a_build_that_speaks_it() {
+        let loaded = load("[registry]\nurl = \"https://a:1\"\nca = \"ca.pem\"\n");
+        if cfg!(feature = "https") {
+            let registry = loaded.expect("valid").registry;
+            assert_eq!(registry.url.as_deref(), Some("https://a:1"));
+            assert_eq!(registry.ca.as_deref(), Some(Path::new("ca.pem")));
+        } else {
+            let error = loaded.expect_err("no https");
+            assert!(error.contains("--features https"), "{error}");
+        }
+        let plain = load("[registry]\nurl = \"http://a:1\"\nca = \"ca.pem\"\n");
+        assert!(plain.expect_err("no use").contains("registry.ca"));
     }
 }

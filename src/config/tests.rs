@@ -155,6 +155,17 @@ fn a_node_is_named_plainly() {
 }
 
 #[test]
+fn warm_copies_are_off_until_asked_for_and_change_no_payload() {
+    assert_eq!(defaults().kafka.standby, 0);
+    let config = from_file("[kafka]\nstandby = 16\n").expect("valid");
+    assert_eq!(config.kafka.standby, 16);
+    let model = Digest::of(b"model");
+    assert_eq!(config.digest(model), defaults().digest(model));
+    let error = from_file("[kafka]\nstandby = -1\n").expect_err("less than none").to_string();
+    assert!(error.contains("kafka.standby") && error.contains("from 0"), "{error}");
+}
+
+#[test]
 fn passwords_are_not_printed() {
     let text = "[kafka]\nproperties = { \"sasl.password\" = \"hunter2\" }\n";
     let config = from_file(text).expect("valid");

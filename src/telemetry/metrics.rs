@@ -31,6 +31,9 @@ pub mod name {
     pub const STORE_RECOVERY_TIME: &str = "nowcxr_store_recovery_seconds";
     pub const LOG_TAILS_CUT: &str = "nowcxr_log_tails_cut_total";
     pub const LOG_SEGMENTS_DELETED: &str = "nowcxr_log_segments_deleted_total";
+    pub const RESTORED_RECORDS: &str = "nowcxr_restored_records_total";
+    pub const STANDBYS: &str = "nowcxr_standbys";
+    pub const STANDBY_BEHIND: &str = "nowcxr_standby_behind_records";
     pub const TASK_PAUSED: &str = "nowcxr_task_paused";
     pub const TASK_PAUSES: &str = "nowcxr_task_pauses_total";
     pub const TASK_PAUSED_TIME: &str = "nowcxr_task_paused_seconds";
@@ -89,7 +92,15 @@ pub struct Metrics {
     pub(super) task_paused: IntGaugeVec,
     pub(super) task_pauses: IntCounterVec,
     pub(super) task_paused_time: Histogram,
+    pub(super) copies: CopyMetrics,
     pub(super) edge: EdgeMetrics,
+}
+
+/// Those of copies of a task's state.
+pub(super) struct CopyMetrics {
+    pub restored_records: IntCounter,
+    pub standbys: IntGauge,
+    pub standby_behind: IntGaugeVec,
 }
 
 /// Those of the hospital's edge.
@@ -123,8 +134,19 @@ impl Maker {
         self.keep(IntCounterVec::new(Opts::new(name, help), by)?)
     }
 
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.keep(IntGauge::new(name, help)?)
+    }
+
     fn gauges(&self, name: &str, help: &str, by: &[&str]) -> prometheus::Result<IntGaugeVec> {
         self.keep(IntGaugeVec::new(Opts::new(name, help), by)?)
+    }
+
+    /// Which program this is.
+    fn build(&self) -> prometheus::Result<()> {
+        let build = self.gauges(name::BUILD, "Always 1.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(())
     }
 
     fn by_topic(&self, name: &str, help: &str) -> prometheus::Result<ByTopic> {
@@ -149,6 +171,23 @@ impl Maker {
     }
 }
 
+impl CopyMetrics {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        Ok(CopyMetrics {
+            restored_records: make.counter(
+                name::RESTORED_RECORDS,
+                "Changelog records that tasks read before they could read their inputs.",
+            )?,
+            standbys: make.gauge(name::STANDBYS, "Warm copies of other members' states.")?,
+            standby_behind: make.gauges(
+                name::STANDBY_BEHIND,
+                "Offsets between a warm copy and its changelog's end when it was last looked at.",
+                &["task"],
+            )?,
+        })
+    }
+}
+
 impl EdgeMetrics {
     fn new(make: &Maker) -> prometheus::Result<Self> {
         Ok(EdgeMetrics {
@@ -167,10 +206,8 @@ impl EdgeMetrics {
                 "Messages and parts of them that became dead letters.",
                 &["reason"],
             )?,
-            connections: make.keep(IntGauge::new(
-                name::EDGE_CONNECTIONS,
-                "Connections of senders that are open.",
-            )?)?,
+            connections: make
+                .gauge(name::EDGE_CONNECTIONS, "Connections of senders that are open.")?,
         })
     }
 }
@@ -182,8 +219,7 @@ impl Metrics {
     /// Only if two metrics were given one name, or a name that Prometheus refuses.
     pub fn new() -> prometheus::Result<Self> {
         let make = Maker(Registry::new());
-        let build = make.gauges(name::BUILD, "Always 1.", &["version"])?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        make.build()?;
         let (rejected, task) = (["reason", "topic"], ["task"]);
         Ok(Metrics {
             records_rejected: make.counters(
@@ -246,6 +282,7 @@ impl Metrics {
                 "Length of one pause.",
                 &LONG_BUCKETS,
             )?,
+            copies: CopyMetrics::new(&make)?,
             edge: EdgeMetrics::new(&make)?,
             registry: make.0,
         })

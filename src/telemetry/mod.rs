@@ -8,6 +8,7 @@
 mod edge;
 mod happening;
 mod metrics;
+mod standby;
 
 use std::io::IsTerminal as _;
 use std::str::FromStr;
@@ -24,6 +25,7 @@ pub use happening::{
     WindowSealed,
 };
 pub use metrics::{CONTENT_TYPE, Metrics, name};
+pub use standby::{StandbyEnded, StandbyFollowed, StandbyWarm, StandbysKept, StateRestored};
 
 /// Why logging or metrics could not be set up. Nothing was changed.
 #[derive(Debug, Error)]

@@ -1,6 +1,9 @@
 //! A client of a Confluent-compatible schema registry: ids for the schemas that we write with,
 //! texts for the ids that others have written. Nothing is asked twice for what never changes. It
-//! speaks plain HTTP: a registry behind TLS is reached by a proxy on this machine.
+//! speaks HTTP, and HTTPS in a build with the feature `https`.
+
+#[cfg(feature = "https")]
+mod trust;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +23,8 @@ use crate::wire::{RecordKind, SchemaSource};
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer that is read. The largest of our schemas has 20 KB.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// How rustls says that a certificate was not believed.
+const DISTRUST: &str = "invalid peer certificate";
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
 /// One registry.
@@ -39,7 +44,7 @@ struct Answer {
 
 impl Registry {
     /// # Errors
-    /// `Stop` where the credentials cannot be read.
+    /// `Stop` where the credentials or the certificates cannot be read.
     pub fn open(url: &str, config: &RegistryConfig) -> Result<Self, PortError> {
         let credentials = config.credentials.as_deref().map(secret).transpose();
         let credentials =
@@ -47,10 +52,11 @@ impl Registry {
         let agent = Agent::config_builder()
             .timeout_global(Some(ASK_TIMEOUT))
             .http_status_as_error(false)
-            .max_redirects(0)
-            .build();
+            .max_redirects(0);
+        #[cfg(feature = "https")]
+        let agent = agent.tls_config(trust::believing(config.ca.as_deref())?);
         Ok(Registry {
-            agent: agent.into(),
+            agent: agent.build().into(),
             url: url.to_owned(),
             register: config.register,
             subjects: config.subjects,
@@ -150,7 +156,15 @@ impl Registry {
             let url = &self.url;
             PortError::Retry(format!("the registry at {url} does not answer ({why})"))
         };
-        let mut answer = answer.map_err(|error| silent(&error))?;
+        let mut answer = answer.map_err(|error| match error.to_string() {
+            why if why.contains(DISTRUST) => PortError::Stop(format!(
+                "the registry at {} shows a certificate that is not believed ({why}); set \
+                 registry.ca to the certificate of who signed it, and write registry.url with the \
+                 name that it is for",
+                self.url
+            )),
+            why => silent(&why),
+        })?;
         let status = answer.status().as_u16();
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
         let body = body.map_err(|error| silent(&error))?;

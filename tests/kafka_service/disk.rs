@@ -1,13 +1,12 @@
 //! A disk that is full: a small one in memory, which only root may mount.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::place::{LONG, Place, place};
+use super::place::{LONG, Place, Service, free_port, page, place};
 use super::stop;
 
 /// After a commit has failed, the node says so within this time.
@@ -50,31 +49,10 @@ impl Drop for Disk {
     }
 }
 
-/// The service, which does not outlive a test that fails.
-struct Service(Child);
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// The status and the body of `/readyz`; 0 where nobody answers.
-fn ready(port: u16) -> (u16, String) {
-    let mut answer = String::new();
-    let asked = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
-        stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-        stream.read_to_string(&mut answer)
-    });
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-    (asked.ok().and(status).unwrap_or(0), answer)
-}
-
 fn await_ready(port: u16, wanted: u16) -> Duration {
     let started = Instant::now();
     loop {
-        let (status, body) = ready(port);
+        let (status, body) = page(port, "/readyz");
         if status == wanted {
             return started.elapsed();
         }
@@ -93,7 +71,7 @@ fn a_full_disk_is_told_and_survived() {
     let Some(disk) = Disk::mount(place.path("small")) else { return };
     place.replay("local");
     let expected = place.local_risks();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let mut run = place.service("small");
     run.args(["--set", &format!("store.dir={}", disk.0.display())]);
     run.args(["--set", &format!("http.listen=127.0.0.1:{port}")]);
@@ -111,7 +89,7 @@ fn a_full_disk_is_told_and_survived() {
     assert!(told <= TOLD, "not ready after {told:?}");
     let full = Instant::now();
     while full.elapsed() < FULL {
-        let (status, body) = ready(port);
+        let (status, body) = page(port, "/readyz");
         assert_eq!(status, 503, "{body}");
     }
     assert!(log(&place).contains("No space left"), "{}", log(&place));

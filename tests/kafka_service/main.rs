@@ -16,6 +16,7 @@ mod people;
 mod place;
 mod prove;
 mod schemas;
+mod standby;
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Output};

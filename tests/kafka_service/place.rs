@@ -2,8 +2,10 @@
 //! and another program's look at the risk events.
 
 use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -139,6 +141,32 @@ pub fn succeed(output: Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{errors}", output.status);
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// The service, which does not outlive a test that fails.
+pub struct Service(pub Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A port of this machine that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The status and the text of a page of the service at `port`; 0 where nobody answers.
+pub fn page(port: u16, path: &str) -> (u16, String) {
+    let mut answer = String::new();
+    let asked = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
+        stream.read_to_string(&mut answer)
+    });
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (asked.ok().and(status).unwrap_or(0), answer)
 }
 
 /// Another program that reads a topic from its start.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "https")]
+mod https;
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +30,7 @@ use server::Registry;
 
 fn config() -> RegistryConfig {
     let subjects = SubjectNames::Record;
-    RegistryConfig { url: None, register: true, subjects, credentials: None }
+    RegistryConfig { url: None, register: true, subjects, credentials: None, ca: None }
 }
 
 fn ids(url: &str, config: &RegistryConfig) -> Result<BTreeMap<RecordKind, u32>, PortError> {

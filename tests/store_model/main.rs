@@ -6,6 +6,7 @@ mod damage;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use nowcxr::ids::{Digest, FeedId, Position, StayId, Topic};
 use nowcxr::ports::{Commit, JournalRecord, Opened, Output, OutputKind, PortError, StateStore};
@@ -272,6 +273,45 @@ fn one_process_at_a_time() {
     assert!(matches!(second, Err(StoreError::Locked(_))));
     drop(held);
     assert_eq!(open(dir.path()).1, Recovery::Clean);
+}
+
+#[test]
+fn a_state_is_dated_by_when_it_was_whole() {
+    let dir = tempfile::tempdir().expect("dir");
+    let reached = dir.path().join("reached");
+    let commit = |number: u64| Commit {
+        number,
+        puts: vec![(Key::Head { stay: StayId(number) }.encode(), frame(NEWEST_VERSION, b"x"))],
+        ..Commit::default()
+    };
+    let date = || std::fs::metadata(&reached).and_then(|m| m.modified()).expect("a date");
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let age = || {
+        let file = std::fs::File::options().write(true).open(&reached).expect("reached");
+        file.set_modified(long_ago).expect("aged");
+    };
+    let (mut store, _) = open(dir.path());
+    assert!(date() > long_ago, "a new store is of now");
+    // Neither opening it, nor a part of its changelog, nor closing it makes it whole.
+    drop(store);
+    age();
+    store = open(dir.path()).0;
+    store.restore(&commit(1)).expect("a piece");
+    store.flush().expect("flush");
+    store.restore(&commit(2)).expect("a piece");
+    drop(store);
+    assert_eq!(date(), long_ago);
+    store = open(dir.path()).0;
+    assert_eq!(store.opened().commit, 2);
+    assert_eq!(store.dated_at().map(|at| at.as_millis()), Some(1_000_000_000_000));
+    store.caught_up().expect("caught up");
+    assert!(date() > long_ago);
+    // Its own commits are all that there is.
+    age();
+    store.commit(&commit(3)).expect("commit");
+    assert_eq!(date(), long_ago, "not before it is flushed");
+    store.flush().expect("flush");
+    assert!(date() > long_ago);
 }
 
 /// By hand: `NOWCXR_MEASURE=1 cargo test --release --test store_model speed -- --nocapture`.

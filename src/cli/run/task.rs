@@ -1,7 +1,6 @@
 //! One task of the service: a partition's loop on a thread of its own.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::stores::Stores;
 use crate::cli::now;
 use crate::cli::schemas::Ids;
 use crate::cli::settings::node;
@@ -19,12 +19,11 @@ use crate::event::dictionary::Dictionary;
 use crate::http::Health;
 use crate::ports::PortError;
 use crate::predict::Worker;
-use crate::store::sled::{SledStore, StoreError, StoreOptions};
-use crate::telemetry::{PauseCause, StoreRecovered, TaskPaused, TaskResumed};
-use crate::time::WallTime;
+use crate::store::sled::SledStore;
+use crate::telemetry::{PauseCause, TaskPaused, TaskResumed};
 use crate::transport::kafka::{
     AppendClock, Changeover, CommitterOptions, Hold, KafkaCommitter, KafkaSettings, KafkaSource,
-    Ownership,
+    Ownership, StandbyOptions, Standbys,
 };
 
 /// Between two attempts while a broker does not answer, at first and at most.
@@ -32,8 +31,6 @@ const BACK_OFF: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 /// Prepared films in memory, shared out among the tasks; some 650.
 const FILM_CACHE_BYTES: usize = 32 << 20;
-/// Less than this makes no sense for one task.
-const LEAST_CACHE_BYTES: u64 = 1 << 20;
 
 type KafkaDrive = Drive<KafkaSource, SledStore, KafkaCommitter, Worker>;
 
@@ -54,6 +51,8 @@ pub struct Node {
     dictionary: Dictionary,
     identity: Identity,
     topics: Topics,
+    stores: Arc<Stores>,
+    standbys: Option<Standbys<Arc<Stores>>>,
     changeover: Changeover,
     started: Instant,
     /// Milliseconds after the start at which a task last had something to do.
@@ -94,6 +93,8 @@ impl Totals {
 }
 
 impl Node {
+    /// # Errors
+    /// Those of [`Stores::of`] and [`Standbys::start`].
     pub fn new(
         config: Config,
         dictionary: Dictionary,
@@ -102,25 +103,47 @@ impl Node {
         topics: Topics,
         health: Arc<Health>,
         stop: Arc<AtomicBool>,
-    ) -> Self {
-        Node {
+    ) -> Result<Self, PortError> {
+        let topics = Topics { partitions: topics.partitions.max(1), ..topics };
+        let stores = Stores::of(&config, topics.partitions, topics.tombstones_kept)?;
+        let stores = Arc::new(stores);
+        let options = StandbyOptions::new(config.kafka.standby, topics.partitions);
+        let start = || Standbys::start(&settings, options, Arc::clone(&stores));
+        let standbys = (options.most > 0).then(start).transpose()?;
+        Ok(Node {
             settings,
             stop,
             health,
             config,
             dictionary,
             identity,
-            topics: Topics { partitions: topics.partitions.max(1), ..topics },
+            topics,
+            stores,
+            standbys,
             changeover: Changeover::default(),
             started: Instant::now(),
             active_ms: AtomicU64::new(0),
             counts: Mutex::default(),
-        }
+        })
     }
 
     /// The same, going that way with a state that another configuration or model has made.
     pub fn with_changeover(self, changeover: Changeover) -> Self {
         Node { changeover, ..self }
+    }
+
+    /// These partitions are this node's, whether their tasks run or not.
+    pub fn assigned(&self, owned: &BTreeSet<u32>) {
+        self.health.tasks_assigned(owned.len() as u64);
+        if let Some(standbys) = &self.standbys {
+            standbys.assigned(owned);
+        }
+    }
+
+    /// The state of an assigned partition: the warm copy, or what the disk holds.
+    fn store(&self, partition: u32) -> Result<SledStore, PortError> {
+        let warm = self.standbys.as_ref().and_then(|standbys| standbys.take(partition));
+        warm.map_or_else(|| self.stores.open(partition), Ok)
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -162,47 +185,6 @@ impl Node {
         }
     }
 
-    fn open_store(&self, partition: u32) -> Result<SledStore, PortError> {
-        let started = Instant::now();
-        let dir = self.config.store.dir.join(format!("task-{partition}"));
-        let share = self.config.store.cache_bytes / u64::from(self.topics.partitions);
-        let options =
-            StoreOptions { cache_bytes: share.max(LEAST_CACHE_BYTES), ..StoreOptions::default() };
-        let open = || {
-            SledStore::open(&dir, &options).map_err(|error| match error {
-                // Another process may be about to give the partition up.
-                StoreError::Locked(_) => PortError::Reopen(error.to_string()),
-                error => error.into(),
-            })
-        };
-        let (mut store, mut recovery) = open()?;
-        if store.left_at().is_some_and(|left_at| self.is_stale(left_at)) {
-            // The changelog may have forgotten deletions that this copy has not seen.
-            tracing::warn!(task = partition, "the state is too old; it is restored anew");
-            drop(store);
-            discard(&dir)?;
-            (store, recovery) = open()?;
-        }
-        let health = store.health()?;
-        StoreRecovered {
-            task: partition,
-            commit: health.commit,
-            values: health.entries,
-            found: recovery.told(),
-            took: started.elapsed(),
-        }
-        .emit();
-        Ok(store)
-    }
-
-    /// Whether half of the time has passed for which tombstones are kept: the rest is for clocks
-    /// that differ and for the restore itself.
-    fn is_stale(&self, left_at: WallTime) -> bool {
-        let age = now().as_millis().saturating_sub(left_at.as_millis());
-        u64::try_from(age)
-            .is_ok_and(|ms| Duration::from_millis(ms) > self.topics.tombstones_kept / 2)
-    }
-
     fn open(
         &self,
         partition: u32,
@@ -218,17 +200,11 @@ impl Node {
         };
         // First, so that no other writer is left when the state is looked at.
         let committer = KafkaCommitter::open(&self.settings, source.ownership(), options)?;
-        let ports = Ports { source, store: self.open_store(partition)?, committer, predictor };
+        let ports = Ports { source, store: self.store(partition)?, committer, predictor };
         let task = Task::new(self.config.engine.clone(), self.identity.clone());
         let codec = self.topics.ids.codec(&self.config, &self.dictionary)?;
         Drive::open(ports, task, codec, self.options(partition), now)
     }
-}
-
-fn discard(dir: &Path) -> Result<(), PortError> {
-    std::fs::remove_dir_all(dir).map_err(|error| {
-        PortError::Stop(format!("cannot remove {}: {error}; remove it by hand", dir.display()))
-    })
 }
 
 /// Runs the task of `partition` until the node stops, or something that it cannot mend happens.

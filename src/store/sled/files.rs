@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::StoreError;
 use crate::store::codec::{self, CodecError, NEWEST_VERSION};
@@ -24,9 +24,8 @@ pub(super) struct Directory {
     /// Counts the engines that were begun here. An opening that was given up may still be under
     /// way on its old path, so an engine that replaces another never takes its name.
     generation: Cell<u32>,
+    /// Its time of modification is the state's date: see [`Directory::date`].
     reached: File,
-    /// When `reached` was written last before this opening.
-    left_at: Option<WallTime>,
     lock: File,
 }
 
@@ -44,13 +43,8 @@ impl Directory {
         }
         refuse_future(path)?;
         let reached = open_file(&path.join("reached"))?;
-        let left_at = modified(&reached).filter(|_| path.join("format").exists());
         let generation = Cell::new(newest_generation(path)?);
-        Ok(Directory { path: path.to_path_buf(), generation, reached, left_at, lock })
-    }
-
-    pub(super) fn left_at(&self) -> Option<WallTime> {
-        self.left_at
+        Ok(Directory { path: path.to_path_buf(), generation, reached, lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -76,12 +70,26 @@ impl Directory {
         sync_dir(&self.path)
     }
 
-    /// Notes the last flushed commit. Only a hint for noticing a lost tail, so it costs no fsync
-    /// and its failure is no error.
+    /// Notes the last flushed commit and leaves the date alone. Only a hint for noticing a lost
+    /// tail, so it costs no fsync and its failure is no error.
     pub(super) fn reached(&self, commit: u64) {
         let framed = codec::frame(NEWEST_VERSION, &commit.to_le_bytes());
+        let date = self.reached.metadata().and_then(|metadata| metadata.modified());
         // A hint that is too low only hides a lost tail from the report.
         drop(self.reached.write_all_at(&framed, 0));
+        drop(date.and_then(|date| self.reached.set_modified(date)));
+    }
+
+    /// Dates the state: what is flushed is all that there is, as of now. A date that is too early
+    /// only has a good copy restored anew.
+    pub(super) fn date(&self) {
+        drop(self.reached.set_modified(SystemTime::now()));
+    }
+
+    /// When the state was dated last; of a new store, when it was made.
+    pub(super) fn dated_at(&self) -> Option<WallTime> {
+        let since = self.reached.metadata().ok()?.modified().ok()?.duration_since(UNIX_EPOCH);
+        Some(WallTime::from_millis(i64::try_from(since.ok()?.as_millis()).ok()?))
     }
 
     /// The last flushed commit, 0 if not known.
@@ -154,11 +162,6 @@ fn newest_generation(dir: &Path) -> Result<u32, StoreError> {
         std::fs::remove_dir_all(&old).map_err(io("remove", &old))?;
     }
     Ok(newest)
-}
-
-fn modified(file: &File) -> Option<WallTime> {
-    let since = file.metadata().ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some(WallTime::from_millis(i64::try_from(since.as_millis()).ok()?))
 }
 
 fn refuse_future(dir: &Path) -> Result<(), StoreError> {

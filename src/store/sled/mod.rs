@@ -2,9 +2,9 @@
 //!
 //! A directory holds `sled/` (the engine's files), `lock` (one process at a time), `format` (the
 //! newest format of any value, read before anything is touched) and `reached` (the last flushed
-//! commit, so that a lost tail is noticed). sled panics or silently loses a tail on damage
-//! (`reference/state-and-avro.md` 1), so it is opened guarded and every call is guarded; after a
-//! failure the store answers `Reopen` to everything.
+//! commit, so that a lost tail is noticed, and by its time of modification the state's date). sled
+//! panics or silently loses a tail on damage (`reference/state-and-avro.md` 1), so it is opened
+//! guarded and every call is guarded; after a failure the store answers `Reopen` to everything.
 
 mod files;
 mod open;
@@ -132,6 +132,8 @@ pub struct SledStore {
     ledger: Ledger,
     opened: Opened,
     flushed: u64,
+    /// Pieces of a changelog are in, and perhaps not all of them.
+    is_partial: bool,
     broken: Cell<bool>,
 }
 
@@ -144,9 +146,11 @@ impl SledStore {
         open::open(dir.as_ref(), options)
     }
 
-    /// When the store was flushed last before it was opened; `None` for a new one.
-    pub fn left_at(&self) -> Option<WallTime> {
-        self.directory.left_at()
+    /// When the state was last known to be whole: by a commit of its own, or because it had
+    /// [`StateStore::caught_up`] with its changelog. Opening it and restoring a part of it change
+    /// nothing of that. Of a new store it is when that was made; `None` if the disk does not say.
+    pub fn dated_at(&self) -> Option<WallTime> {
+        self.directory.dated_at()
     }
 
     /// The state's config from the next commit on.
@@ -226,6 +230,7 @@ impl StateStore for SledStore {
         let (batch, next) = batch_of(plan);
         self.guarded("write", |db| db.apply_batch(batch))?;
         self.ledger = next;
+        self.is_partial = false;
         Ok(())
     }
 
@@ -234,6 +239,7 @@ impl StateStore for SledStore {
         let (batch, next) = batch_of(plan);
         self.guarded("write", |db| db.apply_batch(batch))?;
         self.ledger = next;
+        self.is_partial = true;
         self.opened = self.ledger.opened(Vec::new());
         Ok(())
     }
@@ -245,6 +251,16 @@ impl StateStore for SledStore {
         self.guarded("flush", |db| db.flush())?;
         self.flushed = self.ledger.number;
         self.directory.reached(self.flushed);
+        if !self.is_partial {
+            self.directory.date();
+        }
+        Ok(())
+    }
+
+    fn caught_up(&mut self) -> Result<(), PortError> {
+        self.flush()?;
+        self.is_partial = false;
+        self.directory.date();
         Ok(())
     }
 

@@ -84,7 +84,8 @@ pub(super) fn open(
     }
     let Loaded { db, ledger, opened } = loaded;
     let (flushed, broken) = (ledger.number, Cell::new(false));
-    let store = SledStore { db: Some(db), directory, ledger, opened, flushed, broken };
+    let is_partial = false;
+    let store = SledStore { db: Some(db), directory, ledger, opened, flushed, is_partial, broken };
     Ok((store, recovery))
 }
 

@@ -33,6 +33,15 @@ pub(super) struct Progress {
     pub config: Option<Digest>,
 }
 
+/// What a copy of the state lacks of the changelog.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tail {
+    /// The changelog position that the copy has reached.
+    pub from: u64,
+    /// The changelog's last stable offset.
+    pub end: u64,
+}
+
 /// What a restore has done.
 pub(super) struct Restored {
     pub records: u64,
@@ -115,18 +124,16 @@ impl Piece {
     }
 }
 
-/// Brings `store` from the position that it has reached to the changelog's last stable offset.
-/// Nothing may be read from the inputs before that. Gives up when `unwanted` says so.
+/// What `store` lacks as of now.
 ///
 /// # Errors
-/// `Reopen` when it was unwanted; `Stop` when state and changelog do not belong together.
-pub(super) fn restore(
+/// `Stop` when state and changelog do not belong together.
+pub(super) fn tail(
     settings: &KafkaSettings,
     partition: u32,
     stretch: &Stretch<'_>,
-    store: &mut impl StateStore,
-    unwanted: &dyn Fn() -> bool,
-) -> Result<Restored, PortError> {
+    store: &impl StateStore,
+) -> Result<Tail, PortError> {
     let opened = store.opened();
     let from = opened.changelog;
     let end = stretch.stable_end()?;
@@ -138,6 +145,23 @@ pub(super) fn restore(
             settings.changelog()
         )));
     }
+    Ok(Tail { from, end })
+}
+
+/// Brings `store` to the end of its `tail`. Nothing may be read from the inputs before that. Gives
+/// up when `unwanted` says so; what has been read until then is in the store.
+///
+/// # Errors
+/// `Reopen` when it was unwanted.
+pub(super) fn restore(
+    partition: u32,
+    stretch: &Stretch<'_>,
+    tail: Tail,
+    store: &mut impl StateStore,
+    unwanted: &dyn Fn() -> bool,
+) -> Result<Restored, PortError> {
+    let Tail { from, end } = tail;
+    let opened = store.opened();
     let reached = Reached {
         changelog: from,
         last_output: opened.last_output,
@@ -147,7 +171,7 @@ pub(super) fn restore(
     let (values, progress) = (BTreeMap::new(), Progress::default());
     let mut piece = Piece { values, bytes: 0, progress, reached };
     let (mut records, mut told) = (0u64, Instant::now());
-    stretch.read(from, end, &mut |message| {
+    stretch.read_unless(unwanted, from, end, &mut |message| {
         piece.take(message)?;
         records += 1;
         if piece.values.len() >= PIECE_RECORDS || piece.bytes >= PIECE_BYTES {
@@ -167,8 +191,8 @@ pub(super) fn restore(
     piece.reached.changelog = end.max(from);
     if records > 0 {
         piece.apply(store)?;
-        store.flush()?;
     }
+    store.caught_up()?;
     Ok(Restored { records, reached: piece.reached })
 }
 

@@ -88,7 +88,7 @@ impl KafkaCommitter {
         self.reached = reached;
         commit.reached = Some(reached);
         store.restore(&commit)?;
-        store.flush()?;
+        store.caught_up()?;
         Ok(emptied)
     }
 }

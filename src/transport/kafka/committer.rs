@@ -28,6 +28,7 @@ use crate::ids::{Digest, Position, Topic};
 use crate::ports::{
     Commit, Committer, Held, JournalRecord, OutputKind, PortError, Reached, StateStore,
 };
+use crate::telemetry::StateRestored;
 
 const KINDS: [OutputKind; 4] =
     [OutputKind::Risk, OutputKind::Alert, OutputKind::DeadLetter, OutputKind::View];
@@ -93,10 +94,11 @@ impl KafkaCommitter {
         let (task, started) = (self.options.partition, Instant::now());
         let stretch = Stretch::open(&self.settings, self.changelog.clone(), task)?;
         let unwanted = || is_unwanted(&self.ownership, &self.options);
-        let restored = changelog::restore(&self.settings, task, &stretch, store, &unwanted)?;
+        let tail = changelog::tail(&self.settings, task, &stretch, store)?;
+        let restored = changelog::restore(task, &stretch, tail, store, &unwanted)?;
         self.reached = restored.reached;
         let (records, took) = (restored.records, started.elapsed());
-        tracing::info!(task, records, ?took, "restored from the changelog");
+        StateRestored { task, from: tail.from, records, took }.emit();
         self.compare_offsets(&stretch, &store.opened().positions);
         Ok(())
     }

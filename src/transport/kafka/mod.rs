@@ -10,7 +10,8 @@
 //!
 //! [`KafkaCommitter`] writes outputs, state, journal and input positions; recorded data get in
 //! through [`KafkaSink`]. The state's home is the changelog: the local store is a copy of it that
-//! may lag, and a task that opens reads the rest before it reads its inputs. Nothing here waits for
+//! may lag, and a task that opens reads the rest before it reads its inputs. [`Standbys`] keep such
+//! copies of what other members own. Nothing here waits for
 //! ever: each wait has a limit named in [`settings`], and each queue a bound.
 //!
 //! Facts about librdkafka on which this rests are in `reference/kafka.md`.
@@ -38,6 +39,7 @@ mod reset;
 pub mod settings;
 mod sink;
 mod source;
+mod standby;
 mod stretch;
 mod topics;
 mod transaction;
@@ -59,5 +61,6 @@ pub use reset::{Emptied, members, reset};
 pub use settings::{AppendClock, KafkaSettings};
 pub use sink::KafkaSink;
 pub use source::KafkaSource;
+pub use standby::{Copies, StandbyOptions, Standbys};
 pub use topics::{check_topics, ensure_topic_beside, ensure_topics};
 pub use watch::{KafkaWatch, Seen, Watched};

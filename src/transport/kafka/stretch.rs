@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -39,6 +39,11 @@ impl<'a> Stretch<'a> {
             .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))?;
         let partition = i32::try_from(partition).unwrap_or(i32::MAX);
         Ok(Stretch { settings, topic, partition, consumer })
+    }
+
+    /// Reads another partition of the same topic from now on, by the same consumer.
+    pub fn turn_to(&mut self, partition: u32) {
+        self.partition = i32::try_from(partition).unwrap_or(i32::MAX);
     }
 
     pub fn consumer(&self) -> &BaseConsumer<Hearing> {
@@ -77,9 +82,31 @@ impl<'a> Stretch<'a> {
         end: u64,
         visit: &mut dyn FnMut(&BorrowedMessage<'_>) -> Result<(), PortError>,
     ) -> Result<(), PortError> {
+        self.read_unless(&|| false, from, end, visit)
+    }
+
+    /// As [`Stretch::read`], but ends soon where nothing comes and `unwanted` says so.
+    ///
+    /// # Errors
+    /// `Reopen` when it was unwanted.
+    pub fn read_unless(
+        &self,
+        unwanted: &dyn Fn() -> bool,
+        from: u64,
+        end: u64,
+        visit: &mut dyn FnMut(&BorrowedMessage<'_>) -> Result<(), PortError>,
+    ) -> Result<(), PortError> {
         if from >= end {
             return Ok(());
         }
+        self.assign(from)?;
+        let read = self.read_assigned(unwanted, from, end, visit);
+        // Nobody will ask for what the consumer would go on to fetch.
+        self.consumer.unassign().map_err(|e| self.failure(&e))?;
+        read
+    }
+
+    fn assign(&self, from: u64) -> Result<(), PortError> {
         let first = match from {
             0 => Offset::Beginning,
             next => Offset::Offset(i64::try_from(next).unwrap_or(i64::MAX)),
@@ -88,10 +115,20 @@ impl<'a> Stretch<'a> {
         start
             .add_partition_offset(&self.topic, self.partition, first)
             .and_then(|()| self.consumer.assign(&start))
-            .map_err(|e| self.failure(&e))?;
+            .map_err(|e| self.failure(&e))
+    }
+
+    fn read_assigned(
+        &self,
+        unwanted: &dyn Fn() -> bool,
+        from: u64,
+        end: u64,
+        visit: &mut dyn FnMut(&BorrowedMessage<'_>) -> Result<(), PortError>,
+    ) -> Result<(), PortError> {
         let mut last_progress = Instant::now();
         loop {
             match self.consumer.poll(POLL) {
+                Some(Ok(message)) if !self.is_asked_for(&message, from) => {}
                 Some(Ok(message)) => {
                     let next = u64::try_from(message.offset()).unwrap_or(0) + 1;
                     if next <= end {
@@ -103,22 +140,33 @@ impl<'a> Stretch<'a> {
                     last_progress = Instant::now();
                 }
                 // The last offsets may be a transaction's marker or aborted, which are no message.
-                Some(Err(KafkaError::PartitionEOF(_))) => {
+                Some(Err(KafkaError::PartitionEOF(partition))) if partition == self.partition => {
                     return match self.stable_end()? >= end {
                         true => Ok(()),
                         false => Err(self.behind()),
                     };
                 }
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
                 Some(Err(error)) => match self.failure(&error) {
                     PortError::Retry(why) if last_progress.elapsed() < STALLED => {
                         tracing::warn!("{why}; still reading");
                     }
                     other => return Err(other),
                 },
+                None if unwanted() => {
+                    let topic = &self.topic;
+                    return Err(PortError::Reopen(format!("{topic} is not to be read on")));
+                }
                 None if last_progress.elapsed() < STALLED => {}
                 None => return Err(self.behind()),
             }
         }
+    }
+
+    /// What an earlier assignment has left in the consumer's queue is not.
+    fn is_asked_for(&self, message: &BorrowedMessage<'_>, from: u64) -> bool {
+        let is_behind = u64::try_from(message.offset()).is_ok_and(|offset| offset < from);
+        message.partition() == self.partition && !is_behind
     }
 
     fn behind(&self) -> PortError {
@@ -126,8 +174,17 @@ impl<'a> Stretch<'a> {
         PortError::Retry(format!("kafka topic {topic} gives less than its leader has promised"))
     }
 
+    /// A topic that is read here was found to be there, so a client that does not know the
+    /// partition has yet to hear of it, as was seen of new topics.
     fn failure(&self, error: &KafkaError) -> PortError {
-        let doing = format!("reading kafka topic {}", self.topic);
+        let (topic, partition) = (&self.topic, self.partition);
+        let doing = format!("reading kafka topic {topic}");
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) {
+            return PortError::Retry(format!(
+                "{doing} failed: its partition {partition} is not known yet; if it stays so, run \
+                 nowcxr topics"
+            ));
+        }
         let failed = port_error(&doing, &self.settings.bootstrap, error);
         self.consumer.context().explain(failed)
     }

@@ -7,147 +7,27 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+mod measured;
+mod standby;
+mod support;
 
-use nowcxr::ids::{Digest, Position, StayId, Topic};
-use nowcxr::ports::{
-    Commit, Committer, JournalRecord, Output, OutputKind, PortError, Source, StateStore,
-};
-use nowcxr::store::codec::{NEWEST_VERSION, frame, unframe};
-use nowcxr::store::keys::Key;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use nowcxr::ids::{Digest, Position, Topic};
+use nowcxr::ports::{Commit, Committer, OutputKind, PortError, Source, StateStore};
 use nowcxr::store::memory::MemoryStore;
-use nowcxr::store::sled::{SledStore, StoreOptions};
 use nowcxr::transport::kafka::{
-    AppendClock, Changeover, CommitterOptions, Hold, KafkaCommitter, KafkaGroup, KafkaSettings,
-    KafkaSource, ensure_topics, journal,
+    CommitterOptions, Hold, KafkaCommitter, KafkaGroup, KafkaSettings, KafkaSource, ensure_topics,
+    journal,
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::{Headers, Message, OwnedMessage};
+use rdkafka::message::{Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-const LONG: Duration = Duration::from_secs(60);
-const SHORT: Duration = Duration::from_millis(200);
-const SEED: u64 = 11;
-
-type Values = BTreeMap<Vec<u8>, Vec<u8>>;
-
-/// Settings with topics that no other test uses, or `None` where there is no broker.
-fn settings(test: &str) -> Option<KafkaSettings> {
-    let Ok(bootstrap) = std::env::var("NOWCXR_KAFKA") else {
-        println!("skipped: NOWCXR_KAFKA is not set; start a broker with .ci/kafka start");
-        return None;
-    };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-    let name = format!("{test}-{}-{now}", std::process::id());
-    Some(KafkaSettings {
-        prefix: format!("{name}."),
-        app: name,
-        partitions: 2,
-        clock: AppendClock::Replay,
-        delivery_timeout_ms: 10_000,
-        ..KafkaSettings::new(bootstrap)
-    })
-}
-
-fn options(partition: u32) -> CommitterOptions {
-    CommitterOptions {
-        partition,
-        config: Digest::of(b"config"),
-        flush_every: Duration::from_secs(2),
-        changeover: Changeover::Refuse,
-        stop: Arc::new(AtomicBool::new(false)),
-    }
-}
-
-/// A committer outside any group, on a store that it has brought up.
-fn alone(settings: &KafkaSettings, store: &mut MemoryStore) -> KafkaCommitter {
-    let source = KafkaSource::open(settings, [0]).unwrap();
-    let mut committer = KafkaCommitter::open(settings, source.ownership(), options(0)).unwrap();
-    committer.open(store).unwrap();
-    committer
-}
-
-fn values(store: &impl StateStore) -> Values {
-    let mut values = Values::new();
-    let mut visit = |key: &[u8], value: &[u8]| drop(values.insert(key.to_vec(), value.to_vec()));
-    store.scan(&[], &mut visit).unwrap();
-    values
-}
-
-/// The number of the last commit in the store.
-fn last(store: &MemoryStore) -> u64 {
-    let key = put(99_999, b"").0;
-    let value = store.get(&key).unwrap();
-    value.map_or(0, |value| u64::from_be_bytes(unframe(&value).unwrap().1.try_into().unwrap()))
-}
-
-fn put(n: u64, payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    (Key::Head { stay: StayId(n) }.encode(), frame(NEWEST_VERSION, payload))
-}
-
-fn commit(number: u64) -> Commit {
-    let output = |of: u64, kind| Output {
-        number: 2 * (number - 1) + of,
-        kind,
-        stay: Some(StayId(number % 3)),
-        payload: format!("event {number}").into_bytes(),
-        envelope: br#"{"node": "a", "latency_ms": 3}"#.to_vec(),
-    };
-    let position = Position { topic: Topic::Lab, partition: 0, next: 10 * number };
-    Commit {
-        number,
-        puts: vec![
-            put(number % 5, &number.to_be_bytes()),
-            put(99_999, &number.to_be_bytes()),
-            put(100 + number, b"once"),
-        ],
-        deletes: vec![put(100 + number / 2, b"").0],
-        positions: vec![position],
-        outputs: vec![output(1, OutputKind::Risk), output(2, OutputKind::View)],
-        journal: vec![JournalRecord {
-            after: vec![position],
-            input: number.to_be_bytes().to_vec(),
-        }],
-        reached: None,
-    }
-}
-
-/// Everything in a topic that is certain, as another program would read it.
-fn dump(settings: &KafkaSettings, topic: &str) -> Vec<OwnedMessage> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &settings.bootstrap)
-        .set("group.id", "dump")
-        .set("isolation.level", "read_committed")
-        .set("enable.partition.eof", "true")
-        .create()
-        .unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), LONG).unwrap();
-    let partitions = metadata.topics()[0].partitions().len();
-    let mut list = TopicPartitionList::new();
-    for partition in 0..partitions {
-        list.add_partition_offset(topic, partition as i32, Offset::Beginning).unwrap();
-    }
-    consumer.assign(&list).unwrap();
-    let (mut messages, mut ended, start) = (Vec::new(), 0, Instant::now());
-    while ended < partitions && start.elapsed() < LONG {
-        match consumer.poll(SHORT) {
-            Some(Ok(message)) => messages.push(message.detach()),
-            Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
-            Some(Err(error)) => panic!("{error}"),
-            None => {}
-        }
-    }
-    assert_eq!(ended, partitions);
-    messages
-}
+use support::{LONG, SEED, SHORT, alone, commit, dump, last, options, put, settings, tool, values};
 
 #[test]
 fn a_commit_is_there_whole_and_a_store_that_was_lost_comes_back_from_the_changelog() {
@@ -339,13 +219,6 @@ impl Node {
     }
 }
 
-/// Runs one of Kafka's own tools.
-fn tool(class: &str, args: &[&str]) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/kafka");
-    let output = Command::new(script).args(["tool", "--", class]).args(args).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
 #[test]
 fn a_compacted_changelog_restores_the_same_bytes_and_stays_small() {
     let Some(settings) = settings("compact") else { return };
@@ -399,97 +272,4 @@ fn a_compacted_changelog_restores_the_same_bytes_and_stays_small() {
     drop(alone(&settings, &mut new));
     assert!(values(&new) == live, "the restored state differs");
     assert_eq!(new.opened().commit, number);
-}
-
-/// A number of `/proc/self/status`.
-fn of_process(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// By hand: `NOWCXR_MEASURE=1 cargo test --release --test kafka_commit producers -- --nocapture`.
-#[test]
-fn what_the_producers_of_many_tasks_take() {
-    if std::env::var_os("NOWCXR_MEASURE").is_none() {
-        println!("skipped: a measurement; set NOWCXR_MEASURE=1");
-        return;
-    }
-    for n in [1, 16, 64] {
-        let Some(settings) = settings("many") else { return };
-        let settings = KafkaSettings { partitions: n, ..settings };
-        ensure_topics(&settings).unwrap();
-        let source = KafkaSource::open(&settings, [0]).unwrap();
-        let before = (of_process("Threads"), of_process("VmRSS"), Instant::now());
-        let mut committers: Vec<_> = (0..n)
-            .map(|partition| {
-                let mut store = MemoryStore::new();
-                let options = options(partition);
-                let mut committer =
-                    KafkaCommitter::open(&settings, source.ownership(), options).unwrap();
-                // New topics may still be finding their leaders.
-                while let Err(error) = committer.open(&mut store) {
-                    assert!(matches!(error, PortError::Retry(_)), "{error}");
-                }
-                (committer, store)
-            })
-            .collect();
-        let opened = before.2.elapsed();
-        let mut times = Vec::new();
-        for number in 1..=10 {
-            for (committer, store) in &mut committers {
-                let begun = Instant::now();
-                committer.commit(&mut commit(number), store).unwrap();
-                times.push(begun.elapsed());
-            }
-        }
-        times.sort();
-        println!(
-            "{n} tasks: {} threads and {} KiB more, opened in {opened:.2?}, a commit takes {:.2?} \
-             (median), {:.2?} (p99)",
-            of_process("Threads") - before.0,
-            of_process("VmRSS").saturating_sub(before.1),
-            times[times.len() / 2],
-            times[times.len() * 99 / 100],
-        );
-    }
-}
-
-/// By hand: `NOWCXR_MEASURE=1 cargo test --release --test kafka_commit restore -- --nocapture`.
-#[test]
-fn what_a_restore_takes() {
-    if std::env::var_os("NOWCXR_MEASURE").is_none() {
-        println!("skipped: a measurement; set NOWCXR_MEASURE=1");
-        return;
-    }
-    /// Values a commit: as many hour chunks of about 600 bytes.
-    const VALUES: u64 = 2_000;
-    let Some(settings) = settings("restore") else { return };
-    ensure_topics(&settings).unwrap();
-    let mut store = MemoryStore::new();
-    let mut committer = alone(&settings, &mut store);
-    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-    let (begun, mut bytes) = (Instant::now(), 0);
-    for number in 1..=100 {
-        let mut commit = Commit { number, ..Commit::default() };
-        for n in 0..VALUES {
-            let payload: Vec<u8> = (0..600).map(|_| rng.random()).collect();
-            commit.puts.push(put(number * VALUES + n, &payload));
-        }
-        bytes += commit.puts.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-        committer.commit(&mut commit, &mut store).unwrap();
-    }
-    println!("{} values, {bytes} bytes, written in {:.2?}", 100 * VALUES, begun.elapsed());
-    drop(committer);
-    let begun = Instant::now();
-    drop(alone(&settings, &mut MemoryStore::new()));
-    println!("restored to memory in {:.2?}", begun.elapsed());
-    let dir = tempfile::tempdir().unwrap();
-    let (mut disk, _) = SledStore::open(dir.path(), &StoreOptions::default()).unwrap();
-    let begun = Instant::now();
-    let source = KafkaSource::open(&settings, [0]).unwrap();
-    let mut committer = KafkaCommitter::open(&settings, source.ownership(), options(0)).unwrap();
-    committer.open(&mut disk).unwrap();
-    println!("restored to sled in {:.2?}", begun.elapsed());
-    assert!(values(&disk) == values(&store));
 }
