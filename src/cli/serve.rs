@@ -53,7 +53,7 @@ pub fn run(args: &ServeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let stop = stop_on_signal()?;
     let (dashboard, is_over) = match args.kafka {
         true => (over_kafka(&config, &Ids::of(&config)?)?, false),
-        false => over_log(&config, &args.out, synthetic)?,
+        false => over_log(&config, &args.out)?,
     };
     let health = Arc::new(Health::of_pages());
     let http = Http::start(address, &health, Some(dashboard))?;
@@ -68,13 +68,14 @@ pub fn run(args: &ServeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
 }
 
 /// The pages over a directory, and whether nothing more will come into it.
-fn over_log(config: &Config, out: &Path, synthetic: bool) -> Result<(Dashboard, bool)> {
+pub fn over_log(config: &Config, out: &Path) -> Result<(Dashboard, bool)> {
     let log = Home::new(out).log();
     if !log.exists() {
         bail!("{} holds no log; name the directory of a run with --out", out.display());
     }
     let (feed, archive) = LocalFeed::other(&log).context("the log cannot be read")?;
     let codec = Codec::new(&config.engine.feeds, Dictionary::builtin(config.profile)?)?;
+    let synthetic = super::demo::made(out);
     let pages = Pages { provenance: provenance(out), synthetic, codec, acts: None };
     Ok((pages.dashboard(config, feed, archive)?, !is_written(&log)))
 }
@@ -104,7 +105,7 @@ fn is_written(log: &Path) -> bool {
     }
 }
 
-pub fn provenance(out: &Path) -> String {
+fn provenance(out: &Path) -> String {
     let what = if super::demo::made(out) {
         "A synthetic ward: made-up patients. No score says anything about a person."
     } else {

@@ -43,7 +43,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 84] = [
+pub const KEYS: [Key; 85] = [
     key(
         "engine.profile",
         r#""clinical""#,

@@ -1,30 +1,29 @@
 //! `nowcxr edge fhir`.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use axum::Router;
 use axum::http::StatusCode;
 use clap::Args;
 use serde_json::json;
 
 use super::{ListenArgs, metrics, on_kafka, on_log, runtime, secret, tell};
-use crate::cli::embedded::Home;
 use crate::cli::replay::To;
-use crate::cli::serve::provenance;
-use crate::cli::serving::{Pages, access};
+use crate::cli::serve::over_log;
+use crate::cli::serving::access;
 use crate::cli::settings::ConfigArgs;
-use crate::cli::{demo, now, print, stop_on_signal};
+use crate::cli::{now, print, stop_on_signal};
 use crate::config::Config;
 use crate::edge::fhir::Parcel;
 use crate::edge::{self, Counter, Desk, Language, Sink};
-use crate::http::dashboard::{Dashboard, LocalFeed};
+use crate::http::dashboard::Dashboard;
 use crate::http::fhir::receive::{DURABLE, MAX_WAITING, Receiver, routes};
 use crate::http::fhir::{BASE, Offer, answer, metadata};
 use crate::http::{Health, Server};
@@ -52,7 +51,8 @@ pub fn run(args: &FhirArgs, settings: &ConfigArgs) -> Result<ExitCode> {
         bail!("edge.fhir_listen is off; name an address with --listen 127.0.0.1:8090");
     };
     let stop = stop_on_signal()?;
-    let dashboard = run.map(|run| served(&config, run)).transpose()?;
+    // The half that serves.
+    let dashboard = run.map(|run| over_log(&config, run)).transpose()?.map(|(pages, _)| pages);
     let (routes, counter) = service(address, &config, dashboard.as_ref())?;
     let language = Language::Fhir;
     match args.to {
@@ -70,14 +70,6 @@ pub fn run(args: &FhirArgs, settings: &ConfigArgs) -> Result<ExitCode> {
             serve(args.json, address, (routes, counter), &config, desk, &stop)
         }
     }
-}
-
-/// Follows a run's log, for the half that serves.
-fn served(config: &Config, run: &Path) -> Result<Dashboard> {
-    let log = Home::new(run).log();
-    let (feed, archive) = LocalFeed::other(&log).context("the log of --run cannot be read")?;
-    let pages = Pages { provenance: provenance(run), synthetic: demo::made(run) };
-    pages.dashboard(config, feed, archive)
 }
 
 /// All routes, and the queue to the desk behind them.

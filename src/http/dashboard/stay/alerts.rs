@@ -48,7 +48,7 @@ impl StayPage<'_> {
                 td { (note.summary) }
                 @if self.may_answer { td {
                     @if self.told == Some(note.alert) {
-                        p.told role="status" { "Your answer is written; the service shows it here." }
+                        p.told role="status" { "Written; what comes of it is shown here." }
                     }
                     (acts::form(self.id, note))
                 } }
