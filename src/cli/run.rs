@@ -41,6 +41,11 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Before a task that failed is opened again, at first and at most.
 const BACK_OFF: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
+/// How long tasks that shall end may take before the process gives them up and ends. A task that
+/// still waits for a broker by then waits longer than any of its limits.
+const END_LIMIT: Duration = Duration::from_secs(180);
+/// Between two looks at whether one has.
+const END_LOOK: Duration = Duration::from_millis(10);
 /// A task that ran for so long has recovered: its next failure is a first one.
 const RECOVERED: Duration = Duration::from_secs(60);
 
@@ -278,7 +283,16 @@ impl Service {
     /// end by their sources.
     fn end_tasks(&mut self) -> Result<()> {
         let mut first = Ok(());
+        let deadline = Instant::now() + END_LIMIT;
         for (partition, task) in std::mem::take(&mut self.tasks) {
+            if !has_ended(&task.thread, deadline) {
+                let limit = END_LIMIT.as_secs();
+                first = first.and(Err(anyhow!(
+                    "task {partition} has not ended within {limit} s; this process ends, so that \
+                     another can take its place: start it anew"
+                )));
+                continue;
+            }
             let ended = match join(task, partition) {
                 Ok(Err(PortError::Stop(why))) => Err(anyhow!("task {partition}: {why}")),
                 Ok(Err(passing)) => {
@@ -303,6 +317,29 @@ impl Service {
     }
 }
 
+/// Waits for a thread's end until `deadline`.
+fn has_ended<T>(thread: &JoinHandle<T>, deadline: Instant) -> bool {
+    while !thread.is_finished() && Instant::now() < deadline {
+        thread::sleep(END_LOOK);
+    }
+    thread.is_finished()
+}
+
 fn join(task: Running, partition: u32) -> Result<Result<(), PortError>> {
     task.thread.join().map_err(|_| anyhow!("the thread of task {partition} panicked"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_does_not_end_is_given_up() {
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let stuck = thread::spawn(move || held.recv().is_err());
+        assert!(!has_ended(&stuck, Instant::now() + Duration::from_millis(30)));
+        drop(hold);
+        assert!(has_ended(&stuck, Instant::now() + Duration::from_secs(60)));
+        assert!(stuck.join().unwrap());
+    }
 }
