@@ -4,6 +4,7 @@ use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, TimeZone as
 use chrono_tz::Tz;
 use thiserror::Error;
 
+use crate::event::{Reason, Rejection};
 use crate::time::EventTime;
 
 /// Why a text is no moment.
@@ -17,6 +18,27 @@ pub enum TimeError {
     Coarse,
     #[error("does not exist in the sender's time zone: the clock was put forward over it")]
     Skipped,
+}
+
+/// The first of some named fields that is a moment; the error is that of the first that is not
+/// empty.
+pub(super) fn first_moment<'a>(
+    fields: impl Iterator<Item = (&'a str, Result<EventTime, TimeError>)>,
+) -> Result<EventTime, Rejection> {
+    let (mut first, mut names) = (None, Vec::new());
+    for (name, read) in fields {
+        match read {
+            Ok(at) => return Ok(at),
+            Err(TimeError::Empty) => {}
+            Err(error) => first = first.or(Some((name, error))),
+        }
+        names.push(name);
+    }
+    let detail = match first {
+        Some((name, error)) => format!("{name} {error}"),
+        None => format!("no time in {}", names.join(" or ")),
+    };
+    Err(Rejection::new(Reason::AbsurdTime, detail))
 }
 
 /// How a sender's times are to be read.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::names::{Keys, Name, ours};
 use super::resource::{Head, Reference, said};
 use super::time::moment;
-use crate::edge::clock::{Clock, TimeError};
+use crate::edge::clock::{Clock, first_moment};
 use crate::edge::measured::Measured;
 use crate::edge::reader::{Reader, Reading};
 use crate::engine::resolve::{Act, Deed, Heard, PersonId, VisitId};
@@ -93,24 +93,9 @@ impl<'a> Context<'a> {
         moment(&self.clock, said(self.head.meta.last_updated.as_ref())?).ok()
     }
 
-    /// The first of these fields that is a moment; the error is that of the first that is not
-    /// empty.
+    /// The first of these fields that is a moment: see [`first_moment`].
     pub fn moment(&self, fields: &[(&str, Option<&String>)]) -> Result<EventTime, Rejection> {
-        let mut first: Option<(&str, TimeError)> = None;
-        for (name, field) in fields {
-            match moment(&self.clock, said(*field).unwrap_or_default()) {
-                Ok(at) => return Ok(at),
-                Err(TimeError::Empty) => {}
-                Err(error) => first = first.or(Some((name, error))),
-            }
-        }
-        let detail = match first {
-            Some((name, error)) => format!("{name} {error}"),
-            None => {
-                let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
-                format!("no time in {}", names.join(" or "))
-            }
-        };
-        Err(Rejection::new(Reason::AbsurdTime, detail))
+        let read = |field: Option<&String>| moment(&self.clock, said(field).unwrap_or_default());
+        first_moment(fields.iter().map(|(name, field)| (*name, read(*field))))
     }
 }

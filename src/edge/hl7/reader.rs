@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::header::Header;
 use super::message::{Message, Piece, Segment};
 use super::{adt, oru};
-use crate::edge::clock::{Clock, TimeError};
+use crate::edge::clock::{Clock, first_moment};
 use crate::edge::measured::Measured;
 use crate::edge::reader::{Reader, Reading};
 use crate::engine::resolve::{Act, Deed, Heard, PersonId, VisitId};
@@ -118,25 +118,10 @@ impl Context<'_> {
         }
     }
 
-    /// The first of these fields that is a moment; the error is that of the first that is not
-    /// empty.
+    /// The first of these fields that is a moment: see [`first_moment`].
     pub(super) fn moment(&self, fields: &[(&str, Piece<'_>)]) -> Result<EventTime, Rejection> {
-        let mut first: Option<(&str, TimeError)> = None;
-        for (name, field) in fields {
-            match self.clock.read(&field.component(1).text()) {
-                Ok(at) => return Ok(at),
-                Err(TimeError::Empty) => {}
-                Err(error) => first = first.or(Some((name, error))),
-            }
-        }
-        let detail = match first {
-            Some((name, error)) => format!("{name} {error}"),
-            None => {
-                let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
-                format!("no time in {}", names.join(" or "))
-            }
-        };
-        Err(Rejection::new(Reason::AbsurdTime, detail))
+        let read = |field: &Piece<'_>| self.clock.read(&field.component(1).text());
+        first_moment(fields.iter().map(|(name, field)| (*name, read(field))))
     }
 }
 
