@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::access::Refusal;
 use super::bounded::Peer;
@@ -17,6 +17,19 @@ pub const fn status(refusal: &Refusal) -> StatusCode {
         Refusal::NoToken | Refusal::Unknown => StatusCode::UNAUTHORIZED,
         Refusal::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
         Refusal::Broken(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// Says in the answer's headers what the sender may do about a refusal.
+pub fn advise(headers: &mut HeaderMap, refusal: &Refusal) {
+    match refusal {
+        Refusal::NoToken | Refusal::Unknown => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        Refusal::TooMany(wait) => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        Refusal::Broken(_) => {}
     }
 }
 
@@ -53,8 +66,6 @@ pub fn is_for_this_machine(request: &Request) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     #[test]

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 
 use super::{App, page};
 use crate::http::access::{Refusal, Role, Visitor};
-use crate::http::shown::{peer, shown, status};
+use crate::http::shown::{advise, peer, shown, status};
 
 /// Lets visitors in and says to the page who it is; sends browsers without a token to sign in.
 pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
@@ -56,16 +56,7 @@ pub fn forbidden(app: &App, visitor: &Visitor, role: Role) -> Response {
 /// A refusal as an answer to a program.
 pub fn refused(refusal: &Refusal) -> Response {
     let mut response = (status(refusal), refusal.to_string()).into_response();
-    let headers = response.headers_mut();
-    match refusal {
-        Refusal::NoToken | Refusal::Unknown => {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        Refusal::TooMany(wait) => {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
-        }
-        Refusal::Broken(_) => {}
-    }
+    advise(response.headers_mut(), refusal);
     response
 }
 

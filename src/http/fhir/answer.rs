@@ -44,15 +44,6 @@ pub fn refused(refusal: &Refusal) -> Response {
         Refusal::Broken(_) => "exception",
     };
     let mut response = failed(shown::status(refusal), code, &refusal.to_string());
-    let headers = response.headers_mut();
-    match refusal {
-        Refusal::NoToken | Refusal::Unknown => {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        Refusal::TooMany(wait) => {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
-        }
-        Refusal::Broken(_) => {}
-    }
+    shown::advise(response.headers_mut(), refusal);
     response
 }
