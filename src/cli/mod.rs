@@ -80,7 +80,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Runs the service: reads the Kafka topics and writes risk events, until it is stopped.
     Run(run::RunArgs),
-    /// Shows the dashboard over the directory of a demo or a replay, finished or running.
+    /// Shows the dashboard over the directory of a demo or a replay, or over a service's topics.
     Serve(serve::ServeArgs),
     /// Makes a token that lets somebody see the dashboard.
     Token(token::TokenArgs),

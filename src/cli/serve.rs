@@ -28,7 +28,8 @@ pub struct ServeArgs {
     #[arg(long, default_value = "nowcxr-demo")]
     out: PathBuf,
     /// Show the ward of the service whose topics kafka.brokers and kafka.prefix name, from
-    /// http.history ago on. It joins no group and writes nothing.
+    /// http.history ago on. It joins no group, and writes only
+    /// what those who have signed in answer to alerts.
     #[arg(long, conflicts_with = "out")]
     kafka: bool,
     /// Where to listen, instead of http.listen; port 0 takes a free one.
