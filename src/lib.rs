@@ -38,8 +38,8 @@
 //! - [`synth`]: the synthetic ward, written out as MIMIC files.
 //! - [`train`]: samples from the ward; the loops of the three stages.
 //! - [`evaluate`]: a run's risk events against what became of the stays; the report.
-//! - [`edge`]: what hospitals send: HL7 v2 over MLLP and FHIR R4 to events of stays.
-//! - [`http`]: metrics and health, the dashboard, and FHIR both ways.
+//! - [`edge`]: what hospitals send: HL7 v2, FHIR R4 and DICOM to events of stays.
+//! - [`http`]: metrics and health, the dashboard, FHIR both ways, DICOMweb.
 //! - [`cli`]: one file a command.
 //!
 //! # What holds everywhere

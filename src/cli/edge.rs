@@ -1,77 +1,81 @@
 //! `nowcxr edge`: listens to a hospital's systems, and writes what they say to the input topics.
 
-mod fhir;
-mod hl7;
+mod addresses;
+mod listeners;
+mod services;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use anyhow::{Context as _, Result, bail};
-use clap::{Args, Subcommand};
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::Args;
 use serde_json::json;
-use tokio::runtime::Runtime;
 
+use self::addresses::{Addresses, ListenArgs};
+use self::listeners::Listeners;
 use super::embedded::Home;
-use super::print;
 use super::replay::To;
+use super::serve::over_log;
 use super::serving::Http;
 use super::settings::ConfigArgs;
+use super::{now, print, stop_on_signal};
 use crate::config::{Config, HashKey};
-use crate::edge::{Counters, KafkaTopics, LocalSink};
+use crate::edge::{self, Counters, Desk, KafkaTopics, LocalSink, Sink};
 use crate::http::Health;
+use crate::http::dashboard::Dashboard;
 use crate::store::sled::{Recovery, SledStore, StoreOptions};
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::local::{LocalLog, LogOptions};
 
-/// Threads that read and write connections; the desk has one of its own.
-const THREADS: usize = 2;
-
-#[derive(Subcommand)]
-pub enum EdgeCommand {
-    /// HL7 v2.3 to 2.8 over MLLP: ORU^R01 and ADT A01-A04, A08, A11-A13, A17, A40.
-    ///
-    /// Each message is acknowledged (AA, AE, AR; CA, CE, CR in the enhanced mode) once what
-    /// follows from it is durable; without an answer, the sender sends it again. What cannot be
-    /// used becomes a dead letter with its reason. Numbers of patients and visits become keyed
-    /// hashes under edge.secret, and names are not read. Set edge.units to the intensive care
-    /// units, and edge.codes to the local codes.
-    Hl7(ListenArgs),
-    /// FHIR R4 over HTTP: Patient, Encounter and Observation by POST and PUT, and Bundles of them.
-    ///
-    /// The base is /fhir, and /fhir/metadata says what is there. Each request is answered once what
-    /// follows from it is durable; a 503 says to send it again. What cannot be used becomes a dead
-    /// letter with its reason, and the OperationOutcome says which. Ids and identifiers become
-    /// keyed hashes under edge.secret, and names are not read. Set edge.units to the intensive care
-    /// units as Encounter.location names them, and edge.codes to the local codes.
-    ///
-    /// With http.tokens senders need the role admin; without, the service is open to this machine
-    /// only. Windows close while something comes: a sender with nothing to say sends a Bundle of
-    /// the type batch without entries within edge.lateness.
-    Fhir(fhir::FhirArgs),
-}
-
 #[derive(Args)]
-pub struct ListenArgs {
-    /// Where to listen, instead of edge.hl7_listen or edge.fhir_listen; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<SocketAddr>,
+pub struct EdgeArgs {
+    #[command(flatten)]
+    listen: ListenArgs,
     /// `kafka` writes the input topics named by [kafka]; `local` those of the log in --out.
     #[arg(long, value_enum, default_value_t = To::Kafka)]
     to: To,
     /// With --to local, the directory of the log, and of the edge's state.
     #[arg(long, default_value = "nowcxr-edge")]
     out: PathBuf,
-    /// Print the address and, at the end, the counts as JSON.
+    /// Beside FHIR, serve RiskAssessment, Provenance, AuditEvent and CDS Hooks over the directory
+    /// of a run, as `nowcxr serve` does. Looks at stays go to http.audit.
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Print the addresses and, at the end, the counts as JSON.
     #[arg(long)]
     json: bool,
 }
 
-pub fn run(command: &EdgeCommand, settings: &ConfigArgs) -> Result<ExitCode> {
-    match command {
-        EdgeCommand::Hl7(args) => hl7::run(args, settings),
-        EdgeCommand::Fhir(args) => fhir::run(args, settings),
+pub fn run(args: &EdgeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
+    let config = settings.load()?;
+    let secret = secret(&config)?;
+    let at = Addresses::of(&args.listen, &config)?;
+    if args.run.is_some() && at.fhir.is_none() {
+        bail!("--run serves beside FHIR; name an address with --fhir 127.0.0.1:8090");
+    }
+    let stop = stop_on_signal()?;
+    let pages = args.run.as_deref().map(|run| over_log(&config, run)).transpose()?;
+    let pages = pages.map(|(pages, _)| pages);
+    let languages = at.languages();
+    match args.to {
+        To::Kafka => {
+            let sink = KafkaTopics::open(&KafkaSettings::from(&config.kafka))?;
+            let store = store(&config, &config.edge.dir)?;
+            let desk = edge::open(&languages, &config, secret, store, sink)?;
+            serve(args.json, &at, &config, pages.as_ref(), desk, &stop)
+        }
+        To::Local => {
+            let home = Home::new(&args.out);
+            let options = LogOptions { segment_bytes: config.local.segment_bytes };
+            let log = LocalLog::open(home.log(), options).context("the log cannot be opened")?;
+            let sink = LocalSink::open(&log, config.local.retention)?;
+            let store = store(&config, &home.dir().join("edge"))?;
+            let desk = edge::open(&languages, &config, secret, store, sink)?;
+            serve(args.json, &at, &config, pages.as_ref(), desk, &stop)
+        }
     }
 }
 
@@ -83,21 +87,6 @@ fn secret(config: &Config) -> Result<&HashKey> {
         );
     };
     Ok(secret)
-}
-
-/// The topics of Kafka, and the state in `dir`.
-fn on_kafka(config: &Config, dir: &Path) -> Result<(SledStore, KafkaTopics)> {
-    let sink = KafkaTopics::open(&KafkaSettings::from(&config.kafka))?;
-    Ok((store(config, dir)?, sink))
-}
-
-/// The topics of a local log in `out`, and the state in `name` beside it.
-fn on_log(config: &Config, out: &Path, name: &str) -> Result<(SledStore, LocalSink)> {
-    let home = Home::new(out);
-    let options = LogOptions { segment_bytes: config.local.segment_bytes };
-    let log = LocalLog::open(home.log(), options).context("the log cannot be opened")?;
-    let sink = LocalSink::open(&log, config.local.retention)?;
-    Ok((store(config, &home.dir().join(name))?, sink))
 }
 
 fn store(config: &Config, dir: &Path) -> Result<SledStore> {
@@ -114,13 +103,34 @@ fn store(config: &Config, dir: &Path) -> Result<SledStore> {
     Ok(store)
 }
 
-fn runtime() -> Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
-        .thread_name("edge")
-        .enable_all()
-        .build()
-        .context("no runtime for the edge")
+/// Listens until a person says stop.
+fn serve(
+    json: bool,
+    at: &Addresses,
+    config: &Config,
+    pages: Option<&Dashboard>,
+    mut desk: Desk<SledStore, impl Sink>,
+    stop: &Arc<AtomicBool>,
+) -> Result<ExitCode> {
+    let (hatches, counter) = edge::counter();
+    let listeners = Listeners::bind(at, config, pages, hatches)?;
+    print(&listeners.announced(json)?)?;
+    let http = metrics(config);
+    let served = thread::scope(|scope| {
+        let stopped = Arc::clone(stop);
+        let listening = scope.spawn(move || listeners.serve(stopped));
+        let served = counter.run(&mut desk, now, stop);
+        // If the desk has failed, nobody can be answered any more.
+        stop.store(true, Ordering::Release);
+        listening.join().map_err(|_| anyhow!("the listener panicked"))??;
+        Ok::<_, anyhow::Error>(served?)
+    });
+    if let Some(http) = http {
+        http.stop()?;
+    }
+    served?;
+    tell(json, desk.counts())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Metrics; an edge has no model and no task to wait for.

@@ -89,9 +89,23 @@ enum Command {
     Audit(audit::AuditCommand),
     /// Follows alerts, passes them on, and writes down what people do about them.
     Alerts(alerts::AlertsArgs),
-    /// Listens to a hospital's systems and writes what they say to the input topics.
-    #[command(subcommand)]
-    Edge(edge::EdgeCommand),
+    /// Listens to a hospital's systems, and writes what they say to the input topics.
+    ///
+    /// HL7 v2.3 to 2.8 over MLLP: ORU^R01 and ADT A01-A04, A08, A11-A13, A17, A40. FHIR R4 over
+    /// HTTP: Patient, Encounter and Observation by POST and PUT, and Bundles of them, at /fhir.
+    /// DICOM: chest films (CR, DX) by C-STORE, or by STOW-RS at /dicomweb. One process hears all of
+    /// them, so that a film finds the stay that an ADT message began.
+    ///
+    /// Each message is answered once what follows from it is durable (AA, 201, Success); without
+    /// that the sender sends it again. What cannot be used becomes a dead letter with its reason.
+    /// Numbers of patients and visits become keyed hashes under edge.secret; names are not read,
+    /// and of a film only the pixels are kept. Set edge.units to the intensive care units, and
+    /// edge.codes to the local codes.
+    ///
+    /// With http.tokens senders over HTTP need the role admin; without, those services are open to
+    /// this machine only. Windows close while something comes: a FHIR sender with nothing to say
+    /// sends a Bundle of the type batch without entries within edge.lateness.
+    Edge(edge::EdgeArgs),
     /// Creates or checks the Kafka topics.
     Topics(topics::TopicsArgs),
     /// Empties the state of the Kafka application, so that everything is computed anew.
@@ -158,7 +172,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Replay(args) => replay::run(&args, &settings),
         Command::Run(args) => run::run(&args, &settings),
         Command::Alerts(args) => alerts::run(&args, &settings),
-        Command::Edge(command) => edge::run(&command, &settings),
+        Command::Edge(args) => edge::run(&args, &settings),
         Command::Topics(args) => topics::run(&args, &settings),
         Command::Reset(args) => reset::run(&args, &settings),
         Command::Rescore(args) => rescore::run(&args, &settings),

@@ -27,6 +27,12 @@ pub struct EdgeConfig {
     pub hl7_listen: Option<SocketAddr>,
     /// `None` for not at all.
     pub fhir_listen: Option<SocketAddr>,
+    /// `None` for not at all.
+    pub dicom_listen: Option<SocketAddr>,
+    /// `None` for not at all.
+    pub dicomweb_listen: Option<SocketAddr>,
+    /// Under which DICOM peers call the edge.
+    pub ae_title: String,
     pub lateness: Span,
     pub time_zone: Tz,
     /// Assigning authority of numbers that name none.
@@ -70,11 +76,24 @@ pub fn edge(reader: &mut Reader) -> EdgeConfig {
         dir: path(reader, "edge.dir"),
         hl7_listen: reader.address("edge.hl7_listen"),
         fhir_listen: reader.address("edge.fhir_listen"),
+        dicom_listen: reader.address("edge.dicom_listen"),
+        dicomweb_listen: reader.address("edge.dicomweb_listen"),
+        ae_title: reader.read("edge.ae_title", String::new(), ae_title),
         lateness: reader.span("edge.lateness", Span::ZERO),
         time_zone: reader.read("edge.time_zone", Tz::UTC, time_zone),
         authority: reader.text("edge.authority"),
         units: reader.read("edge.units", Vec::new(), units),
         codes: reader.read("edge.codes", BTreeMap::new(), codes),
+    }
+}
+
+/// PS3.5 6.2: at most 16 printable characters, and no backslash.
+fn ae_title(value: &Value) -> Result<String, String> {
+    let title = value.as_str().ok_or("is not a text; put it in quotes")?.trim();
+    let is_plain = title.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'\\');
+    match (1..=16).contains(&title.len()) && is_plain {
+        true => Ok(title.to_owned()),
+        false => Err("is no AE title: write 1 to 16 letters and digits".to_owned()),
     }
 }
 

@@ -1,17 +1,7 @@
 //! The table of all keys: the one place that knows their names, defaults and meanings. The
 //! defaults, the generated reference and the suggestions for misspelt keys are read from it.
 
-/// One key of the file.
-#[derive(Clone, Copy, Debug)]
-pub struct Key {
-    /// `section.name`.
-    pub path: &'static str,
-    /// The default as TOML. A text makes the key one of texts: the environment and flags need no
-    /// quotes then.
-    pub default: &'static str,
-    /// What it does, as one or more sentences.
-    pub about: &'static str,
-}
+use super::key::{Key, key};
 
 /// The sections in the order of the reference, and what each is for.
 pub const SECTIONS: [(&str, &str); 13] = [
@@ -22,17 +12,13 @@ pub const SECTIONS: [(&str, &str); 13] = [
     ("local", "The log on this machine's disk, the transport that needs no broker."),
     ("kafka", "The Kafka transport."),
     ("registry", "Where schemas are named, on Kafka."),
-    ("edge", "What hospitals send: HL7 v2 and FHIR. Read by `nowcxr edge`."),
+    ("edge", "What hospitals send: HL7 v2, FHIR and DICOM. Read by `nowcxr edge`."),
     ("http", "Dashboard, metrics and health."),
     ("telemetry", "Log lines, and who wrote what leaves."),
     ("alerts", "When a risk becomes an alert, and whether anyone may be disturbed."),
     ("notify", "Where `nowcxr alerts follow` passes alerts on. Silent alerts leave by no channel."),
     ("replay", "When a recorded value counts as known. Changes what a replay and a demo tell."),
 ];
-
-const fn key(path: &'static str, default: &'static str, about: &'static str) -> Key {
-    Key { path, default, about }
-}
 
 const FEEDS: &str = r#"[
     { name = "stay", topic = "stay" },
@@ -43,7 +29,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 85] = [
+pub const KEYS: [Key; 88] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -266,11 +252,7 @@ pub const KEYS: [Key; 85] = [
          it, and without it nobody can find out whose they are by trying numbers. At least 16 \
          characters, the same for ever. Never printed; better given as NOWCXR_EDGE__SECRET.",
     ),
-    key(
-        "edge.dir",
-        r#""nowcxr-data/edge""#,
-        "Directory of the edge's state: who is who. That of FHIR has -fhir behind its name.",
-    ),
+    key("edge.dir", r#""nowcxr-data/edge""#, "Directory of the edge's state: who is who."),
     key(
         "edge.hl7_listen",
         r#""127.0.0.1:2575""#,
@@ -282,6 +264,23 @@ pub const KEYS: [Key; 85] = [
         r#""127.0.0.1:8090""#,
         "Where FHIR resources arrive over HTTP. Plain: put a proxy with TLS before it, and set \
          http.tokens, where it is to be reached from other machines.",
+    ),
+    key(
+        "edge.dicom_listen",
+        r#""127.0.0.1:11112""#,
+        "Where films arrive by DICOM's C-STORE. Plain TCP and without accounts: for a network that \
+         is the hospital's own. `off` if films come another way.",
+    ),
+    key(
+        "edge.dicomweb_listen",
+        r#""off""#,
+        "Where films arrive by DICOMweb's STOW-RS, over HTTP. What holds for edge.fhir_listen \
+         holds here.",
+    ),
+    key(
+        "edge.ae_title",
+        r#""NOWCXR""#,
+        "The AE title under which DICOM peers call the edge; who calls another is refused.",
     ),
     key(
         "edge.lateness",
@@ -466,23 +465,6 @@ pub const KEYS: [Key; 85] = [
 /// The key of this path.
 pub fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
-}
-
-impl Key {
-    /// The part before the dot.
-    pub fn section(&self) -> &'static str {
-        self.path.split_once('.').map_or(self.path, |(section, _)| section)
-    }
-
-    /// The part behind the dot.
-    pub fn name(&self) -> &'static str {
-        self.path.split_once('.').map_or(self.path, |(_, name)| name)
-    }
-
-    /// Whether its value is a text, so that a bare word will do outside the file.
-    pub fn is_text(&self) -> bool {
-        self.default.starts_with('"')
-    }
 }
 
 #[cfg(test)]

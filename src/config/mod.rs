@@ -9,6 +9,7 @@ mod checked;
 mod digest;
 mod edge;
 mod engine;
+mod key;
 mod keys;
 mod notify;
 mod raw;
@@ -31,7 +32,8 @@ pub use checked::{
 };
 pub use edge::{EdgeConfig, HashKey};
 pub use engine::{EngineConfig, Feed, LatePolicy};
-pub use keys::{KEYS, Key, SECTIONS};
+pub use key::Key;
+pub use keys::{KEYS, SECTIONS};
 pub use notify::{NotifyConfig, Secret};
 pub use raw::Place;
 pub use reference::reference;

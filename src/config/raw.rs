@@ -7,7 +7,8 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::keys::{KEYS, Key, SECTIONS, find};
+use super::key::Key;
+use super::keys::{KEYS, SECTIONS, find};
 use super::spelling::meant;
 use super::{ConfigError, Problem};
 

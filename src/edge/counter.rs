@@ -1,22 +1,27 @@
 //! Where messages wait for the desk, which works on a thread of its own.
 //!
-//! Messages that wait together are taken together, and share one commit. The queue has a bound, and
-//! whoever finds it full is told at once.
+//! Each language has a queue with a bound, and whoever finds it full is told at once. Messages that
+//! wait together are taken together, and share one commit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 use tokio::sync::oneshot;
 
 use super::desk::{Desk, EdgeError, Message};
+use super::dicom::Instance;
+use super::fhir::Parcel;
+use super::language::Language;
 use super::sink::Sink;
 use crate::ports::{PortError, StateStore};
 use crate::telemetry::EdgeConnections;
 use crate::time::WallTime;
 
-/// Messages that are taken together.
+/// Messages of one language that wait for the desk.
+pub const MAX_WAITING: usize = 64;
+/// Messages of one language that are taken together.
 const BATCH_MESSAGES: usize = 32;
 /// How often marks are written, and the end is looked for.
 const TICK: Duration = Duration::from_secs(5);
@@ -39,23 +44,47 @@ struct Presence {
     came: AtomicBool,
 }
 
-/// The senders' side.
+/// The senders' side, for one language. Who drops one does not listen to that language.
 pub struct Hatch<M: Message> {
     presence: Arc<Presence>,
     queue: Sender<Delivery<M>>,
 }
 
-/// The desk's side.
-pub struct Counter<M: Message> {
-    presence: Arc<Presence>,
-    queue: Receiver<Delivery<M>>,
+/// The senders' side.
+pub struct Hatches {
+    pub hl7: Hatch<Vec<u8>>,
+    pub fhir: Hatch<Parcel>,
+    pub dicom: Hatch<Instance>,
 }
 
-/// Both sides of a queue of at most `waiting` messages.
-pub fn counter<M: Message>(waiting: usize) -> (Hatch<M>, Counter<M>) {
+/// The desk's side, for one language.
+struct Queue<M: Message> {
+    presence: Arc<Presence>,
+    /// `None` once nobody listens to it.
+    waiting: Option<Receiver<Delivery<M>>>,
+    /// When somebody was there last.
+    seen: Option<Instant>,
+}
+
+/// The desk's side.
+pub struct Counter {
+    hl7: Queue<Vec<u8>>,
+    fhir: Queue<Parcel>,
+    dicom: Queue<Instance>,
+}
+
+/// Both sides.
+pub fn counter() -> (Hatches, Counter) {
+    let ((hl7, hl7_queue), (fhir, fhir_queue), (dicom, dicom_queue)) = (queue(), queue(), queue());
+    let counter = Counter { hl7: hl7_queue, fhir: fhir_queue, dicom: dicom_queue };
+    (Hatches { hl7, fhir, dicom }, counter)
+}
+
+fn queue<M: Message>() -> (Hatch<M>, Queue<M>) {
     let presence = Arc::new(Presence::default());
-    let (queue, taken) = bounded(waiting);
-    (Hatch { presence: Arc::clone(&presence), queue }, Counter { presence, queue: taken })
+    let (queue, waiting) = bounded(MAX_WAITING);
+    let hatch = Hatch { presence: Arc::clone(&presence), queue };
+    (hatch, Queue { presence, waiting: Some(waiting), seen: None })
 }
 
 impl<M: Message> Clone for Hatch<M> {
@@ -92,76 +121,119 @@ impl Drop for Present {
     }
 }
 
-impl<M: Message> Counter<M> {
-    /// Runs the desk until the listener is gone and all its messages are answered, or the desk
+impl<M: Message> Queue<M> {
+    /// What waits, and whether somebody is there.
+    fn drain(&mut self) -> Vec<Delivery<M>> {
+        let mut drained = Vec::new();
+        while let Some(waiting) = self.waiting.as_ref().filter(|_| drained.len() < BATCH_MESSAGES) {
+            match waiting.try_recv() {
+                Ok(delivery) => drained.push(delivery),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => self.waiting = None,
+            }
+        }
+        let came = self.presence.came.swap(false, Ordering::AcqRel);
+        if came || !drained.is_empty() || self.presence.open.load(Ordering::Acquire) > 0 {
+            self.seen = Some(Instant::now());
+        }
+        drained
+    }
+
+    /// Whether nothing can be missing: a sender is there or has just been, or none is expected.
+    fn is_complete(&self, within: Duration) -> bool {
+        self.waiting.is_none() || self.seen.is_some_and(|seen| seen.elapsed() <= within)
+    }
+}
+
+impl Counter {
+    /// Runs the desk until the listeners are gone and all their messages are answered, or the desk
     /// fails. Blocks, so it needs a thread of its own; `clock` is the machine's.
     ///
-    /// A mark says that nothing earlier will come, so one is written only while a sender is
-    /// connected or has just been, and not in the first moments, when senders bring what they
-    /// kept. Without marks the engine passes a feed over after `feeds.timeout`, and says so.
+    /// A mark says that nothing earlier will come, so one is written only while senders are
+    /// connected or have just been, and not in the first moments, when they bring what they kept.
+    /// A film is known when it arrives, so of films nothing earlier ever comes. Without marks the
+    /// engine passes a feed over after `feeds.timeout`, and says so.
     ///
     /// # Errors
     /// As [`Desk::take`]. No message that was not answered is lost by one: its sender has it still.
     pub fn run<S: StateStore, K: Sink>(
-        self,
+        mut self,
         desk: &mut Desk<S, K>,
         mut clock: impl FnMut() -> WallTime,
         stop: &AtomicBool,
     ) -> Result<(), EdgeError> {
         let lateness = desk.parts().lateness.as_millis();
-        let lateness = Duration::from_millis(u64::try_from(lateness).unwrap_or(0));
+        let lateness = Duration::from_millis(u64::try_from(lateness).unwrap_or(0)).max(LOOK);
         let started = Instant::now();
-        let (mut ticked, mut seen) = (started, None::<Instant>);
+        let mut ticked = started;
         settle(desk, &mut clock, stop)?;
-        loop {
-            let came = self.presence.came.swap(false, Ordering::AcqRel);
-            if came || self.presence.open.load(Ordering::Acquire) > 0 {
-                seen = Some(Instant::now());
+        while self.serve(desk, &mut clock, stop)? {
+            if ticked.elapsed() < TICK.min(lateness) || started.elapsed() < lateness {
+                continue;
             }
-            let Some(batch) = self.next_batch() else { return Ok(()) };
-            if !batch.is_empty() {
-                seen = Some(Instant::now());
-                serve(desk, batch, &mut clock, stop)?;
+            ticked = Instant::now();
+            if self.hl7.is_complete(lateness) && self.fhir.is_complete(lateness) {
+                retry(desk, &mut clock, stop, |desk, now| {
+                    desk.tick(now)?;
+                    desk.mark(Language::Hl7.topics(), now)
+                })?;
             }
-            if ticked.elapsed() >= TICK.min(lateness.max(LOOK)) {
-                ticked = Instant::now();
-                let is_present = seen.is_some_and(|seen| seen.elapsed() <= lateness.max(LOOK));
-                if is_present && started.elapsed() >= lateness {
-                    retry(desk, &mut clock, stop, |desk, now| desk.mark(now))?;
-                }
-            }
+            retry(desk, &mut clock, stop, |desk, now| desk.mark(Language::Dicom.topics(), now))?;
         }
+        Ok(())
     }
 
-    /// What waits, after a moment's wait for the first; `None` once the listener is gone.
-    fn next_batch(&self) -> Option<Vec<Delivery<M>>> {
-        match self.queue.recv_timeout(LOOK) {
-            Ok(first) => {
-                let rest = self.queue.try_iter().take(BATCH_MESSAGES - 1);
-                Some(std::iter::once(first).chain(rest).collect())
-            }
-            Err(RecvTimeoutError::Timeout) => Some(Vec::new()),
-            Err(RecvTimeoutError::Disconnected) => None,
+    /// Takes what waits, after a moment's wait for the first, and answers it once what it said is
+    /// in its topics. `false` once the listeners are gone.
+    fn serve<S: StateStore, K: Sink>(
+        &mut self,
+        desk: &mut Desk<S, K>,
+        clock: &mut impl FnMut() -> WallTime,
+        stop: &AtomicBool,
+    ) -> Result<bool, EdgeError> {
+        self.wait();
+        let (hl7, fhir, dicom) = (self.hl7.drain(), self.fhir.drain(), self.dicom.drain());
+        if hl7.is_empty() && fhir.is_empty() && dicom.is_empty() {
+            let is_open = self.hl7.waiting.is_some() || self.fhir.waiting.is_some();
+            return Ok(is_open || self.dicom.waiting.is_some());
         }
+        let now = clock();
+        let answers = desk.together(now, |desk| {
+            (heard(desk, hl7, now), heard(desk, fhir, now), heard(desk, dicom, now))
+        })?;
+        settle(desk, clock, stop)?;
+        answered(answers.0);
+        answered(answers.1);
+        answered(answers.2);
+        Ok(true)
+    }
+
+    fn wait(&self) {
+        let mut select = Select::new();
+        self.hl7.waiting.iter().for_each(|queue| _ = select.recv(queue));
+        self.fhir.waiting.iter().for_each(|queue| _ = select.recv(queue));
+        self.dicom.waiting.iter().for_each(|queue| _ = select.recv(queue));
+        // What it finds is taken by `drain`, in the order of the languages: admissions first.
+        select.ready_timeout(LOOK).ok();
     }
 }
 
-/// Takes messages, and answers them once what they said is in its topics.
-fn serve<M: Message, S: StateStore, K: Sink>(
+/// Answers that may go out once the desk has settled, each with its way.
+type Answers<M> = Vec<(oneshot::Sender<<M as Message>::Answer>, <M as Message>::Answer)>;
+
+fn heard<M: Message, S: StateStore, K: Sink>(
     desk: &mut Desk<S, K>,
     batch: Vec<Delivery<M>>,
-    clock: &mut impl FnMut() -> WallTime,
-    stop: &AtomicBool,
-) -> Result<(), EdgeError> {
-    let (messages, ways): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|delivery| (delivery.message, delivery.answer)).unzip();
-    let answers = desk.take(&messages, clock())?;
-    settle(desk, clock, stop)?;
-    for (way, answer) in ways.into_iter().zip(answers) {
+    now: WallTime,
+) -> Answers<M> {
+    batch.into_iter().map(|one| (one.answer, one.message.hear(desk, now))).collect()
+}
+
+fn answered<T>(answers: Vec<(oneshot::Sender<T>, T)>) {
+    for (way, answer) in answers {
         // A sender that is gone sends the message again, and it is known then.
         way.send(answer).ok();
     }
-    Ok(())
 }
 
 fn settle<S: StateStore, K: Sink>(

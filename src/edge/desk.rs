@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::measured::Measured;
+use super::body::Body;
 use super::memory::{self, Counters};
 use super::pseudonym::Pseudonyms;
 use super::reader::{Reader, Reading};
@@ -18,6 +18,7 @@ use super::sink::{Outgoing, Sink};
 use crate::engine::resolve::{Effect, Fate, Heard, Resolver};
 use crate::event::Rejection;
 use crate::event::dictionary::DictionaryError;
+use crate::ids::Topic;
 use crate::ports::{PortError, StateStore};
 use crate::telemetry::{EdgeFact, EdgeFate};
 use crate::time::{EventTime, Span, WallTime};
@@ -55,7 +56,7 @@ pub trait Message {
 /// What the desk works with.
 pub struct Parts<S, K> {
     pub reader: Reader,
-    pub resolver: Resolver<Measured>,
+    pub resolver: Resolver<Body>,
     pub pseudonyms: Pseudonyms,
     pub scribe: Scribe,
     pub store: S,
@@ -72,11 +73,12 @@ pub struct Desk<S, K> {
     /// Durable, and not in their topics yet.
     unsent: Vec<Outgoing>,
     /// What is to be committed.
-    effects: Vec<Effect<Measured>>,
+    effects: Vec<Effect<Body>>,
     letters: Vec<(Heard, Letterhead, Rejection)>,
     taken: Vec<(u64, Taken)>,
     refused: BTreeMap<u128, Rejection>,
-    marked: EventTime,
+    /// Up to where each topic was promised complete.
+    marked: BTreeMap<Topic, EventTime>,
 }
 
 impl<S: StateStore, K: Sink> Desk<S, K> {
@@ -96,7 +98,7 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
             letters: Vec::new(),
             taken: Vec::new(),
             refused: BTreeMap::new(),
-            marked: EventTime::MIN,
+            marked: BTreeMap::new(),
         })
     }
 
@@ -110,10 +112,23 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         messages: &[M],
         now: WallTime,
     ) -> Result<Vec<M::Answer>, EdgeError> {
+        self.together(now, |desk| messages.iter().map(|message| message.hear(desk, now)).collect())
+    }
+
+    /// As [`Desk::take`], for messages of several languages: makes what `hear` tells the desk one
+    /// commit.
+    ///
+    /// # Errors
+    /// As [`Desk::take`].
+    pub fn together<T>(
+        &mut self,
+        now: WallTime,
+        hear: impl FnOnce(&mut Self) -> T,
+    ) -> Result<T, EdgeError> {
         self.settle(now)?;
-        let all = messages.iter().map(|message| message.hear(self, now)).collect();
+        let answers = hear(self);
         self.commit(now)?;
-        Ok(all)
+        Ok(answers)
     }
 
     /// Sends what is durable and not sent yet.
@@ -128,23 +143,31 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         Ok(())
     }
 
-    /// Lets time pass: what waited too long is given up, and the feeds are promised complete up to
-    /// the configured lateness ago.
+    /// Lets time pass: what waited too long is given up.
     ///
     /// # Errors
     /// As [`Desk::take`].
-    pub fn mark(&mut self, now: WallTime) -> Result<(), EdgeError> {
+    pub fn tick(&mut self, now: WallTime) -> Result<(), EdgeError> {
         let time = EventTime::from_millis(now.as_millis());
+        self.together(now, |desk| desk.parts.resolver.tick(time, &mut desk.effects))?;
+        Ok(self.settle(now)?)
+    }
+
+    /// Promises that the feeds of these topics are complete up to the configured lateness ago.
+    ///
+    /// # Errors
+    /// As [`Desk::take`].
+    pub fn mark(&mut self, topics: &[Topic], now: WallTime) -> Result<(), EdgeError> {
         self.settle(now)?;
-        self.parts.resolver.tick(time, &mut self.effects);
-        self.commit(now)?;
-        self.settle(now)?;
-        let time = time - self.parts.lateness;
-        if time > self.marked {
-            let marks = self.parts.scribe.marks(time)?;
-            self.parts.sink.mark(time, &marks, now)?;
-            self.marked = time;
+        let time = EventTime::from_millis(now.as_millis()) - self.parts.lateness;
+        let is_due = |topic: &Topic| self.marked.get(topic).is_none_or(|marked| time > *marked);
+        let due: Vec<Topic> = topics.iter().copied().filter(is_due).collect();
+        if due.is_empty() {
+            return Ok(());
         }
+        let marks = self.parts.scribe.marks(&due, time)?;
+        self.parts.sink.mark(time, &marks, now)?;
+        self.marked.extend(due.into_iter().map(|topic| (topic, time)));
         Ok(())
     }
 
@@ -196,7 +219,7 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         self.register.add(number, &taken);
         self.taken.push((number, taken));
         let new = self.effects.iter().skip(before);
-        let rejected = |effect: &Effect<Measured>| match effect {
+        let rejected = |effect: &Effect<Body>| match effect {
             Effect::Decided { heard, fate: Fate::Rejected(why) } if heard.message == number => {
                 Some((heard.segment, why.clone()))
             }

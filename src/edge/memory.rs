@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::body::Body;
 use super::desk::EdgeError;
-use super::measured::Measured;
 use super::register::{Register, Taken};
 use super::scribe::Letterhead;
 use super::sink::Outgoing;
@@ -68,12 +68,12 @@ impl Counters {
 }
 
 /// Takes up the state: the resolver is restored, the rest returned.
-pub fn load(store: &impl StateStore, resolver: &mut Resolver<Measured>) -> Result<Held, EdgeError> {
-    let mut people: BTreeMap<PersonId, Person<Measured>> = BTreeMap::new();
-    each::<Person<Measured>>(store, Kind::Person, |_, person| {
+pub fn load(store: &impl StateStore, resolver: &mut Resolver<Body>) -> Result<Held, EdgeError> {
+    let mut people: BTreeMap<PersonId, Person<Body>> = BTreeMap::new();
+    each::<Person<Body>>(store, Kind::Person, |_, person| {
         people.insert(person.id, person);
     })?;
-    each::<Hour<Measured>>(store, Kind::Reports, |key, reports| {
+    each::<Hour<Body>>(store, Kind::Reports, |key, reports| {
         if let Key::Reports { person, hour } = key
             && let Some(person) = people.get_mut(&PersonId(person))
         {
@@ -106,7 +106,7 @@ pub fn load(store: &impl StateStore, resolver: &mut Resolver<Measured>) -> Resul
 /// Commits what changed, and flushes. What was sent before is forgotten with it.
 pub fn save(
     store: &mut impl StateStore,
-    resolver: &mut Resolver<Measured>,
+    resolver: &mut Resolver<Body>,
     counters: &mut Counters,
     batch: &Batch<'_>,
 ) -> Result<(), EdgeError> {

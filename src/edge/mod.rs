@@ -4,11 +4,11 @@
 //! them. It goes in steps, each of which knows nothing of the ones after it:
 //!
 //! ```text
-//! MLLP ─► hl7::message ─► hl7::reader ─┐
-//! bytes     syntax                     ├─► engine::resolve ─► desk ─► input topics
-//! HTTP ─► fhir::parcel ─► fhir readers ┘     facts of       one commit,
-//! JSON      resources     acts of            stays          then the answer
-//!                         pseudonyms
+//! MLLP ───► hl7::message ───► hl7::reader ─┐
+//! HTTP ───► fhir::parcel ───► fhir readers ┼─► engine::resolve ─► desk ─► input topics
+//! DIMSE ──► dicom::Instance ───────────────┘     facts of       one commit,
+//! bytes       syntax            acts of          stays          then the answer
+//!                               pseudonyms
 //! ```
 //!
 //! # Identifiers
@@ -26,26 +26,29 @@
 //! content, is acknowledged and not taken again.
 
 mod age;
+mod body;
 mod clock;
+mod connections;
 mod counter;
 mod desk;
+pub mod dicom;
 pub mod fhir;
 pub mod hl7;
-mod measured;
+mod language;
 mod memory;
 mod open;
 mod pseudonym;
 mod reader;
 mod register;
 mod scribe;
-pub mod server;
 mod sink;
 
-pub use counter::{Counter, Hatch, Present, counter};
+pub use body::{Body, Film, Measured};
+pub use counter::{Counter, Hatch, Hatches, MAX_WAITING, Present, counter};
 pub use desk::{Desk, EdgeError, Message, Parts};
-pub use measured::Measured;
+pub use language::Language;
 pub use memory::Counters;
-pub use open::{Language, open};
+pub use open::open;
 pub use pseudonym::Pseudonyms;
 pub use register::{MAX_MESSAGES, REMEMBERED_FOR};
 pub use scribe::{Letterhead, Scribe};

@@ -1,6 +1,7 @@
 //! An edge, put together as the configuration says.
 
 use super::desk::{Desk, EdgeError, Parts};
+use super::language::Language;
 use super::pseudonym::Pseudonyms;
 use super::reader::Reader;
 use super::scribe::Scribe;
@@ -8,32 +9,16 @@ use super::sink::Sink;
 use crate::config::{Config, HashKey};
 use crate::engine::resolve::{ResolveConfig, Resolver, Units};
 use crate::event::dictionary::Dictionary;
+use crate::ids::Topic;
 use crate::ports::StateStore;
 
-/// What an edge's senders speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Language {
-    Hl7,
-    Fhir,
-}
-
-impl Language {
-    /// What dead letters call the edge.
-    const fn name(self) -> &'static str {
-        match self {
-            Language::Hl7 => "hl7",
-            Language::Fhir => "fhir",
-        }
-    }
-}
-
-/// A desk over a store and the topics.
+/// A desk over a store and the topics, for senders that speak these languages.
 ///
 /// # Errors
 /// If `edge.codes` names a code that the dictionary does not have, a topic of the edge has no feed,
 /// or the state cannot be read.
 pub fn open<S: StateStore, K: Sink>(
-    language: Language,
+    languages: &[Language],
     config: &Config,
     secret: &HashKey,
     store: S,
@@ -46,10 +31,13 @@ pub fn open<S: StateStore, K: Sink>(
         return Err(EdgeError::Config(why));
     }
     let engine = &config.engine;
-    let Some(scribe) = Scribe::new(language.name(), &engine.feeds, dictionary.clone())? else {
-        let why = "feeds.list needs a feed of each of the topics stay, lab and vital";
-        return Err(EdgeError::Config(why.to_owned()));
-    };
+    let has_feed = |topic: &&Topic| engine.feeds.iter().any(|feed| feed.topic == **topic);
+    let mut topics = languages.iter().flat_map(|language| language.topics());
+    if let Some(topic) = topics.find(|topic| !has_feed(topic)) {
+        let why = format!("feeds.list needs a feed of the topic {}", topic.name());
+        return Err(EdgeError::Config(why));
+    }
+    let scribe = Scribe::new(languages, &engine.feeds, dictionary.clone())?;
     let pseudonyms = Pseudonyms::new(secret);
     let resolver = Resolver::new(ResolveConfig {
         units: Units(config.edge.units.clone()),

@@ -1,6 +1,6 @@
 //! What messages are read with, and what one says, whatever language it is in.
 
-use super::measured::Measured;
+use super::body::Body;
 use super::pseudonym::Pseudonyms;
 use crate::config::EdgeConfig;
 use crate::engine::resolve::Act;
@@ -30,7 +30,7 @@ pub struct Reader {
 /// What a message says.
 #[derive(Debug, Default)]
 pub struct Reading {
-    pub acts: Vec<Act<Measured>>,
+    pub acts: Vec<Act<Body>>,
     /// What of it cannot be used, by the number of the segment.
     pub refused: Vec<(u32, Rejection)>,
 }

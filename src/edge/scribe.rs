@@ -1,51 +1,54 @@
 //! Facts of stays as the wire's records. The engine cannot tell them from a replay's.
 
-use super::measured::Measured;
+use std::collections::BTreeSet;
+
+use super::body::{Body, Film, Measured};
+use super::language::Language;
 use super::sink::{Channel, Outgoing};
 use crate::config::Feed;
 use crate::engine::resolve::{Heard, Status, Telling, Word};
 use crate::event::dictionary::Dictionary;
-use crate::event::{Admission, Rejection};
+use crate::event::{Admission, Rejection, ViewPosition};
 use crate::ids::{FactId, StayId, Topic};
 use crate::time::EventTime;
 use crate::wire::records::{
-    Admit, Discharge, LabEvent, MarkRecord, ObservationStatus, RecordedValue, StayChange,
-    StayEventRecord, Transfer, VitalEvent,
+    Admit, Discharge, ImagingEvent, InlinePicture, LabEvent, MarkRecord, ObservationStatus,
+    PictureField, RecordedValue, StayChange, StayEventRecord, Transfer, VitalEvent,
 };
 use crate::wire::{Codec, DeadLetter, Header, WireError};
 
-/// The topics that an edge writes, and so makes promises for.
-const TOPICS: [Topic; 3] = [Topic::Stay, Topic::Lab, Topic::Vital];
+/// What dead letters call the place of a message that is forgotten.
+const SOMEWHERE: &str = "edge";
 
 /// Writes records.
 pub struct Scribe {
     codec: Codec,
-    /// What dead letters call the place they speak of.
-    place: &'static str,
-    /// Of every topic the name of its first feed, which is the edge's.
+    /// Of every topic that the edge writes the name of its first feed, which is the edge's.
     feeds: Vec<(Topic, String)>,
 }
 
 /// From whom a message came, and its control id: how a person finds it.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Letterhead {
+    /// `None` if the message is forgotten.
+    pub language: Option<Language>,
     pub sender: String,
     pub control_id: String,
 }
 
 impl Scribe {
-    /// `None` unless every topic of the edge has a feed.
+    /// Writes what is said in these languages; each of their topics has to have a feed.
     pub fn new(
-        place: &'static str,
+        languages: &[Language],
         feeds: &[Feed],
         dictionary: Dictionary,
-    ) -> Result<Option<Self>, WireError> {
+    ) -> Result<Self, WireError> {
         let codec = Codec::new(feeds, dictionary)?;
-        let first = |topic: Topic| {
-            feeds.iter().find(|feed| feed.topic == topic).map(|feed| (topic, feed.name.clone()))
-        };
-        let named: Option<Vec<(Topic, String)>> = TOPICS.into_iter().map(first).collect();
-        Ok(named.map(|feeds| Scribe { codec, place, feeds }))
+        let first = |topic: &Topic| feeds.iter().find(|feed| feed.topic == *topic);
+        let topics: BTreeSet<&Topic> =
+            languages.iter().flat_map(|language| language.topics()).collect();
+        let feeds = topics.into_iter().filter_map(first);
+        Ok(Scribe { codec, feeds: feeds.map(|feed| (feed.topic, feed.name.clone())).collect() })
     }
 
     fn feed(&self, topic: Topic) -> String {
@@ -54,7 +57,7 @@ impl Scribe {
     }
 
     /// The record of a fact. Its number is the caller's.
-    pub fn fact(&self, telling: Telling<Measured>) -> Result<Outgoing, WireError> {
+    pub fn fact(&self, telling: Telling<Body>) -> Result<Outgoing, WireError> {
         let Telling { stay, id, observed_at, available_at, word, .. } = telling;
         let times = (observed_at, available_at);
         let (topic, value) = match word {
@@ -69,12 +72,11 @@ impl Scribe {
                 self.change(stay, id, times, StayChange::Discharge(Discharge { disposition }))?
             }
             Word::Report { body, status, replaces } => {
-                self.result(stay, id, times, body, (status_of(status), replaces))?
+                self.report(stay, id, times, Content::of(body), (status_of(status), replaces))?
             }
             Word::Withdraw { body, fact } => {
-                let body = Measured { value: RecordedValue::Missing, ..body };
                 let in_error = (ObservationStatus::EnteredInError, Some(fact));
-                self.result(stay, id, times, body, in_error)?
+                self.report(stay, id, times, Content::none(body), in_error)?
             }
         };
         let key = Some(Codec::key(stay));
@@ -101,15 +103,33 @@ impl Scribe {
         Ok((Topic::Stay, self.codec.encode(&record)?))
     }
 
-    fn result(
+    fn report(
         &self,
         stay_id: StayId,
         event_id: FactId,
         (observed_at, available_at): (EventTime, EventTime),
-        body: Measured,
+        content: Content,
         (status, replaces): (ObservationStatus, Option<FactId>),
     ) -> Result<(Topic, Vec<u8>), WireError> {
-        let Measured { topic, code_system, code, value, unit, specimen } = body;
+        let Measured { topic, code_system, code, value, unit, specimen } = match content {
+            Content::Measured(measured) => measured,
+            Content::Film { view, modality, picture } => {
+                let feed = self.feed(Topic::Imaging);
+                let record = ImagingEvent {
+                    event_id,
+                    stay_id,
+                    feed,
+                    observed_at,
+                    available_at,
+                    view,
+                    modality,
+                    picture,
+                    status,
+                    replaces,
+                };
+                return Ok((Topic::Imaging, self.codec.encode(&record)?));
+            }
+        };
         let feed = self.feed(topic);
         let bytes = if topic == Topic::Lab {
             self.codec.encode(&LabEvent {
@@ -144,12 +164,16 @@ impl Scribe {
         Ok((topic, bytes))
     }
 
-    /// Marks of `time`, each with its topic.
-    pub fn marks(&self, time: EventTime) -> Result<Vec<(Topic, Vec<u8>)>, WireError> {
+    /// Marks of `time` for those of these topics that the edge writes.
+    pub fn marks(
+        &self,
+        topics: &[Topic],
+        time: EventTime,
+    ) -> Result<Vec<(Topic, Vec<u8>)>, WireError> {
         let mark = |(topic, feed): &(Topic, String)| {
             Ok((*topic, self.codec.encode(&MarkRecord { feed: feed.clone(), time })?))
         };
-        self.feeds.iter().map(mark).collect()
+        self.feeds.iter().filter(|(topic, _)| topics.contains(topic)).map(mark).collect()
     }
 
     /// The dead letter of a message or a segment of one. It holds nothing of the text, in which
@@ -165,7 +189,7 @@ impl Scribe {
             value: value.as_bytes().to_vec(),
         };
         let letter = DeadLetter {
-            topic: self.place.to_owned(),
+            topic: head.language.map_or(SOMEWHERE, Language::name).to_owned(),
             partition: 0,
             offset: i64::try_from(heard.message).unwrap_or(i64::MAX),
             key: None,
@@ -182,6 +206,37 @@ impl Scribe {
         };
         let value = self.codec.encode(&letter)?;
         Ok(Outgoing { number: 0, channel: Channel::DeadLetter, key: None, value })
+    }
+}
+
+/// What a report brings, as records have it.
+enum Content {
+    Measured(Measured),
+    Film { view: ViewPosition, modality: Option<String>, picture: PictureField },
+}
+
+impl Content {
+    fn of(body: Body) -> Self {
+        match body {
+            Body::Measured(measured) => Content::Measured(measured),
+            Body::Film(Film { view, modality, png }) => {
+                let media_type = Some("image/png".to_owned());
+                let picture = PictureField::Inline(InlinePicture { media_type, content: png });
+                Content::Film { view, modality, picture }
+            }
+        }
+    }
+
+    /// Of a report that does not hold: what it was about, and nothing else.
+    fn none(body: Body) -> Self {
+        match Content::of(body) {
+            Content::Measured(measured) => {
+                Content::Measured(Measured { value: RecordedValue::Missing, ..measured })
+            }
+            Content::Film { view, modality, .. } => {
+                Content::Film { view, modality, picture: PictureField::Missing }
+            }
+        }
     }
 }
 

@@ -51,6 +51,8 @@ pub enum Reason {
     IdentityDispute,
     /// More parts than are taken at once.
     TooMany,
+    /// The file says that text which may name the patient is part of its pixels.
+    FilmBurnedIn,
 }
 
 /// A reason with the particulars a person needs. Never holds a patient identifier.
@@ -89,6 +91,7 @@ impl Reason {
             Reason::Unsupported => "unsupported",
             Reason::Outdated => "outdated",
             Reason::TooMany => "too_many",
+            Reason::FilmBurnedIn => "film_burned_in",
             Reason::IdentityDispute => "identity_dispute",
         }
     }

@@ -24,6 +24,7 @@ mod resize;
 
 use crate::event::{FILM_SIDE, PreparedFilm, Reason, Rejection, ViewPosition};
 
+pub use dicom::{Origin, SYNTAXES, origin};
 pub use gate::{Statistics, UnknownView};
 pub use mark::{MARK_LINES, MARKED_SIDE, mark_drawn, mark_synthetic};
 

@@ -6,9 +6,11 @@ pub mod access;
 pub mod audit;
 mod bounded;
 pub mod dashboard;
+pub mod dicomweb;
 pub mod fhir;
 mod health;
 mod phenotypes;
+mod senders;
 mod server;
 mod shown;
 

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::support::{Ran, nowcxr, run, start, wait};
 
-const ARGS: [&str; 8] =
-    ["edge", "hl7", "--to", "local", "--out", "edge", "--listen", "127.0.0.1:0"];
+const ARGS: [&str; 7] = ["edge", "--to", "local", "--out", "edge", "--hl7", "127.0.0.1:0"];
 
 /// A started edge and where it listens.
 fn listening(dir: &Path) -> (Child, String) {
@@ -106,7 +105,7 @@ fn put(address: &str, path: &str, body: &str) -> u16 {
 #[test]
 fn fhir_is_taken_and_what_was_taken_is_known_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let args = ["edge", "fhir", "--to", "local", "--out", "edge", "--listen", "127.0.0.1:0"];
+    let args = ["edge", "--to", "local", "--out", "edge", "--fhir", "127.0.0.1:0"];
     let listening = || {
         let mut command = nowcxr(dir.path(), &[&args[..], &["--json"]].concat());
         command.env("NOWCXR_EDGE__SECRET", "a secret of the tests");
@@ -133,7 +132,7 @@ fn fhir_is_taken_and_what_was_taken_is_known_after_a_restart() {
     assert_eq!(put(&address, "Encounter/e7", encounter), 200);
     let ran = terminate(child, dir.path()).expect(0);
     assert!(ran.out.contains(r#"{"messages":4,"records":2}"#), "{}", ran.out);
-    let mut elsewhere = nowcxr(dir.path(), &[&args[..7], &["0.0.0.0:0"]].concat());
+    let mut elsewhere = nowcxr(dir.path(), &[&args[..6], &["0.0.0.0:0"]].concat());
     elsewhere.env("NOWCXR_EDGE__SECRET", "a secret of the tests");
     let said = super::support::ended(elsewhere).expect(1).err;
     assert!(said.contains("http.tokens"), "{said}");

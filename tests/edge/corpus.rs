@@ -6,7 +6,7 @@ use nowcxr::time::{EventTime, Span};
 use nowcxr::transport::local::LocalLog;
 use nowcxr::wire::RiskStatus;
 
-use super::world::{config, desk, facts, letters, log, risk_events, wall};
+use super::world::{config, desk, facts, letters, log, pass, risk_events, wall};
 
 /// 2026-03-01, in minutes after midnight UTC; Berlin's clock is an hour ahead.
 fn at(minute: i64) -> EventTime {
@@ -124,10 +124,10 @@ fn a_morning_of_messages_becomes_facts_dead_letters_and_risk_events() {
             let said = String::from_utf8_lossy(&sent.text);
             assert!(answers[0].contains(&format!("MSA|{}|", sent.answer)), "{answers:?} of {said}");
         }
-        desk.mark(wall(now)).unwrap();
+        pass(&mut desk, wall(now));
     }
     for hour in 4..30 {
-        desk.mark(wall(at(hour * 60))).unwrap();
+        pass(&mut desk, wall(at(hour * 60)));
     }
     assert_eq!(facts(&config, &log, Topic::Stay).len(), 2);
     let lab = facts(&config, &log, Topic::Lab);

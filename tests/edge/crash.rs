@@ -59,7 +59,7 @@ fn a_crash_between_commit_and_topic_sends_once_more_and_says_once() {
         let open = |store| {
             let sink = LocalSink::open(&log, None).unwrap();
             let sink = Shaky { sink, refuses: Rc::clone(&refuses) };
-            edge::open(Language::Hl7, &config, secret(&config), store, sink).unwrap()
+            edge::open(&[Language::Hl7], &config, secret(&config), store, sink).unwrap()
         };
         let mut desk: Desk<MemoryStore, Shaky> = open(MemoryStore::crashable());
         desk.take(&[admission(1)], NOW).unwrap();
@@ -123,7 +123,7 @@ fn another_secret_does_not_go_with_the_state() {
     let (store, _) = SledStore::open(dir.path().join("edge"), &StoreOptions::default()).unwrap();
     let sink = LocalSink::open(&log, None).unwrap();
     let other = HashKey::new("another secret of the tests").unwrap();
-    let refused = edge::open(Language::Hl7, &config, &other, store, sink).err().unwrap();
+    let refused = edge::open(&[Language::Hl7], &config, &other, store, sink).err().unwrap();
     assert!(refused.to_string().contains("edge.secret"), "{refused}");
 }
 
@@ -133,7 +133,8 @@ fn an_edge_needs_feeds_and_known_codes() {
         let config = config(more);
         let dir = tempfile::tempdir().unwrap();
         let sink = LocalSink::open(&log(dir.path()), None).unwrap();
-        let opened = edge::open(Language::Hl7, &config, secret(&config), MemoryStore::new(), sink);
+        let opened =
+            edge::open(&[Language::Hl7], &config, secret(&config), MemoryStore::new(), sink);
         opened.err().map(|error| error.to_string()).unwrap_or_default()
     };
     assert!(refused(&["edge.codes={ X = \"nonsense\" }"]).contains("nonsense"));

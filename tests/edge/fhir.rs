@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::fhir_site::{
     MORNING, Site, at, desk, encounter, issues, observation, patient, with, without,
 };
-use super::world::{config, facts, letters, log, risk_events, wall};
+use super::world::{config, facts, letters, log, pass, risk_events, wall};
 use nowcxr::config::Config;
 use nowcxr::time::EventTime;
 use nowcxr::transport::local::LocalLog;
@@ -482,7 +482,7 @@ fn a_morning_of_resources_becomes_risk_events() {
     let mut desk = desk(&config, dir.path(), &log);
     for hour in 0..30 {
         let at = EventTime::from_millis(MORNING + hour * 3_600_000);
-        desk.mark(wall(at)).unwrap();
+        pass(&mut desk, wall(at));
     }
     let events = risk_events(&config, &log);
     let of: Vec<String> = events

@@ -115,7 +115,7 @@ fn heard(body: &[u8]) {
     let sink = LocalSink::open(&log(dir.path()), None).unwrap();
     let store = MemoryStore::new();
     let mut desk: Desk<MemoryStore, LocalSink> =
-        edge::open(Language::Fhir, &config, secret(&config), store, sink).unwrap();
+        edge::open(&[Language::Fhir], &config, secret(&config), store, sink).unwrap();
     let targets = [
         Target::Base,
         Target::Create(Kind::Patient),

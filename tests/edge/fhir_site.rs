@@ -11,7 +11,7 @@ use std::time::Duration;
 use nowcxr::config::Config;
 use nowcxr::edge::{self, Desk, Language, LocalSink, Sink};
 use nowcxr::http::access::Access;
-use nowcxr::http::fhir::receive::{MAX_WAITING, Receiver, routes};
+use nowcxr::http::fhir::receive::{Receiver, routes};
 use nowcxr::http::fhir::{Offer, metadata};
 use nowcxr::http::{Health, Server};
 use nowcxr::store::sled::{SledStore, StoreOptions};
@@ -65,7 +65,7 @@ pub fn issues(outcome: &Value) -> Vec<String> {
 pub fn desk(config: &Config, dir: &Path, log: &LocalLog) -> LocalDesk {
     let (store, _) = SledStore::open(dir.join("edge-fhir"), &StoreOptions::default()).unwrap();
     let sink = LocalSink::open(log, None).unwrap();
-    edge::open(Language::Fhir, config, secret(config), store, sink).unwrap()
+    edge::open(&[Language::Fhir], config, secret(config), store, sink).unwrap()
 }
 
 impl Site {
@@ -75,7 +75,8 @@ impl Site {
             .enable_all()
             .build()
             .unwrap();
-        let (hatch, counter) = edge::counter(MAX_WAITING);
+        let (hatches, counter) = edge::counter();
+        let hatch = hatches.fhir;
         let offer = Offer { takes: true, ..Offer::default() };
         let routes = routes(Receiver { hatch, access, patience: PATIENCE }).merge(metadata(offer));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -48,7 +48,7 @@ fn a_sender_is_told_to_come_again_and_nothing_is_taken_twice() {
     let sink = Full { sink, is_full: Arc::clone(&is_full) };
     let (store, _) = SledStore::open(dir.path().join("edge"), &StoreOptions::default()).unwrap();
     let desk: Desk<SledStore, Full> =
-        edge::open(Language::Fhir, &config, secret(&config), store, sink).unwrap();
+        edge::open(&[Language::Fhir], &config, secret(&config), store, sink).unwrap();
     let site = Site::start(desk, Access::Open);
     assert_eq!(site.put("/fhir/Patient/p1", &patient()).status, 200);
     assert_eq!(site.put("/fhir/Encounter/e1", &encounter("MICU")).status, 200);

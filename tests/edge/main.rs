@@ -4,6 +4,8 @@
 
 mod corpus;
 mod crash;
+mod dicom;
+mod dicom_site;
 mod fhir;
 mod fhir_hostile;
 mod fhir_site;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use nowcxr::edge::server::{MAX_CONNECTIONS, bind};
+use nowcxr::edge::hl7::server::{MAX_CONNECTIONS, bind};
 use nowcxr::ids::Topic;
 use nowcxr::time::WallTime;
 use nowcxr::transport::local::LocalLog;
@@ -39,7 +39,10 @@ impl Edge {
             .enable_all()
             .build()
             .unwrap();
-        let (listener, counter) = runtime.block_on(bind("127.0.0.1:0".parse().unwrap())).unwrap();
+        let (hatches, counter) = nowcxr::edge::counter();
+        let any = "127.0.0.1:0".parse().unwrap();
+        // The other languages are not listened to.
+        let listener = runtime.block_on(bind(any, hatches.hl7)).unwrap();
         let address = listener.address().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let now = Arc::new(AtomicI64::new(NOW));
@@ -67,7 +70,7 @@ impl Edge {
     }
 }
 
-fn admission(who: u32, control: u32, mode: &str) -> String {
+pub fn admission(who: u32, control: u32, mode: &str) -> String {
     let gap = "|".repeat(16);
     format!(
         "MSH|^~\\&|ADT|H|NCX|H|20260301075900||ADT^A01|{control}|P|2.4|||{mode}\r\
@@ -75,12 +78,12 @@ fn admission(who: u32, control: u32, mode: &str) -> String {
     )
 }
 
-fn send(stream: &mut TcpStream, text: &str) {
+pub fn send(stream: &mut TcpStream, text: &str) {
     stream.write_all(&[b"\x0b", text.as_bytes(), b"\x1c\r"].concat()).unwrap();
 }
 
 /// The codes of the next `n` answers.
-fn answers(stream: &mut TcpStream, n: usize) -> Vec<String> {
+pub fn answers(stream: &mut TcpStream, n: usize) -> Vec<String> {
     let mut bytes = Vec::new();
     let mut one = [0];
     while bytes.iter().filter(|byte| **byte == 0x1c).count() < n {

@@ -18,7 +18,7 @@ use nowcxr::time::{EventTime, Span, WallTime};
 use nowcxr::transport::local::{LocalLog, NewRecord, Partition};
 use nowcxr::wire::RiskRecord;
 
-use super::world::{LocalDesk, codec, config, desk, log, risk_events, wall};
+use super::world::{LocalDesk, codec, config, desk, log, pass, risk_events, wall};
 use super::{fhir_site, fhir_twin};
 
 /// The encoder of the replay wants a feed of every topic; nothing comes by imaging here.
@@ -184,7 +184,7 @@ fn by_edge<M: Message>(
                 let now = if time == EventTime::MAX { far(&source) } else { time };
                 desk.take(&messages, wall(now)).unwrap().into_iter().for_each(&check);
                 let now = now + config.edge.lateness;
-                desk.mark(wall(now)).unwrap();
+                pass(&mut desk, wall(now));
                 mark_imaging(&codec, &imaging, now - config.edge.lateness, now);
             }
             ReplayItem::Rejected(_) => {}

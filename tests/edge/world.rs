@@ -50,8 +50,14 @@ pub fn log(dir: &Path) -> Arc<LocalLog> {
 
 pub fn desk(config: &Config, dir: &Path, log: &LocalLog) -> LocalDesk {
     let (store, _) = SledStore::open(dir.join("edge"), &StoreOptions::default()).unwrap();
-    edge::open(Language::Hl7, config, secret(config), store, LocalSink::open(log, None).unwrap())
+    edge::open(&[Language::Hl7], config, secret(config), store, LocalSink::open(log, None).unwrap())
         .unwrap()
+}
+
+/// Lets time pass, with senders that are there.
+pub fn pass(desk: &mut LocalDesk, now: WallTime) {
+    desk.tick(now).unwrap();
+    desk.mark(Language::Hl7.topics(), now).unwrap();
 }
 
 pub fn wall(at: EventTime) -> WallTime {

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::names::{Keys, Name, ours};
 use super::resource::{Head, Reference, said};
 use super::time::moment;
+use crate::edge::body::Body;
 use crate::edge::clock::{Clock, first_moment};
-use crate::edge::measured::Measured;
 use crate::edge::reader::{Reader, Reading};
 use crate::engine::resolve::{Act, Deed, Heard, PersonId, VisitId};
 use crate::event::{Reason, Rejection};
@@ -55,8 +55,8 @@ impl<'a> Context<'a> {
         (place, nth): (u32, usize),
         person: PersonId,
         known_at: EventTime,
-        deed: Deed<Measured>,
-    ) -> Act<Measured> {
+        deed: Deed<Body>,
+    ) -> Act<Body> {
         let parts = [self.pseudonym.to_string(), nth.to_string()];
         let operation = self.reader.pseudonyms.operation(&[&parts[0], &parts[1]]);
         let heard = Heard { message: self.number, segment: place };

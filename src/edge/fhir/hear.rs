@@ -8,6 +8,7 @@ use super::parcel::{Form, Item, Kind, Parcel};
 use super::resource::{Head, fields};
 use super::{encounter, observation, patient};
 use crate::edge::desk::{Desk, Message};
+use crate::edge::language::Language;
 use crate::edge::register::Taken;
 use crate::edge::scribe::Letterhead;
 use crate::edge::sink::Sink;
@@ -79,7 +80,7 @@ impl Parcel {
     ) -> Told {
         let Read { number, pseudonym, id, known, heeded } = read;
         let (sender, control_id) = (self.sender.clone(), self.request_id.clone());
-        let head = Letterhead { sender, control_id };
+        let head = Letterhead { language: Some(Language::Fhir), sender, control_id };
         match heeded {
             Err(rejection) => {
                 count(number, if known { MessageVerdict::Known } else { MessageVerdict::Error });

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::context::{Context, Heeded};
 use super::resource::{CodeableConcept, Component, Observation, Reference, Specimen, fields, said};
 use super::value::{code, doubt, short, value, words};
-use crate::edge::measured::Measured;
+use crate::edge::body::{Body, Measured};
 use crate::engine::resolve::{Deed, PersonId, Status, VisitId};
 use crate::event::{Reason, Rejection};
 use crate::ids::{Topic, VariableId};
@@ -118,7 +118,7 @@ impl<'a> Shared<'a> {
         let topic = if is_lab { Topic::Lab } else { Topic::Vital };
         let result = reader.pseudonyms.result(&["Observation", &self.id, &code]);
         let specimen = self.specimen.clone();
-        let body = Measured { topic, code_system, code, value, unit, specimen };
+        let body = Body::Measured(Measured { topic, code_system, code, value, unit, specimen });
         let (visit, observed_at, status) = (self.visit, self.observed_at, self.status);
         // Its id names it, whatever its time.
         let deed = Deed::Report { visit, result, is_sole: true, observed_at, status, body };

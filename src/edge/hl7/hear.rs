@@ -7,6 +7,7 @@ use super::charset;
 use super::header::Header;
 use super::message::{MAX_MESSAGE_BYTES, Message};
 use crate::edge::desk::{Desk, Message as Heard};
+use crate::edge::language::Language;
 use crate::edge::reader::{Reader, Reading};
 use crate::edge::register::Taken;
 use crate::edge::scribe::Letterhead;
@@ -92,7 +93,8 @@ fn verdict(rejection: &Rejection) -> Verdict {
 fn letterhead(header: &Header) -> Letterhead {
     let [application, facility] = &header.sender;
     let sender = format!("{application}|{facility}");
-    Letterhead { sender, control_id: header.control_id.clone() }
+    let language = Some(Language::Hl7);
+    Letterhead { language, sender, control_id: header.control_id.clone() }
 }
 
 /// What of a message's header can be read, so that it can be answered; and its text, or what is

@@ -18,4 +18,5 @@ pub mod message;
 pub mod mllp;
 mod oru;
 pub mod reader;
+pub mod server;
 pub mod time;

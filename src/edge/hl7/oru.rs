@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::message::{Message, Piece, Segment};
 use super::reader::Context;
-use crate::edge::measured::Measured;
+use crate::edge::body::{Body, Measured};
 use crate::edge::reader::{MAX_QUOTED, MAX_VALUE, MAX_WORD, Reading, written};
 use crate::engine::resolve::{Act, Deed, PersonId, Status, VisitId};
 use crate::event::{Reason, Rejection};
@@ -99,7 +99,7 @@ fn result(
     order: &Order<'_>,
     obx: Segment<'_>,
     place: usize,
-) -> Result<Act<Measured>, Rejection> {
+) -> Result<Act<Body>, Rejection> {
     let status = status(obx, order)?;
     let (code_system, code, variable) = code(context, obx.field(3))?;
     let value = match status {
@@ -118,7 +118,14 @@ fn result(
     let sub_id = obx.field(4).text();
     let result =
         context.reader.pseudonyms.result(&[order.number.as_ref(), code.as_str(), sub_id.as_ref()]);
-    let body = Measured { topic, code_system, code, value, unit: word(obx.field(6)), specimen };
+    let body = Body::Measured(Measured {
+        topic,
+        code_system,
+        code,
+        value,
+        unit: word(obx.field(6)),
+        specimen,
+    });
     let visit = order.visit;
     // One order may repeat a code, at other times.
     let deed = Deed::Report { visit, result, is_sole: false, observed_at, status, body };

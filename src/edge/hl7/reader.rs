@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::header::Header;
 use super::message::{Message, Piece, Segment};
 use super::{adt, oru};
+use crate::edge::body::Body;
 use crate::edge::clock::{Clock, first_moment};
-use crate::edge::measured::Measured;
 use crate::edge::reader::{Reader, Reading};
 use crate::engine::resolve::{Act, Deed, Heard, PersonId, VisitId};
 use crate::event::{Reason, Rejection};
@@ -69,8 +69,8 @@ impl Context<'_> {
         (place, operation): (usize, usize),
         person: PersonId,
         known_at: EventTime,
-        deed: Deed<Measured>,
-    ) -> Act<Measured> {
+        deed: Deed<Body>,
+    ) -> Act<Body> {
         let segment = u32::try_from(place).unwrap_or(u32::MAX);
         let parts = [self.message.to_string(), operation.to_string()];
         let operation = self.reader.pseudonyms.operation(&[&parts[0], &parts[1]]);

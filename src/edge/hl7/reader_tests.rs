@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Config, HashKey};
+use crate::edge::body::Measured;
 use crate::edge::hl7::charset::decode;
 use crate::edge::pseudonym::Pseudonyms;
 use crate::edge::reader::MAX_QUOTED;
@@ -48,6 +49,7 @@ fn report(obx: &str) -> (Status, Measured, EventTime, EventTime) {
     assert!(reading.refused.is_empty(), "{:?}", reading.refused);
     let act = reading.acts.into_iter().next().unwrap();
     let Deed::Report { status, body, observed_at, .. } = act.deed else { panic!("no report") };
+    let Body::Measured(body) = body else { panic!("a film") };
     (status, body, observed_at, act.known_at)
 }
 
@@ -148,6 +150,7 @@ fn the_specimen_and_the_section_tell_a_laboratory_from_a_monitor() {
     let topic = |obr: &str| {
         let reading = oru(obr, "1|NM|8867-4^^LN||80|/min|||||F|||20260301080000").unwrap();
         let Deed::Report { body, .. } = &reading.acts[0].deed else { panic!("no report") };
+        let Body::Measured(body) = body else { panic!("a film") };
         (body.topic, body.specimen.clone())
     };
     assert_eq!(topic("1||M1|VS"), (Topic::Vital, None));

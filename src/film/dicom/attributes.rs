@@ -1,5 +1,5 @@
 //! Reads the attributes that matter to a film (PS3.3, PS3.6). All others are left alone: no name,
-//! number or date of the patient is ever looked at.
+//! number or date of the patient is looked at, but by [`super::origin`].
 
 use super::dataset::{Element, Encoding, Tag, elements, items};
 use super::undecodable;

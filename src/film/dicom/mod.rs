@@ -9,12 +9,17 @@
 mod attributes;
 mod dataset;
 mod lut;
+mod origin;
 mod pixels;
+
+use std::borrow::Cow;
 
 use self::attributes::Attributes;
 use self::dataset::{Encoding, elements};
 use super::{Declared, Decoded, Grey, Note, gate, undecodable, within_limits};
 use crate::event::{Reason, Rejection};
+
+pub use origin::{Origin, origin};
 
 /// Bytes of a data set after inflation.
 const MAX_DATASET_BYTES: usize = 2 * super::MAX_ENCODED_BYTES;
@@ -33,6 +38,20 @@ enum Syntax {
     Rle,
 }
 
+/// The transfer syntaxes of films, the ones that lose nothing and cost least first.
+pub const SYNTAXES: [&str; 10] = [
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.1.99",
+    "1.2.840.10008.1.2.5",
+    "1.2.840.10008.1.2.4.70",
+    "1.2.840.10008.1.2.4.57",
+    "1.2.840.10008.1.2.4.90",
+    "1.2.840.10008.1.2.4.91",
+    "1.2.840.10008.1.2.4.50",
+    "1.2.840.10008.1.2.4.51",
+];
+
 impl Syntax {
     fn from_uid(uid: &str) -> Option<Self> {
         Some(match uid {
@@ -48,23 +67,41 @@ impl Syntax {
     }
 }
 
+/// A data set taken out of its file, inflated where it was deflated.
+struct DataSet<'a> {
+    /// Its transfer syntax.
+    uid: String,
+    syntax: Syntax,
+    body: Cow<'a, [u8]>,
+    encoding: Encoding,
+}
+
+impl<'a> DataSet<'a> {
+    /// Of a file that starts with its preamble.
+    fn of(bytes: &'a [u8]) -> Result<Self, Rejection> {
+        let (uid, start) = transfer_syntax(bytes)?;
+        let syntax = Syntax::from_uid(&uid).ok_or_else(|| {
+            let advice = "send explicit little endian";
+            undecodable(format!("transfer syntax {uid} is not supported; {advice}"))
+        })?;
+        let rest = bytes.get(start..).unwrap_or_default();
+        let (body, encoding) = match syntax {
+            Syntax::ImplicitLittleEndian => (Cow::Borrowed(rest), Encoding::Implicit),
+            Syntax::Deflated => (Cow::Owned(inflate(rest)?), Encoding::Explicit),
+            _ => (Cow::Borrowed(rest), Encoding::Explicit),
+        };
+        Ok(DataSet { uid, syntax, body, encoding })
+    }
+
+    fn attributes(&self) -> Result<Attributes<'_>, Rejection> {
+        Ok(Attributes::new(elements(&self.body, self.encoding)?, self.encoding))
+    }
+}
+
 /// Decodes a DICOM file that starts with its preamble.
 pub(super) fn decode(bytes: &[u8], declared: Declared) -> Result<Decoded, Rejection> {
-    let (uid, start) = transfer_syntax(bytes)?;
-    let syntax = Syntax::from_uid(&uid).ok_or_else(|| {
-        undecodable(format!("transfer syntax {uid} is not supported; send explicit little endian"))
-    })?;
-    let rest = bytes.get(start..).unwrap_or_default();
-    let inflated;
-    let (body, encoding) = match syntax {
-        Syntax::ImplicitLittleEndian => (rest, Encoding::Implicit),
-        Syntax::Deflated => {
-            inflated = inflate(rest)?;
-            (inflated.as_slice(), Encoding::Explicit)
-        }
-        _ => (rest, Encoding::Explicit),
-    };
-    let attributes = Attributes::new(elements(body, encoding)?, encoding);
+    let data_set = DataSet::of(bytes)?;
+    let attributes = data_set.attributes()?;
     let mut notes = admissible(&attributes)?;
     let view = attributes.view()?;
     // The view is known before any pixel is decoded, and most refusals are for the view.
@@ -72,7 +109,7 @@ pub(super) fn decode(bytes: &[u8], declared: Declared) -> Result<Decoded, Reject
     let format = pixels::PixelFormat::read(&attributes)?;
     within_limits(format.columns, format.rows)?;
     gate::shape(format.columns, format.rows)?;
-    let samples = pixels::samples(&attributes, &format, syntax, &uid)?;
+    let samples = pixels::samples(&attributes, &format, data_set.syntax, &data_set.uid)?;
     let grey = match samples {
         pixels::Samples::Grey(codes) => lut::to_grey(&attributes, &format, &codes, &mut notes)?,
         pixels::Samples::Rgb(rgb) => {
@@ -138,4 +175,17 @@ fn admissible(attributes: &Attributes<'_>) -> Result<Vec<Note>, Rejection> {
         notes.push(Note::SecondaryCapture);
     }
     Ok(notes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_syntax_that_peers_are_offered_is_read() {
+        for (n, uid) in SYNTAXES.iter().enumerate() {
+            assert!(Syntax::from_uid(uid).is_some(), "{uid}");
+            assert!(!SYNTAXES[..n].contains(uid), "{uid} twice");
+        }
+    }
 }

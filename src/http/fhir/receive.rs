@@ -5,7 +5,7 @@
 //! then is known if it was durable after all.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -22,11 +22,9 @@ use crate::edge::Hatch;
 use crate::edge::fhir::outcome::operation_outcome;
 use crate::edge::fhir::parcel::{MAX_BODY_BYTES, Target};
 use crate::edge::fhir::{Fate, Form, Issue, Kind, Parcel, Severity, Told};
-use crate::http::access::{Access, Role, Visitor};
-use crate::http::shown::{is_for_this_machine, peer, shown};
+use crate::http::access::{Access, Visitor};
+use crate::http::senders::{self, Barred};
 
-/// Requests that wait for the desk.
-pub const MAX_WAITING: usize = 64;
 /// From the first byte of a body to its last.
 const STALLED: Duration = Duration::from_secs(60);
 /// How long the desk may take to make a request durable.
@@ -64,19 +62,14 @@ async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if receiver.access.is_open() && !is_for_this_machine(&request) {
-        let text = "an open service answers to localhost only; set http.tokens";
-        return answer::failed(StatusCode::MISDIRECTED_REQUEST, "security", text);
-    }
-    let admitted = receiver.access.admit(shown(request.headers()), peer(&request), Instant::now());
-    let visitor = match admitted {
+    let visitor = match senders::admit(&receiver.access, &request) {
         Ok(visitor) => visitor,
-        Err(refusal) => return answer::refused(&refusal),
+        Err(Barred::Refused(refusal)) => return answer::refused(&refusal),
+        Err(barred) => {
+            let code = if matches!(barred, Barred::Role(_)) { "forbidden" } else { "security" };
+            return answer::failed(barred.status(), code, &barred.to_string());
+        }
     };
-    if visitor.role < Role::Admin {
-        let text = format!("sending needs the role admin; you are {}", visitor.role);
-        return answer::failed(StatusCode::FORBIDDEN, "forbidden", &text);
-    }
     if !is_json(request.headers()) {
         let text = "send application/fhir+json; XML is not read";
         return answer::failed(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-supported", text);

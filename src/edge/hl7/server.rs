@@ -1,25 +1,24 @@
 //! The MLLP server: connections on one side, the desk on a thread of its own on the other.
 //!
 //! A sender waits for the answer to each message, so a connection has one message on its way at a
-//! time, and the queue to the desk is as long as there may be connections.
+//! time.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::counter::{Counter, Hatch, LOOK, counter};
-use super::hl7::mllp::{Deframer, frame};
+use super::mllp::{Deframer, frame};
+use crate::edge::connections::accept;
+use crate::edge::counter::{Hatch, MAX_WAITING};
 
 /// Connections held at once. Further ones wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 32;
-/// Messages that wait for the desk: one a connection, so that the queue always has room.
-const QUEUE_MESSAGES: usize = MAX_CONNECTIONS;
+// A connection has one message on its way, so that the desk's queue always has room.
+const _: () = assert!(MAX_CONNECTIONS <= MAX_WAITING);
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
 /// From a message's first byte to its last, and for an answer to be taken: a sender that drips
@@ -34,14 +33,12 @@ pub struct Listener {
     hatch: Hatch<Vec<u8>>,
 }
 
-/// Both sides, on an address.
+/// Listens on an address, for the desk behind `hatch`.
 ///
 /// # Errors
 /// If the address cannot be taken.
-pub async fn bind(address: SocketAddr) -> io::Result<(Listener, Counter<Vec<u8>>)> {
-    let listener = TcpListener::bind(address).await?;
-    let (hatch, counter) = counter(QUEUE_MESSAGES);
-    Ok((Listener { listener, hatch }, counter))
+pub async fn bind(address: SocketAddr, hatch: Hatch<Vec<u8>>) -> io::Result<Listener> {
+    Ok(Listener { listener: TcpListener::bind(address).await?, hatch })
 }
 
 impl Listener {
@@ -53,32 +50,15 @@ impl Listener {
 
     /// Takes connections until `stop`, then lets go of all of them.
     pub async fn serve(self, stop: &AtomicBool) {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let mut connections = tokio::task::JoinSet::new();
-        while !stop.load(Ordering::Acquire) {
-            while connections.try_join_next().is_some() {}
-            let Ok(Ok(place)) = timeout(LOOK, Arc::clone(&places).acquire_owned()).await else {
-                continue;
-            };
-            let stream = match timeout(LOOK, self.listener.accept()).await {
-                Ok(Ok((stream, _))) => stream,
-                Ok(Err(error)) => {
-                    tracing::warn!("a connection could not be taken: {error}");
-                    tokio::time::sleep(LOOK).await;
-                    continue;
-                }
-                Err(_) => continue,
-            };
-            let hatch = self.hatch.clone();
-            connections.spawn(async move {
-                let _place = place;
+        let Listener { listener, hatch } = self;
+        accept(&listener, MAX_CONNECTIONS, stop, |stream| {
+            let hatch = hatch.clone();
+            async move {
                 let _present = hatch.enter();
-                if let Err(error) = converse(stream, &hatch).await {
-                    tracing::info!("a sender's connection was closed: {error}");
-                }
-            });
-        }
-        connections.shutdown().await;
+                converse(stream, &hatch).await
+            }
+        })
+        .await;
     }
 }
 

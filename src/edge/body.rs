@@ -1,0 +1,38 @@
+//! What a report says, before anybody knows whose stay it belongs to.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::ViewPosition;
+use crate::ids::Topic;
+use crate::wire::records::{CodeSystem, RecordedValue};
+
+/// What one report says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Body {
+    Measured(Measured),
+    Film(Film),
+}
+
+/// A value as its sender wrote it, with a code that the dictionary knows. Units, categories and
+/// ranges are judged where the record is read, as those of every other feed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// [`Topic::Lab`] or [`Topic::Vital`].
+    pub topic: Topic,
+    pub code_system: CodeSystem,
+    pub code: String,
+    pub value: RecordedValue,
+    pub unit: Option<String>,
+    pub specimen: Option<String>,
+}
+
+/// A chest film that has passed the gates, as the model sees it: what its file said beside the
+/// pixels does not come this far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Film {
+    pub view: ViewPosition,
+    /// DICOM modality, `CR` or `DX`.
+    pub modality: Option<String>,
+    /// The 224 × 224 grey pixels as PNG: some 40 kB.
+    pub png: Vec<u8>,
+}

@@ -1,0 +1,184 @@
+//! A DICOM file at the desk: whose film it is, and what becomes of it.
+
+use crate::edge::body::{Body, Film};
+use crate::edge::clock::{Clock, first_moment};
+use crate::edge::desk::{Desk, Message};
+use crate::edge::language::Language;
+use crate::edge::reader::{Reader, Reading};
+use crate::edge::register::Taken;
+use crate::edge::scribe::Letterhead;
+use crate::edge::sink::Sink;
+use crate::engine::resolve::{Act, Deed, Heard, Status};
+use crate::event::{FILM_SIDE, Reason, Rejection, ViewPosition};
+use crate::film::{Declared, Origin, Prepared, origin, png, prepare};
+use crate::ids::Digest;
+use crate::ports::StateStore;
+use crate::telemetry::{MessageTaken, MessageVerdict};
+use crate::time::{EventTime, WallTime};
+
+/// Characters of a UID (PS3.5 6.2).
+const MAX_UID: usize = 64;
+
+/// A file on its way to the desk, decoded and judged.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Who sent it: an AE title or the name of an account.
+    sender: String,
+    digest: Digest,
+    film: Result<(Origin, Picture), (Origin, Rejection)>,
+}
+
+/// What is kept of the pixels.
+#[derive(Clone, Debug)]
+struct Picture {
+    view: ViewPosition,
+    png: Vec<u8>,
+}
+
+/// What the sender of a file is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It is durable.
+    Taken,
+    /// The same file was taken before.
+    Known,
+    /// It is as it should be, and there is no use for it here; it is a dead letter.
+    OfNoUse(Rejection),
+    /// It cannot be taken; it is a dead letter.
+    Refused(Rejection),
+}
+
+impl Instance {
+    /// Decodes and judges a DICOM file (PS3.10). May take a second of processor time.
+    pub fn open(sender: String, file: &[u8]) -> Self {
+        let film = match origin(file) {
+            Err(rejection) => Err((Origin::default(), rejection)),
+            Ok(origin) => match picture(&origin, file) {
+                Ok(picture) => Ok((origin, picture)),
+                Err(rejection) => Err((origin, rejection)),
+            },
+        };
+        Instance { sender, digest: Digest::of(file), film }
+    }
+
+    fn origin(&self) -> &Origin {
+        match &self.film {
+            Ok((origin, _)) | Err((origin, _)) => origin,
+        }
+    }
+
+    /// SOP Class UID and SOP Instance UID; empty where the file says none, or something else.
+    pub fn uids(&self) -> (&str, &str) {
+        let Origin { class, instance, .. } = self.origin();
+        (checked(class.as_deref()), checked(instance.as_deref()))
+    }
+
+    fn read(
+        &self,
+        reader: &Reader,
+        (number, pseudonym): (u64, u128),
+        now: WallTime,
+    ) -> Result<Reading, Rejection> {
+        let (origin, picture) = match &self.film {
+            Ok(film) => film,
+            Err((_, rejection)) => return Err(rejection.clone()),
+        };
+        let missing = |what: &str| Rejection::new(Reason::MissingKey, format!("{what} is missing"));
+        let known_at = EventTime::from_millis(now.as_millis());
+        let clock = Clock::new(reader.config.time_zone, known_at);
+        let times = origin.taken.iter().map(|(name, text)| (*name, clock.read(text)));
+        let observed_at = first_moment(times)?;
+        let (_, instance) = self.uids();
+        if instance.is_empty() {
+            return Err(missing("SOP Instance UID"));
+        }
+        let names = &reader.pseudonyms;
+        let ours = &reader.config.authority;
+        let of = |issuer: &Option<String>| issuer.clone().unwrap_or_else(|| ours.clone());
+        let patient = origin.patient.as_deref().ok_or_else(|| missing("Patient ID"))?;
+        let visit = origin.visit.as_deref();
+        let Picture { view, png } = picture.clone();
+        let body = Body::Film(Film { view, modality: origin.modality.clone(), png });
+        let act = Act {
+            heard: Heard { message: number, segment: 0 },
+            operation: names.operation(&[&pseudonym.to_string()]),
+            person: names.person(&of(&origin.patient_issuer), patient),
+            known_at,
+            deed: Deed::Report {
+                visit: visit.map(|visit| names.visit(&of(&origin.visit_issuer), visit)),
+                result: names.result(&[Language::Dicom.name(), instance]),
+                is_sole: true,
+                observed_at,
+                status: Status::Final,
+                body,
+            },
+        };
+        Ok(Reading { acts: vec![act], refused: Vec::new() })
+    }
+}
+
+/// Decodes and judges a film, and keeps its pixels.
+fn picture(origin: &Origin, file: &[u8]) -> Result<Picture, Rejection> {
+    if origin.is_burned_in {
+        let detail = "Burned In Annotation is YES: its pixels may name the patient";
+        return Err(Rejection::new(Reason::FilmBurnedIn, detail));
+    }
+    let Prepared { film, view, .. } = prepare(file, Declared::default())?;
+    let side = FILM_SIDE as u32;
+    let png = png::encode(film.pixels(), side, side)
+        .map_err(|error| Rejection::new(Reason::FilmUndecodable, error.to_string()))?;
+    Ok(Picture { view, png })
+}
+
+/// The UID, if it is one.
+fn checked(uid: Option<&str>) -> &str {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    uid.filter(|uid| uid.len() <= MAX_UID && uid.bytes().all(is_digit)).unwrap_or_default()
+}
+
+/// Reasons for which a sender has nothing to mend.
+const fn is_of_no_use(reason: Reason) -> bool {
+    matches!(reason, Reason::FilmView | Reason::FilmNotChest | Reason::FilmBurnedIn)
+}
+
+impl Message for Instance {
+    type Answer = Stored;
+
+    fn hear<S: StateStore, K: Sink>(&self, desk: &mut Desk<S, K>, now: WallTime) -> Stored {
+        let number = desk.next_number();
+        let (_, instance) = self.uids();
+        let parts = [Language::Dicom.name(), instance, &self.digest.to_string()];
+        let pseudonym = desk.parts().pseudonyms.message(&parts);
+        let (sender, control_id) = (self.sender.clone(), instance.to_owned());
+        let head = Letterhead { language: Some(Language::Dicom), sender, control_id };
+        let (told, verdict) = match desk.known(pseudonym) {
+            Some(Ok(())) => (Stored::Known, MessageVerdict::Known),
+            Some(Err(rejection)) => (refused(rejection), MessageVerdict::Known),
+            None => match self.read(&desk.parts().reader, (number, pseudonym), now) {
+                Ok(reading) => {
+                    let taken = Taken { pseudonym, at_ms: now.as_millis(), head };
+                    // What the resolver will not take is a dead letter, and nothing to mend.
+                    match desk.accept(number, taken, reading).into_iter().next() {
+                        Some((_, rejection)) => {
+                            (Stored::OfNoUse(rejection), MessageVerdict::Accepted)
+                        }
+                        None => (Stored::Taken, MessageVerdict::Accepted),
+                    }
+                }
+                Err(rejection) => {
+                    desk.refuse((number, pseudonym), head, rejection.clone());
+                    (refused(rejection), MessageVerdict::Error)
+                }
+            },
+        };
+        MessageTaken { number, verdict }.emit();
+        told
+    }
+}
+
+fn refused(rejection: Rejection) -> Stored {
+    match is_of_no_use(rejection.reason) {
+        true => Stored::OfNoUse(rejection),
+        false => Stored::Refused(rejection),
+    }
+}
