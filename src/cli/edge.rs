@@ -57,7 +57,7 @@ pub fn run(args: &EdgeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
         bail!("--run serves beside FHIR; name an address with --fhir 127.0.0.1:8090");
     }
     let stop = stop_on_signal()?;
-    let pages = args.run.as_deref().map(|run| over_log(&config, run)).transpose()?;
+    let pages = args.run.as_deref().map(|run| over_log(&config, run, None)).transpose()?;
     let pages = pages.map(|(pages, _)| pages);
     let languages = at.languages();
     match args.to {

@@ -155,6 +155,7 @@ fn dashboard(setup: &Setup, log: &Arc<LocalLog>) -> Result<Option<Dashboard>> {
         synthetic: setup.demo,
         codec: codec(setup)?,
         acts: None,
+        report: None,
     };
     let (feed, archive) = LocalFeed::own(Arc::clone(log));
     // The recording goes on without pages where another process writes the audit log.

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::event::dictionary::Dictionary;
 use crate::http::Health;
 use crate::http::dashboard::{Acts, Dashboard, LocalFeed, kafka};
+use crate::ids::Digest;
 use crate::transport::kafka::KafkaSettings;
 use crate::wire::Codec;
 
@@ -32,6 +33,9 @@ pub struct ServeArgs {
     /// what those who have signed in answer to alerts.
     #[arg(long, conflicts_with = "out")]
     kafka: bool,
+    /// Show the report that `nowcxr evaluate --out DIR` made of this run, on a page of its own.
+    #[arg(long, value_name = "DIR", conflicts_with = "kafka")]
+    evaluation: Option<PathBuf>,
     /// Where to listen, instead of http.listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -54,7 +58,11 @@ pub fn run(args: &ServeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let stop = stop_on_signal()?;
     let (dashboard, is_over) = match args.kafka {
         true => (over_kafka(&config, &Ids::of(&config)?)?, false),
-        false => over_log(&config, &args.out)?,
+        false => {
+            let report =
+                args.evaluation.as_deref().map(|dir| report(dir, &args.out)).transpose()?;
+            over_log(&config, &args.out, report)?
+        }
     };
     let health = Arc::new(Health::of_pages());
     let http = Http::start(address, &health, Some(dashboard))?;
@@ -69,7 +77,7 @@ pub fn run(args: &ServeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
 }
 
 /// The pages over a directory, and whether nothing more will come into it.
-pub fn over_log(config: &Config, out: &Path) -> Result<(Dashboard, bool)> {
+pub fn over_log(config: &Config, out: &Path, report: Option<PathBuf>) -> Result<(Dashboard, bool)> {
     let log = Home::new(out).log();
     if !log.exists() {
         bail!("{} holds no log; name the directory of a run with --out", out.display());
@@ -77,7 +85,7 @@ pub fn over_log(config: &Config, out: &Path) -> Result<(Dashboard, bool)> {
     let (feed, archive) = LocalFeed::other(&log).context("the log cannot be read")?;
     let codec = Codec::new(&config.engine.feeds, Dictionary::builtin(config.profile)?)?;
     let synthetic = super::demo::made(out);
-    let pages = Pages { provenance: provenance(out), synthetic, codec, acts: None };
+    let pages = Pages { provenance: provenance(out), synthetic, codec, acts: None, report };
     Ok((pages.dashboard(config, feed, archive)?, !is_written(&log)))
 }
 
@@ -90,7 +98,25 @@ pub fn over_kafka(config: &Config, ids: &Ids) -> Result<Dashboard> {
     // Where the service hears nobody, nobody is asked.
     let acts = acts(config, ids.codec(config, &dictionary)?).ok();
     let acts = acts.map(|acts| Arc::new(acts) as Arc<dyn Acts>);
-    Pages { provenance, synthetic: false, codec, acts }.dashboard(config, feed, archive)
+    Pages { provenance, synthetic: false, codec, acts, report: None }
+        .dashboard(config, feed, archive)
+}
+
+/// The report in `dir`, if its manifest says that it is one of the run in `out`.
+fn report(dir: &Path, out: &Path) -> Result<PathBuf> {
+    let advice = "make one with nowcxr evaluate --run";
+    let manifest = dir.join("manifest.json");
+    let text = std::fs::read_to_string(&manifest)
+        .with_context(|| format!("{} cannot be read; {advice}", manifest.display()))?;
+    let told: serde_json::Value = serde_json::from_str(&text)
+        .with_context(|| format!("{} is no manifest; {advice}", manifest.display()))?;
+    let risk = out.join("risk.jsonl");
+    let bytes =
+        std::fs::read(&risk).with_context(|| format!("{} cannot be read", risk.display()))?;
+    if told["inputs"]["risk.jsonl"] != Digest::of(&bytes).to_string() {
+        bail!("the report in {} is of another run; {advice} {}", dir.display(), out.display());
+    }
+    Ok(dir.join("report.html"))
 }
 
 /// True while another process holds the log's lock.

@@ -1,6 +1,7 @@
 //! Metrics, health and dashboard beside the tasks, on a runtime of their own.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -37,6 +38,8 @@ pub struct Pages {
     pub codec: Codec,
     /// Where answers to alerts go, if anywhere.
     pub acts: Option<Arc<dyn Acts>>,
+    /// The report of an evaluation of it.
+    pub report: Option<PathBuf>,
 }
 
 impl Pages {
@@ -57,6 +60,7 @@ impl Pages {
             access: access(config)?,
             acts: self.acts,
             stays: stays(config),
+            report: self.report,
         };
         Dashboard::start(feed, archive, shared, options).context("no thread for the dashboard")
     }

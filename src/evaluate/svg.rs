@@ -271,7 +271,7 @@ pub(super) fn reliability(groups: &[(f64, f64, usize)]) -> String {
     let y = |v: f64| 12.0 + size - v / top * size;
     let mut svg = String::from(
         "<svg viewBox='0 0 420 390' role='img' aria-label='Reliability: observed share of deaths \
-         over predicted probability' style='max-width:460px'>",
+         over predicted probability' class='square'>",
     );
     for tick in ticks(0.0, top) {
         let _ = write!(

@@ -1,8 +1,8 @@
 //! Marks a generated film so that nobody takes it for a radiograph.
 //!
 //! Readers recognised unmarked generated radiographs in 41 % of the cases
-//! (`reference/clinical.md` 0.14). So a generated film leaves this program in one form only: as a
-//! PNG with words burned into its pixels and a dashed frame in violet, the colour that the whole
+//! (`reference/clinical.md` 0.14). So a generated film leaves this program only with
+//! words burned into its pixels and a dashed frame in violet, the colour that the whole
 //! project keeps for generated pixels (section 4). The colour also makes [`super::prepare`] refuse
 //! the picture, should it ever come back as a film.
 

@@ -21,12 +21,14 @@ mod mark;
 pub mod png;
 mod raster;
 mod resize;
+mod secondary_capture;
 
 use crate::event::{FILM_SIDE, PreparedFilm, Reason, Rejection, ViewPosition};
 
 pub use dicom::{Origin, SYNTAXES, origin};
 pub use gate::{Statistics, UnknownView};
 pub use mark::{MARK_LINES, MARKED_SIDE, mark_drawn, mark_synthetic};
+pub use secondary_capture::{ExportError, GeneratedFilm, secondary_capture};
 
 /// A grey picture of another size as 224 × 224 pixels; `None` unless there are width × height
 /// pixels. For pictures that are shown: nothing is judged.

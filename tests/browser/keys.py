@@ -10,7 +10,7 @@ def run(browser, base):
     watch = Watch(page, base)
     page.goto(f"{base}/ward?show=all")
     skip(page)
-    for path in ("/ward?show=all", "/operations", "/model"):
+    for path in ("/ward?show=all", "/operations", "/model", "/evaluation"):
         page.goto(f"{base}{path}")
         order(page, path)
     page.goto(f"{base}/ward?show=all")

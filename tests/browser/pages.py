@@ -22,6 +22,7 @@ def run(browser, base, shots):
         "stay": stay,
         "operations": "/operations",
         "model": "/model",
+        "evaluation": "/evaluation",
         "missing": "/nowhere",
     }.items():
         answer = page.goto(f"{base}{path}")
@@ -55,6 +56,12 @@ def films(page):
     assert not estimate.is_visible(), "the estimate is shown unasked"
     page.get_by_text("Show the generated estimate").click()
     loaded(page, estimate)
+    # It leaves for an archive only when asked for, as a file that says what it is.
+    link = page.get_by_role("link", name="Export as DICOM Secondary Capture")
+    exported = page.request.get(page.url.split("/stay")[0] + link.get_attribute("href"))
+    assert exported.status == 200, exported.status
+    assert exported.headers["content-type"] == "application/dicom", exported.headers
+    assert exported.body()[128:132] == b"DICM"
 
 
 def loaded(page, image):

@@ -29,6 +29,12 @@ pub fn the_evaluation_judges_films_and_samplers(dir: &Path, set: &[&str]) {
     for said in ["Generated films", "How few network evaluations", "Phenotypes"] {
         assert!(html.contains(said), "{said}");
     }
+    // The dashboard shows a report of its own run only.
+    std::fs::create_dir(dir.join("other")).unwrap();
+    std::fs::write(dir.join("other/manifest.json"), r#"{"inputs":{"risk.jsonl":"0"}}"#).unwrap();
+    let serve = ["serve", "--out", "out", "--listen", "127.0.0.1:0", "--evaluation", "other"];
+    let refused = run(dir, &serve).expect(1);
+    assert!(refused.err.contains("is of another run"), "{}", refused.err);
     // Without the model that made the run nothing is judged, and that is said.
     let none = run(dir, &["evaluate", "--run", "out", "--replicates", "5", "--films", "2"]);
     assert!(none.err.contains("generated films are not judged"), "{}", none.err);

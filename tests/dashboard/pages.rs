@@ -30,6 +30,19 @@ fn every_page_answers_under_the_strict_policy_and_escapes_what_it_shows() {
 }
 
 #[test]
+fn the_report_has_its_own_style_and_nothing_else() {
+    let site = site();
+    let answer = get(site.address, "/evaluation", "localhost");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // printf 'p{margin:0}' | openssl dgst -sha256 -binary | base64
+    let style = "style-src 'sha256-QRQPRLGyxt3RJiKpYNjpkgHcmHU2PywsfL2e8oI0LQA='";
+    let policy = "content-security-policy: default-src 'none'; ";
+    assert!(answer.contains(&format!("{policy}{style}; frame-ancestors 'none'")), "{answer}");
+    assert_eq!(answer.matches("content-security-policy").count(), 1);
+    assert!(answer.contains("Back to the ward") && answer.contains("AUROC"), "{answer}");
+}
+
+#[test]
 fn what_is_unknown_is_not_found_and_other_hosts_are_refused() {
     let site = site();
     let paths = ["/stay/2", "/stay/1?at=1970-01-01T00:00:00Z", "/stay/1/film/5", "/nothing"];

@@ -20,6 +20,9 @@ use nowcxr::wire::{AlertRecord, AlertState, Codec, RiskRecord};
 /// Of the edge that made the numbers of stays.
 pub static SECRET: LazyLock<HashKey> =
     LazyLock::new(|| HashKey::new("a secret of the tests").expect("long enough"));
+/// What `nowcxr evaluate` writes, in short.
+pub const REPORT: &str =
+    "<!doctype html><style>p{margin:0}</style><body><main>\n<p>AUROC</p></main></body>";
 pub const HOSTILE: &str = "<script>alert(1)</script>";
 
 fn codec() -> (Codec, Dictionary) {
@@ -86,6 +89,8 @@ pub fn site_for(access: Access, looks: Option<Looks>, acts: Option<Arc<dyn Acts>
     let (codec, dictionary) = codec();
     let (feed, archive) = LocalFeed::own(log);
     let stays = Some(Stays::new(&SECRET, ""));
+    let report = dir.path().join("report.html");
+    std::fs::write(&report, REPORT).expect("written");
     let options = Options {
         provenance: HOSTILE.to_owned(),
         model: "models/demo".into(),
@@ -93,6 +98,7 @@ pub fn site_for(access: Access, looks: Option<Looks>, acts: Option<Arc<dyn Acts>
         looks,
         acts,
         stays,
+        report: Some(report),
     };
     let shared = Shared::new(codec, dictionary);
     let dashboard =

@@ -82,6 +82,9 @@ fn what(route: &str) -> &'static str {
     match route.strip_prefix("/stay/{id}").unwrap_or_default() {
         "" => "stay page",
         rest if rest.starts_with("/film/") => "film",
+        rest if rest.starts_with("/generated/") && rest.ends_with("/dicom") => {
+            "generated film as DICOM"
+        }
         rest if rest.starts_with("/generated/") => "generated film",
         "/provenance.json" => "provenance",
         "/inputs.csv" => "model inputs",

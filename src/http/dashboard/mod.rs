@@ -12,6 +12,7 @@ mod assets;
 mod board;
 mod cds;
 mod chart;
+mod evaluation;
 pub mod feed;
 mod fhir;
 mod follow;
@@ -72,6 +73,8 @@ pub struct Options {
     pub acts: Option<Arc<dyn Acts>>,
     /// Which stays an Encounter has had; `None` without `edge.secret`.
     pub stays: Option<Stays>,
+    /// The report of an evaluation of what is shown.
+    pub report: Option<PathBuf>,
 }
 
 /// What the handlers share.
@@ -84,6 +87,7 @@ pub struct App {
     looks: Option<Arc<Looks>>,
     acts: Option<Arc<dyn Acts>>,
     stays: Option<Stays>,
+    report: Option<PathBuf>,
     studio: Studio,
     streams: Arc<Semaphore>,
     closing: watch::Sender<bool>,
@@ -117,6 +121,7 @@ impl Dashboard {
             looks: options.looks.map(Arc::new),
             acts: options.acts,
             stays: options.stays,
+            report: options.report,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             closing: watch::Sender::new(false),
         });
@@ -138,6 +143,7 @@ impl Dashboard {
             .route("/live", get(live::live))
             .route("/operations", get(about::operations))
             .route("/model", get(about::model))
+            .route("/evaluation", get(evaluation::evaluation))
             .fallback(unknown)
             .merge(
                 stay_routes::routes()

@@ -15,6 +15,7 @@ pub enum Here {
     Stay,
     Operations,
     Model,
+    Evaluation,
     Audit,
     Other,
 }
@@ -43,10 +44,11 @@ pub struct Chrome {
     pub audited: bool,
 }
 
-const LINKS: [(&str, &str, Here); 3] = [
+const LINKS: [(&str, &str, Here); 4] = [
     ("/ward", "Ward", Here::Ward),
     ("/operations", "Operations", Here::Operations),
     ("/model", "Model card", Here::Model),
+    ("/evaluation", "Evaluation", Here::Evaluation),
 ];
 
 /// A whole page.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, IntoResponseParts, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::board::Tile;
@@ -14,10 +15,12 @@ use super::feed::Place;
 use super::pictures::{Found, PictureError, Which};
 use super::stay::{StayPage, moment_shown};
 use super::{App, acts, format, not_found};
+use crate::event::risk::ModelName;
+use crate::film::{GeneratedFilm, secondary_capture};
 use crate::http::access::Visitor;
 use crate::ids::{AlertId, StayId};
 use crate::time::EventTime;
-use crate::wire::{Record, RiskRecord, StayView};
+use crate::wire::{ModelRecord, Record, RiskRecord, StayView};
 
 /// A picture never changes: its address names its moment and revision.
 const KEEP: &str = "private, max-age=3600, immutable";
@@ -37,6 +40,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/stay/{id}", get(page))
         .route("/stay/{id}/film/{acquired}", get(film))
         .route("/stay/{id}/generated/{t}/{revision}", get(generated))
+        .route("/stay/{id}/generated/{t}/{revision}/dicom", get(generated_dicom))
         .route("/stay/{id}/provenance.json", get(provenance))
         .route("/stay/{id}/inputs.csv", get(inputs))
 }
@@ -91,6 +95,22 @@ impl App {
             at,
         };
         Some(page.page(&chrome).into_string())
+    }
+
+    fn picture(&self, which: Which) -> Result<Bytes, PictureError> {
+        let found = self.find(which).ok_or(PictureError::None)?;
+        self.studio.picture(which, found, self.archive.as_ref(), &self.shared.codec)
+    }
+
+    fn exported(&self, id: StayId, t: EventTime, revision: u32) -> Result<Bytes, PictureError> {
+        let place = self.shared.ward().stay(id).and_then(|stay| stay.moment_at(t, revision)?.view);
+        let view: StayView = self.record(place).ok_or(PictureError::None)?;
+        let ModelRecord { name, version, digest } = view.risk.model;
+        let marked = self.picture(Which::Generated { stay: id, t, revision })?;
+        let model = &ModelName { name, version, digest };
+        let file =
+            secondary_capture(&GeneratedFilm { stay: id, t, revision, model, marked: &marked });
+        file.map(Bytes::from).map_err(|error| PictureError::Model(error.to_string()))
     }
 
     fn find(&self, which: Which) -> Option<Found> {
@@ -153,13 +173,31 @@ async fn generated(
     picture(&app, Which::Generated { stay: StayId(id), t, revision }).await
 }
 
+/// The same as a file for an archive, for who asks for one.
+async fn generated_dicom(
+    State(app): State<Arc<App>>,
+    Path((id, t, revision)): Path<(u64, i64, u32)>,
+) -> Response {
+    let (stay, t) = (StayId(id), EventTime::from_millis(t));
+    let drawn = off_thread(&app, move |app| app.exported(stay, t, revision)).await;
+    let name = format!("attachment; filename=\"generated-{stay}-{revision}.dcm\"");
+    let headers = [
+        (header::CONTENT_TYPE, "application/dicom".to_owned()),
+        (header::CONTENT_DISPOSITION, name),
+    ];
+    drawn_or_why(drawn, headers)
+}
+
 async fn picture(app: &Arc<App>, which: Which) -> Response {
-    let drawn = off_thread(app, move |app| {
-        let found = app.find(which).ok_or(PictureError::None)?;
-        app.studio.picture(which, found, app.archive.as_ref(), &app.shared.codec)
-    });
-    let headers = [(header::CONTENT_TYPE, "image/png"), (header::CACHE_CONTROL, KEEP)];
-    match drawn.await {
+    let drawn = off_thread(app, move |app| app.picture(which)).await;
+    drawn_or_why(drawn, [(header::CONTENT_TYPE, "image/png"), (header::CACHE_CONTROL, KEEP)])
+}
+
+fn drawn_or_why(
+    drawn: Option<Result<Bytes, PictureError>>,
+    headers: impl IntoResponseParts,
+) -> Response {
+    match drawn {
         Some(Ok(bytes)) => (headers, bytes).into_response(),
         Some(Err(error)) => {
             let status = match error {

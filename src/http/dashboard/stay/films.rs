@@ -72,6 +72,9 @@ impl StayPage<'_> {
                                     moment.t.as_millis(), moment.revision))
                                 alt="AI-generated estimate of the chest, not a radiograph";
                         }
+                        p.faint { a href=(format!("/stay/{}/generated/{}/{}/dicom", self.id,
+                            moment.t.as_millis(), moment.revision)) download {
+                            "Export as DICOM Secondary Capture, marked as synthetic" } }
                     }
                 } @else {
                     p.viewport.vacant { "No estimate was generated for this window." }
