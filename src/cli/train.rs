@@ -342,7 +342,7 @@ fn reporter() -> impl FnMut(Progress) {
 
 fn line(progress: &Progress) -> String {
     let Progress { stage, step, steps, steps_per_second, eta_seconds, losses, .. } = progress;
-    let mut line = format!("{stage}: {step}/{steps}");
+    let mut line = format!("{stage}: {step}/{}", steps.max(step));
     // What is only counted has no rate.
     if *steps_per_second > 0.0 {
         line += &format!(", {steps_per_second:.1}/s, about {eta_seconds:.0} s left");

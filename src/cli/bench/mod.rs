@@ -31,6 +31,7 @@ mod durable;
 mod generate;
 mod input;
 mod lanes;
+mod pages;
 mod shard;
 mod stays;
 mod stream;
@@ -54,6 +55,7 @@ use lanes::{Lanes, Plan, Total};
 use shard::{Emission, Tally};
 
 pub use generate::{GenerateArgs, generate};
+pub use pages::{PagesArgs, pages};
 pub use shard::Held;
 pub use stream::{StreamArgs, make_stream};
 
@@ -90,6 +92,11 @@ pub enum BenchCommand {
     /// same work with the same weights in the same run, is compared only where its outputs are
     /// ours, and counts the operations.
     Generate(GenerateArgs),
+    /// The dashboard under load: a ward of many beds, many open pages, and updates to all of them.
+    ///
+    /// `update_ms` is the time from before the durable append of a risk event until a viewer has its
+    /// tile; `page_ms` that of the whole ward. Server and viewers share this machine.
+    Pages(PagesArgs),
     /// Writes an event file for `window` and `series`.
     MakeStream(StreamArgs),
 }
@@ -190,6 +197,10 @@ pub fn run(command: &BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Window(args) => serde_json::to_string(&window(args)?)?,
         BenchCommand::Series(args) => serde_json::to_string(&series(args)?)?,
         BenchCommand::Generate(args) => generate(args)?,
+        BenchCommand::Pages(args) => {
+            let tell = |result: &_| super::print(&serde_json::to_string(result)?);
+            return pages(args, tell);
+        }
         BenchCommand::MakeStream(args) => serde_json::to_string(&make_stream(args)?)?,
     };
     super::print(&line)?;
