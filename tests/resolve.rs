@@ -300,6 +300,30 @@ fn a_merged_number_leads_to_the_surviving_patient() {
 }
 
 #[test]
+fn a_number_known_elsewhere_leads_to_its_patient_and_is_nobody_elses() {
+    let mut world = World::new();
+    let number = Deed::Number { number: PersonId(9) };
+    assert_eq!(world.act(9, 0, report(None, 7, 0, Status::Final, 60)), ["kept"]);
+    world.act(1, 5, arrive(V1, 5, "MICU"));
+    assert_eq!(world.act(1, 10, number.clone()), ["1a@0 60 Final", "told"]);
+    assert_eq!(world.act(1, 11, number.clone()), ["known"]);
+    assert_eq!(
+        world.act(9, 12, report(None, 8, 12, Status::Final, 61)),
+        ["1a@12 61 Final", "told"]
+    );
+    // Another patient with the same number is not made the same by it.
+    world.act(2, 13, arrive(V2, 13, "SICU"));
+    assert_eq!(world.act(2, 14, number.clone()), ["identity_dispute"]);
+    assert_eq!(
+        world.act(9, 15, report(None, 8, 15, Status::Final, 62)),
+        ["1a@15 62 Final", "told"]
+    );
+    // Unless they are said to be one.
+    world.act(1, 16, Deed::Merge { prior: PersonId(2), visits: None });
+    assert_eq!(world.act(2, 17, number), ["known"]);
+}
+
+#[test]
 fn a_visit_of_another_patient_is_a_dispute() {
     let mut world = World::new();
     world.act(1, 0, arrive(V1, 0, "MICU"));
@@ -387,6 +411,7 @@ fn deed() -> impl Strategy<Value = Deed<i64>> {
         1 => (visit(), what).prop_map(|(visit, what)| Deed::Cancel { visit, what }),
         6 => reports,
         1 => merges,
+        1 => (1u128..4).prop_map(|number| Deed::Number { number: PersonId(number) }),
     ]
 }
 

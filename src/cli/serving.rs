@@ -88,7 +88,7 @@ pub fn access(config: &Config) -> Result<Access> {
 /// Encounters are known by their senders' names where the secret of their edge is.
 fn stays(config: &Config) -> Option<Stays> {
     let edge = &config.edge;
-    edge.secret.as_ref().map(|secret| Stays::new(secret, &edge.authority))
+    edge.secret.as_ref().map(|secret| Stays::new(secret, &edge.authority, &edge.systems))
 }
 
 /// The running server.

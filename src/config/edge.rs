@@ -37,6 +37,8 @@ pub struct EdgeConfig {
     pub time_zone: Tz,
     /// Assigning authority of numbers that name none.
     pub authority: String,
+    /// FHIR's systems of identifiers, and what HL7 and DICOM call the same authority.
+    pub systems: BTreeMap<String, String>,
     /// Empty for all.
     pub units: Vec<String>,
     /// Local codes, and what each means in the dictionary.
@@ -82,8 +84,12 @@ pub fn edge(reader: &mut Reader) -> EdgeConfig {
         lateness: reader.span("edge.lateness", Span::ZERO),
         time_zone: reader.read("edge.time_zone", Tz::UTC, time_zone),
         authority: reader.text("edge.authority"),
+        systems: reader.read("edge.systems", BTreeMap::new(), |value| {
+            names(value, "{ \"urn:oid:1.2.3\" = \"H\" }")
+        }),
         units: reader.read("edge.units", Vec::new(), units),
-        codes: reader.read("edge.codes", BTreeMap::new(), codes),
+        codes: reader
+            .read("edge.codes", BTreeMap::new(), |value| names(value, "{ GLU = \"glucose\" }")),
     }
 }
 
@@ -114,15 +120,16 @@ fn units(value: &Value) -> Result<Vec<String>, String> {
     }
 }
 
-/// Whether the dictionary has the codes is checked where there is one: see `nowcxr edge`.
-fn codes(value: &Value) -> Result<BTreeMap<String, String>, String> {
-    let table = value.as_table().ok_or("is not a table such as { GLU = \"glucose\" }")?;
-    let code = |(local, ours): (&String, &Value)| match ours.as_str() {
-        Some(ours) => Ok((local.clone(), ours.to_owned())),
-        None => Err(format!("says no code for {local:?}; put it in quotes")),
+/// A table from senders' names to ours, such as `example`. Whether the dictionary has what
+/// `edge.codes` names is checked where there is one: see `nowcxr edge`.
+fn names(value: &Value, example: &str) -> Result<BTreeMap<String, String>, String> {
+    let table = value.as_table().ok_or_else(|| format!("is not a table such as {example}"))?;
+    let named = |(theirs, ours): (&String, &Value)| match ours.as_str() {
+        Some(ours) => Ok((theirs.clone(), ours.to_owned())),
+        None => Err(format!("says nothing for {theirs:?}; put it in quotes")),
     };
     match table.len() > MAX_ENTRIES {
-        true => Err(format!("has more than {MAX_ENTRIES} codes")),
-        false => table.iter().map(code).collect(),
+        true => Err(format!("has more than {MAX_ENTRIES} entries")),
+        false => table.iter().map(named).collect(),
     }
 }

@@ -29,7 +29,7 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 88] = [
+pub const KEYS: [Key; 89] = [
     key(
         "engine.profile",
         r#""clinical""#,
@@ -298,6 +298,13 @@ pub const KEYS: [Key; 88] = [
         r#""""#,
         "The assigning authority of numbers of patients and visits that name none, as the other \
          senders name it.",
+    ),
+    key(
+        "edge.systems",
+        "{}",
+        "Systems of FHIR identifiers by the assigning authority that HL7 v2 and DICOM know them \
+         under, such as { \"urn:oid:1.2.3\" = \"H\" }. A Patient with a number of such a system is \
+         the patient of that number: so films find the stays that FHIR began.",
     ),
     key(
         "edge.units",

@@ -1,5 +1,7 @@
 //! What programs read of stays: RiskAssessment, Provenance, AuditEvent and cards.
 
+use std::collections::BTreeMap;
+
 use nowcxr::edge::fhir::Stays;
 use nowcxr::event::risk::Mode;
 use nowcxr::http::access::Role;
@@ -24,7 +26,7 @@ fn found(answer: &str) -> Vec<Value> {
 #[test]
 fn a_stays_risks_are_found_by_its_number_and_by_its_encounter() {
     let mut site = site();
-    let stays = Stays::new(&SECRET, "");
+    let stays = Stays::new(&SECRET, "", &BTreeMap::new());
     let second = stays.of_id("e1").nth(1).expect("an id");
     let mut later = risk(second.0);
     send(&mut site.outlet, 2, &later);
@@ -45,7 +47,8 @@ fn a_stays_risks_are_found_by_its_number_and_by_its_encounter() {
     assert_eq!(found(&search("encounter=e2")).len(), 0);
     let counted = body(&search("encounter=1&_count=0"));
     assert!(counted["total"] == 1 && counted.get("entry").is_none(), "{counted}");
-    let number = Stays::new(&SECRET, "").of_number("urn:h", "V42").next().expect("an id");
+    let number =
+        Stays::new(&SECRET, "", &BTreeMap::new()).of_number("urn:h", "V42").next().expect("an id");
     send(&mut site.outlet, 4, &risk(number.0));
     site.wait_for(number, 1);
     assert_eq!(found(&search("encounter:identifier=urn:h|V42")).len(), 1);

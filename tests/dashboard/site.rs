@@ -1,5 +1,6 @@
 //! A dashboard over a log of one stay, and a client that knows nothing of axum.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, LazyLock};
@@ -88,7 +89,7 @@ pub fn site_for(access: Access, looks: Option<Looks>, acts: Option<Arc<dyn Acts>
     send(&mut outlet, 1, &risk(1));
     let (codec, dictionary) = codec();
     let (feed, archive) = LocalFeed::own(log);
-    let stays = Some(Stays::new(&SECRET, ""));
+    let stays = Some(Stays::new(&SECRET, "", &BTreeMap::new()));
     let report = dir.path().join("report.html");
     std::fs::write(&report, REPORT).expect("written");
     let options = Options {

@@ -11,6 +11,9 @@ use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use dicom_ul::pdu::PDataValueType;
 use nowcxr::edge::Language;
+use nowcxr::edge::dicom::{Instance, Stored};
+use nowcxr::edge::fhir::parcel::Target;
+use nowcxr::edge::fhir::{Fate, Kind, Parcel};
 use nowcxr::event::ViewPosition;
 use nowcxr::film::{Declared, MAX_ENCODED_BYTES, prepare};
 use nowcxr::ids::Topic;
@@ -18,10 +21,10 @@ use nowcxr::time::WallTime;
 use nowcxr::transport::local::LocalLog;
 use nowcxr::wire::RiskRecord;
 use nowcxr::wire::records::{ImagingEvent, ObservationStatus, PictureField};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::dicom_site::{FEEDS, File, Scu, Site, TITLE, desk, film, implicit_peer, peer};
-use super::fhir_site::MORNING;
+use super::fhir_site::{MORNING, encounter, patient, with};
 use super::world::{codec, config, letters, log, pass, risk_events};
 
 const MINUTE: i64 = 60_000;
@@ -225,6 +228,40 @@ fn the_film_is_used_in_the_windows_after_it() {
     let (before, after): (Vec<_>, Vec<_>) = of_it.map(seen).partition(|(is_after, _)| !is_after);
     assert!(!before.is_empty() && before.iter().all(|(_, has_film)| !has_film), "{before:?}");
     assert!(after.len() > 1 && after.iter().all(|(_, has_film)| *has_film), "{after:?}");
+}
+
+/// The desk of DICOM and HL7 writes the same topics as one of FHIR.
+#[test]
+fn a_film_finds_the_stay_that_fhir_began_by_the_number_of_its_patient() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log(dir.path());
+    let mut desk = desk(dir.path(), &log, &[r#"edge.systems={ "urn:oid:1.2" = "H" }"#]);
+    let now = WallTime::from_millis(MORNING + 40 * MINUTE);
+    let film = |uid: &str| Instance::open("MODALITY".into(), &File::new(uid).bytes());
+    assert_eq!(desk.take(&[film("1.1")], now).unwrap(), [Stored::Taken]);
+    let mut put = |kind: Kind, id: &str, resource: &Value| {
+        let body = resource.to_string();
+        let target = Target::Update(kind, id);
+        let parcel = Parcel::open(target, body.as_bytes(), "ehr".into(), String::new());
+        let told = desk.take(&[parcel], now).unwrap().remove(0).remove(0);
+        desk.settle(now).unwrap();
+        (told.fate, told.issues.len())
+    };
+    let numbered = |id: &str| {
+        let number = json!([{ "system": "urn:oid:1.2", "value": "7" }]);
+        with(with(patient(), "id", json!(id)), "identifier", number)
+    };
+    assert_eq!(put(Kind::Encounter, "e1", &encounter("MICU")).0, Fate::Taken);
+    assert!(films(&log).is_empty(), "nobody has said whose number 7 is");
+    assert_eq!(put(Kind::Patient, "p1", &numbered("p1")), (Fate::Taken, 0));
+    assert_eq!(films(&log).len(), 1, "the film that waited");
+    // Another patient does not get it by claiming the same number.
+    assert_eq!(put(Kind::Patient, "p2", &numbered("p2")), (Fate::Taken, 1));
+    assert_eq!(reasons(&log), ["identity_dispute"]);
+    desk.take(&[film("1.2")], now).unwrap();
+    desk.settle(now).unwrap();
+    assert_eq!(films(&log).len(), 2);
+    assert_eq!(films(&log)[0].stay_id, films(&log)[1].stay_id);
 }
 
 #[test]

@@ -65,7 +65,9 @@ impl<'a> Context<'a> {
 
     pub fn keys(&self) -> Keys<'a> {
         let reader = self.reader;
-        Keys { pseudonyms: &reader.pseudonyms, authority: &reader.config.authority }
+        let config = &reader.config;
+        let (authority, systems) = (config.authority.as_str(), &config.systems);
+        Keys { pseudonyms: &reader.pseudonyms, authority, systems }
     }
 
     /// The id of the resource: its own, or one that is made of its identifier or its content.

@@ -1,5 +1,7 @@
 //! Who is meant: resources and references by their names, and names by their keyed hashes.
 
+use std::collections::BTreeMap;
+
 use super::resource::{Head, Identifier, Reference, said};
 use crate::config::HashKey;
 use crate::edge::pseudonym::Pseudonyms;
@@ -112,11 +114,26 @@ pub(super) struct Keys<'a> {
     pub pseudonyms: &'a Pseudonyms,
     /// Of identifiers without a system.
     pub authority: &'a str,
+    /// What authorities are called in other languages.
+    pub systems: &'a BTreeMap<String, String>,
 }
 
 impl<'a> Keys<'a> {
     fn authority(self, system: &'a str) -> &'a str {
-        if system.is_empty() { self.authority } else { system }
+        match self.systems.get(system) {
+            Some(authority) => authority,
+            None if system.is_empty() => self.authority,
+            None => system,
+        }
+    }
+
+    /// The patient numbers of a resource that go by another name elsewhere.
+    pub fn numbers(self, head: &Head) -> impl Iterator<Item = PersonId> {
+        let shared = head.identifier.iter().filter(move |identifier| {
+            let system = said(identifier.system.as_ref()).unwrap_or_default();
+            self.systems.contains_key(system)
+        });
+        shared.filter_map(Name::business).map(move |name| name.person(self))
     }
 }
 
@@ -126,11 +143,14 @@ impl<'a> Keys<'a> {
 pub struct Stays {
     pseudonyms: Pseudonyms,
     authority: String,
+    systems: BTreeMap<String, String>,
 }
 
 impl Stays {
-    pub fn new(secret: &HashKey, authority: &str) -> Self {
-        Stays { pseudonyms: Pseudonyms::new(secret), authority: authority.to_owned() }
+    /// `authority` and `systems` as the edge has them.
+    pub fn new(secret: &HashKey, authority: &str, systems: &BTreeMap<String, String>) -> Self {
+        let (authority, systems) = (authority.to_owned(), systems.clone());
+        Stays { pseudonyms: Pseudonyms::new(secret), authority, systems }
     }
 
     /// Of the Encounter with this id, in the order in which they began.
@@ -144,7 +164,8 @@ impl Stays {
     }
 
     fn of(&self, name: Name<'_>) -> impl Iterator<Item = StayId> + use<> {
-        let keys = Keys { pseudonyms: &self.pseudonyms, authority: &self.authority };
+        let (pseudonyms, systems) = (&self.pseudonyms, &self.systems);
+        let keys = Keys { pseudonyms, authority: &self.authority, systems };
         let visit = name.visit(keys);
         (0..MAX_STAYS).map(move |n| visit.stay(n))
     }

@@ -12,6 +12,8 @@ use crate::time::EventTime;
 
 /// Links of one Patient that are read.
 const MAX_LINKS: usize = 32;
+/// Numbers of one Patient that are read.
+const MAX_NUMBERS: usize = 8;
 
 pub(super) fn read(resource: &Value, context: &Context<'_>) -> Result<Heeded, Rejection> {
     let patient: Patient = fields(resource, "Patient")?;
@@ -28,6 +30,10 @@ pub(super) fn read(resource: &Value, context: &Context<'_>) -> Result<Heeded, Re
             Some("replaces") => deeds.push((person, Deed::Merge { prior: other?, visits: None })),
             _ => {}
         }
+    }
+    if said(context.head.id.as_ref()).is_some() {
+        let numbers = context.keys().numbers(&context.head).take(MAX_NUMBERS);
+        deeds.extend(numbers.map(|number| (person, Deed::Number { number })));
     }
     let about = told(&patient, context.clock.arrived_at);
     deeds.push((person, Deed::Know { about }));

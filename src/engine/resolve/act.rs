@@ -62,6 +62,9 @@ pub enum Deed<B> {
     /// `prior` is this patient. If their visits are one, `visits` names the prior and the surviving
     /// one.
     Merge { prior: PersonId, visits: Option<(VisitId, VisitId)> },
+    /// The patient is known by this number elsewhere. Unlike a merge it is not said of the number:
+    /// where that is another patient's already, it is a dispute.
+    Number { number: PersonId },
     /// A version of a result.
     Report {
         /// `None` where the sender knows the patient only.

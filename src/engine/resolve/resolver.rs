@@ -108,7 +108,12 @@ impl<B: Clone + PartialEq> Resolver<B> {
             effects.push(decided(heard, fate));
             return;
         }
-        if let Deed::Merge { prior, visits } = deed {
+        let same = match deed {
+            Deed::Merge { prior, visits } => Some((prior, visits)),
+            Deed::Number { number } => Some((number, None)),
+            _ => None,
+        };
+        if let Some((prior, visits)) = same {
             let fate = self.merge((operation, known_at), (id, prior), visits, effects);
             effects.push(decided(heard, fate));
             return;
@@ -156,7 +161,7 @@ impl<B: Clone + PartialEq> Resolver<B> {
                 effects.push(decided(heard, fate));
                 return;
             }
-            Deed::Merge { .. } => return,
+            Deed::Merge { .. } | Deed::Number { .. } => return,
         };
         let visit = person.canonical(visit);
         self.visits.insert(visit, id);
@@ -178,11 +183,17 @@ impl<B: Clone + PartialEq> Resolver<B> {
             | Deed::Describe { visit, .. }
             | Deed::Course { visit, .. } => Some(*visit),
             Deed::Report { visit, .. } => *visit,
-            Deed::Know { .. } | Deed::Merge { .. } => None,
+            Deed::Know { .. } | Deed::Merge { .. } | Deed::Number { .. } => None,
         };
         let owner = visit.and_then(|visit| self.visits.get(&visit));
         if owner.is_some_and(|owner| *owner != id) {
             let detail = "the visit is known to be another patient's, and no merge was reported";
+            return Err(rejected(Reason::IdentityDispute, detail));
+        }
+        if let Deed::Number { number } = deed
+            && self.aliases.get(number).is_some_and(|known| *known != id)
+        {
+            let detail = "a number of the patient is another's here; link the two if they are one";
             return Err(rejected(Reason::IdentityDispute, detail));
         }
         let person = self.people.get(&id);
