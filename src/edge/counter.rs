@@ -139,9 +139,14 @@ impl<M: Message> Queue<M> {
         drained
     }
 
-    /// Whether nothing can be missing: a sender is there or has just been, or none is expected.
-    fn is_complete(&self, within: Duration) -> bool {
-        self.waiting.is_none() || self.seen.is_some_and(|seen| seen.elapsed() <= within)
+    /// Whether a sender is there or has just been.
+    fn is_present(&self, within: Duration) -> bool {
+        self.seen.is_some_and(|seen| seen.elapsed() <= within)
+    }
+
+    /// Whether a sender could be missing.
+    fn is_missing(&self, is_expected: bool, within: Duration) -> bool {
+        is_expected && self.waiting.is_some() && !self.is_present(within)
     }
 }
 
@@ -150,9 +155,10 @@ impl Counter {
     /// fails. Blocks, so it needs a thread of its own; `clock` is the machine's.
     ///
     /// A mark says that nothing earlier will come, so one is written only while senders are
-    /// connected or have just been, and not in the first moments, when they bring what they kept.
-    /// A film is known when it arrives, so of films nothing earlier ever comes. Without marks the
-    /// engine passes a feed over after `feeds.timeout`, and says so.
+    /// connected or have just been, of each language that was ever spoken here, and not in the first
+    /// moments, when they bring what they kept. A film is known when it arrives, so of films nothing
+    /// earlier ever comes. Without marks the engine passes a feed over after `feeds.timeout`, and
+    /// says so.
     ///
     /// # Errors
     /// As [`Desk::take`]. No message that was not answered is lost by one: its sender has it still.
@@ -172,7 +178,7 @@ impl Counter {
                 continue;
             }
             ticked = Instant::now();
-            if self.hl7.is_complete(lateness) && self.fhir.is_complete(lateness) {
+            if self.are_values_complete(desk, lateness) {
                 retry(desk, &mut clock, stop, |desk, now| {
                     desk.tick(now)?;
                     desk.mark(Language::Hl7.topics(), now)
@@ -181,6 +187,17 @@ impl Counter {
             retry(desk, &mut clock, stop, |desk, now| desk.mark(Language::Dicom.topics(), now))?;
         }
         Ok(())
+    }
+
+    /// Whether no sender of values is missing, and one is there at all.
+    fn are_values_complete<S: StateStore, K: Sink>(
+        &self,
+        desk: &Desk<S, K>,
+        within: Duration,
+    ) -> bool {
+        let is_missing = self.hl7.is_missing(desk.expects(Language::Hl7), within)
+            || self.fhir.is_missing(desk.expects(Language::Fhir), within);
+        !is_missing && (self.hl7.is_present(within) || self.fhir.is_present(within))
     }
 
     /// Takes what waits, after a moment's wait for the first, and answers it once what it said is

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::body::Body;
+use super::language::Language;
 use super::memory::{self, Counters};
 use super::pseudonym::Pseudonyms;
 use super::reader::{Reader, Reading};
@@ -175,6 +176,11 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         &self.counters
     }
 
+    /// Whether a message in this language was ever taken.
+    pub(super) fn expects(&self, language: Language) -> bool {
+        self.counters.spoken.contains(&language)
+    }
+
     pub fn parts(&self) -> &Parts<S, K> {
         &self.parts
     }
@@ -216,6 +222,7 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         for act in reading.acts {
             self.parts.resolver.step(act, &mut self.effects);
         }
+        self.counters.spoken.extend(taken.head.language);
         self.register.add(number, &taken);
         self.taken.push((number, taken));
         let new = self.effects.iter().skip(before);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Topic;
 
 /// What a sender speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Language {
     Hl7,
     Fhir,

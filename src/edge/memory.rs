@@ -1,12 +1,13 @@
 //! The edge's state as values of a store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::body::Body;
 use super::desk::EdgeError;
+use super::language::Language;
 use super::register::{Register, Taken};
 use super::scribe::Letterhead;
 use super::sink::Outgoing;
@@ -27,6 +28,8 @@ pub struct Counters {
     pub records: u64,
     /// The number of the first record that may not be in its topic, as stored.
     sending: Option<u64>,
+    /// What was ever spoken here, and is so expected.
+    pub(super) spoken: BTreeSet<Language>,
     /// A pseudonym that tells one secret from another.
     secret: u128,
     /// Number of the last commit.

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nowcxr::edge::Hatch;
+use nowcxr::edge::fhir::parcel::Target;
+use nowcxr::edge::fhir::{Kind, Parcel};
 use nowcxr::edge::hl7::server::{MAX_CONNECTIONS, bind};
 use nowcxr::ids::Topic;
 use nowcxr::time::WallTime;
@@ -30,6 +33,12 @@ struct Edge {
 
 impl Edge {
     fn start() -> Self {
+        // The other languages are not listened to.
+        Edge::hearing().0
+    }
+
+    /// One that hears FHIR as well.
+    fn hearing() -> (Self, Hatch<Parcel>) {
         let dir = tempfile::tempdir().unwrap();
         let log = log(dir.path());
         let config = config(&["edge.lateness=200ms"]);
@@ -41,7 +50,6 @@ impl Edge {
             .unwrap();
         let (hatches, counter) = nowcxr::edge::counter();
         let any = "127.0.0.1:0".parse().unwrap();
-        // The other languages are not listened to.
         let listener = runtime.block_on(bind(any, hatches.hl7)).unwrap();
         let address = listener.address().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
@@ -54,7 +62,18 @@ impl Edge {
         let stops = Arc::clone(&stop);
         let listening = thread::spawn(move || runtime.block_on(listener.serve(&stops)));
         let threads = vec![listening, desk_thread];
-        Edge { address, stop, threads, log, now, _dir: dir }
+        (Edge { address, stop, threads, log, now, _dir: dir }, hatches.fhir)
+    }
+
+    /// Lets time pass until a mark is promised, or for as long as ten would take.
+    fn is_promising(&self, meanwhile: impl Fn()) -> bool {
+        let before = marks(&self.log);
+        (0..40).any(|_| {
+            meanwhile();
+            self.now.fetch_add(1_000, Ordering::AcqRel);
+            thread::sleep(Duration::from_millis(50));
+            marks(&self.log) > before
+        })
     }
 
     fn connect(&self) -> TcpStream {
@@ -172,5 +191,27 @@ fn marks_are_promised_only_while_a_sender_is_there() {
     edge.now.fetch_add(60_000, Ordering::AcqRel);
     thread::sleep(Duration::from_millis(500));
     assert_eq!(marks(&edge.log), before, "the sender is gone");
+    edge.end();
+}
+
+#[test]
+fn a_language_that_was_spoken_is_waited_for() {
+    let (edge, fhir) = Edge::hearing();
+    let _stream = edge.connect();
+    thread::sleep(Duration::from_millis(300));
+    assert!(edge.is_promising(|| {}), "nobody has ever spoken FHIR here");
+    let speak = || {
+        let body = br#"{"resourceType":"Patient","id":"p1","gender":"female"}"#;
+        let target = Target::Update(Kind::Patient, "p1");
+        let parcel = Parcel::open(target, body, "ehr".into(), String::new());
+        fhir.hand_in(parcel).unwrap().blocking_recv().unwrap();
+    };
+    speak();
+    thread::sleep(Duration::from_millis(400));
+    assert!(!edge.is_promising(|| {}), "who spoke FHIR may bring something yet");
+    // What is said is known, but somebody is there.
+    assert!(edge.is_promising(speak));
+    // The desk ends once no listener is left.
+    drop(fhir);
     edge.end();
 }
