@@ -5,6 +5,7 @@ use tracing::{debug, info, trace};
 
 use super::happening::count;
 use crate::event::Reason;
+use crate::time::Span;
 
 /// A message was answered.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,18 @@ pub enum EdgeFate {
 #[derive(Clone, Copy, Debug)]
 pub struct EdgeConnections(pub usize);
 
+/// A sender's clock, as one message shows it when it arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct SenderClock {
+    /// The number of the message.
+    pub message: u64,
+    /// How far it is ahead of this machine's.
+    pub ahead: Span,
+}
+
+/// From so much on a clock is wrong (`reference/clinical.md` 5, failure 17).
+const MAX_SKEW_MINUTES: i64 = 10;
+
 impl MessageTaken {
     pub fn emit(&self) {
         let verdict = match self.verdict {
@@ -78,6 +91,20 @@ impl EdgeFact {
         };
         trace!(fate, "part of a message");
         count(|metrics| metrics.edge.said.with_label_values(&[fate]).inc());
+    }
+}
+
+impl SenderClock {
+    /// Says nothing of a clock that is right.
+    pub fn emit(&self) {
+        let minutes = self.ahead.as_millis() / 60_000;
+        let way = match minutes {
+            _ if minutes.abs() < MAX_SKEW_MINUTES => return,
+            0.. => "ahead",
+            _ => "behind",
+        };
+        info!(message = self.message, minutes, "a sender's clock is {way}, or its message waited");
+        count(|metrics| metrics.edge.skewed.with_label_values(&[way]).inc());
     }
 }
 

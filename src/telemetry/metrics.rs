@@ -41,6 +41,7 @@ pub mod name {
     pub const EDGE_SAID: &str = "nowcxr_edge_said_total";
     pub const EDGE_REJECTED: &str = "nowcxr_edge_rejected_total";
     pub const EDGE_CONNECTIONS: &str = "nowcxr_edge_connections";
+    pub const EDGE_SKEWED: &str = "nowcxr_edge_skewed_total";
     pub const BUILD: &str = "nowcxr_build_info";
 }
 
@@ -109,6 +110,7 @@ pub(super) struct EdgeMetrics {
     pub said: IntCounterVec,
     pub rejected: IntCounterVec,
     pub connections: IntGauge,
+    pub skewed: IntCounterVec,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -208,6 +210,12 @@ impl EdgeMetrics {
             )?,
             connections: make
                 .gauge(name::EDGE_CONNECTIONS, "Connections of senders that are open.")?,
+            skewed: make.counters(
+                name::EDGE_SKEWED,
+                "Messages whose sender's clock is 10 min or more off: ahead, or behind, which a \
+                 message that waited long looks like, too.",
+                &["way"],
+            )?,
         })
     }
 }

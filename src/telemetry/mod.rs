@@ -17,7 +17,7 @@ use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
-pub use edge::{EdgeConnections, EdgeFact, EdgeFate, MessageTaken, MessageVerdict};
+pub use edge::{EdgeConnections, EdgeFact, EdgeFate, MessageTaken, MessageVerdict, SenderClock};
 pub use happening::{
     AlertTold, Committed, FactDuplicate, FactLate, FactUsed, FeedPassed, LogSegmentsDeleted,
     LogTailCut, PauseCause, PredictionAnswered, PredictionRequested, PredictionStatus,

@@ -2,7 +2,8 @@
 //! message: what is answered, what becomes of each, and which risk events follow.
 
 use nowcxr::ids::Topic;
-use nowcxr::time::{EventTime, Span};
+use nowcxr::telemetry::Metrics;
+use nowcxr::time::{EventTime, Span, WallTime};
 use nowcxr::transport::local::LocalLog;
 use nowcxr::wire::RiskStatus;
 
@@ -181,4 +182,30 @@ fn nobody_is_named(log: &LocalLog) {
             }
         }
     }
+}
+
+#[test]
+fn a_sender_whose_clock_is_wrong_is_counted() {
+    let (config, dir) = (config(&[]), tempfile::tempdir().unwrap());
+    let log = log(dir.path());
+    let mut desk = desk(&config, dir.path(), &log);
+    let skewed = |way: &str| {
+        let text = Metrics::global().unwrap().render().unwrap();
+        let name = format!("nowcxr_edge_skewed_total{{way=\"{way}\"}} ");
+        let found = text.lines().find_map(|line| line.strip_prefix(&name));
+        found.map_or(0, |n| n.parse::<u64>().unwrap())
+    };
+    let before = (skewed("ahead"), skewed("behind"));
+    // At 08:00; five minutes are no fault.
+    let now = WallTime::from_millis(1_772_352_000_000);
+    for (control, msh_7) in [(1, "20260301080500"), (2, "20260301090000"), (3, "20260301070000")] {
+        let text = format!(
+            "MSH|^~\\&|ADT|H|NCX|H|{msh_7}||ADT^A08|{control}|P|2.4\r\
+             PID|||7^^^H^MR||||19570301|F\rPV1||I|WARD{}V7\r",
+            "|".repeat(16)
+        );
+        desk.take(&[text.into_bytes()], now).unwrap();
+    }
+    // Other tests count, too.
+    assert!(skewed("ahead") > before.0 && skewed("behind") > before.1);
 }

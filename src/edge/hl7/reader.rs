@@ -10,6 +10,7 @@ use crate::edge::clock::{Clock, first_moment};
 use crate::edge::reader::{Reader, Reading};
 use crate::engine::resolve::{Act, Deed, Heard, PersonId, VisitId};
 use crate::event::{Reason, Rejection};
+use crate::telemetry::SenderClock;
 use crate::time::{EventTime, WallTime};
 
 /// Identifier types of PID-3.5 that are a patient's number, best first (table 0203).
@@ -42,6 +43,7 @@ impl Reader {
         let msh_7 = message.segment("MSH").map(|msh| msh.field(7).component(1).text());
         let clock = zone.of_message(&msh_7.unwrap_or_default());
         let sent_at = Header::sent_at(message, &clock).unwrap_or(arrived_at);
+        SenderClock { message: number, ahead: sent_at.since(arrived_at) }.emit();
         let context = Context { reader: self, clock, sent_at, number, message: pseudonym };
         match (header.kind.code.as_str(), header.kind.trigger.as_str()) {
             ("ORU", "R01") => oru::read(message, &context),
