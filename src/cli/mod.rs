@@ -8,6 +8,7 @@ mod check;
 mod dead_letters;
 mod demo;
 mod detection;
+mod drift;
 mod edge;
 mod embedded;
 mod envelopes;
@@ -104,6 +105,9 @@ enum Command {
     Synth(synth::SynthArgs),
     /// Scores a replay's risk events against what became of the stays; writes a report.
     Evaluate(evaluate::EvaluateArgs),
+    /// Says whether a run's windows still look like those of an earlier run.
+    #[command(subcommand)]
+    Drift(drift::DriftCommand),
     /// Trains a model on a recording or on the synthetic ward.
     Train(Box<train::TrainArgs>),
     /// Makes model directories from checkpoints and shows them.
@@ -168,6 +172,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Audit(command) => audit::run(&command, &settings),
         Command::Synth(args) => synth::run(&args),
         Command::Evaluate(args) => evaluate::run(&args, &settings),
+        Command::Drift(command) => drift::run(&command, &settings),
         Command::Train(args) => train::run(&args),
         Command::Model(command) => model::run(&command),
         Command::Inspect(args) => inspect::run(&args),

@@ -187,8 +187,8 @@ fn sample(
     })
 }
 
-/// What the events say of their model.
-fn told_by(events: &[RiskRecord]) -> Provenance {
+/// What the events say of their model; whether patients are synthetic, they do not know.
+pub fn told_by(events: &[RiskRecord]) -> Provenance {
     let Some(first) = events.first() else { return Provenance::default() };
     let doubts = |doubt| events.iter().any(|event| event.validity.contains(&doubt));
     Provenance {

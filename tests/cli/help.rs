@@ -24,6 +24,7 @@ fn help_names_every_command_and_says_that_it_is_for_research() {
         "dead-letters",
         "synth",
         "evaluate",
+        "drift",
         "train",
         "model",
         "inspect",
