@@ -15,10 +15,12 @@ use crate::config::Config;
 use crate::evaluate::drift::{
     Comparison, InTheLarge, Profile, STAYS_LEAST, Seen, Values, Verdict, profile, seen, values_of,
 };
-use crate::evaluate::{EvaluateOptions, Labels, Provenance, Sample, read_events, samples, told_by};
+use crate::evaluate::{
+    Counts, EvaluateOptions, Labels, Provenance, Sample, read_events, samples, told_by,
+};
 use crate::event::dictionary::Dictionary;
 use crate::transport::local::LocalLog;
-use crate::wire::Codec;
+use crate::wire::{Codec, RiskRecord};
 
 /// Exit code of a comparison that found much drift.
 const DRIFTED: u8 = 3;
@@ -78,9 +80,11 @@ struct RunArgs {
 
 /// A run as drift looks at it.
 pub(super) struct Watched {
+    pub events: Vec<RiskRecord>,
     pub windows: Vec<Seen>,
     /// Empty where outcomes are not known.
     pub samples: Vec<Sample>,
+    pub counts: Counts,
     pub provenance: Provenance,
 }
 
@@ -95,7 +99,7 @@ fn make(args: &ProfileArgs, config: &Config) -> Result<ExitCode> {
     let watched = args.of.read(config)?;
     let dictionary = Dictionary::builtin(config.profile)?;
     let variables: Vec<String> = dictionary.variables().iter().map(|v| v.code.clone()).collect();
-    let Watched { windows, samples, provenance } = &watched;
+    let Watched { windows, samples, provenance, .. } = &watched;
     let made = profile(windows, &variables, samples, provenance, args.of.options())?;
     let text = format!("{}\n", serde_json::to_string_pretty(&made)?);
     write(&args.out, text.as_bytes())?;
@@ -116,7 +120,7 @@ fn make(args: &ProfileArgs, config: &Config) -> Result<ExitCode> {
 
 fn compare(args: &CompareArgs, config: &Config) -> Result<ExitCode> {
     let profile = Profile::read(&args.profile)?;
-    let Watched { windows, samples, provenance } = args.of.read(config)?;
+    let Watched { windows, samples, provenance, .. } = args.of.read(config)?;
     let compared = profile.compare(&windows, &samples, &provenance, args.of.options())?;
     print(&if args.json { serde_json::to_string_pretty(&compared)? } else { told(&compared) })?;
     Ok(if compared.drifted { ExitCode::from(DRIFTED) } else { ExitCode::SUCCESS })
@@ -139,17 +143,14 @@ impl Watched {
         let windows = seen(&events, &values(run, config)?)?;
         let own = run.join("ward/mimiciv");
         let dir = labels.or_else(|| own.is_dir().then_some(own.as_path()));
-        let (samples, mut provenance) = match dir {
-            Some(dir) => {
-                let (found, _, provenance) = samples(&events, &Labels::read(dir)?);
-                (found, provenance)
-            }
-            None => (Vec::new(), told_by(&events)),
+        let (samples, counts, mut provenance) = match dir {
+            Some(dir) => samples(&events, &Labels::read(dir)?),
+            None => (Vec::new(), Counts::default(), told_by(&events)),
         };
         provenance.synthetic |= demo::made(run);
         let held = Held::read(run)?;
         provenance.simulated_pairing = held.is_some_and(|held| held.simulated_pairing());
-        Ok(Watched { windows, samples, provenance })
+        Ok(Watched { events, windows, samples, counts, provenance })
     }
 }
 

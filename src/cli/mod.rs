@@ -24,6 +24,7 @@ mod pictures;
 mod policy;
 mod progress;
 mod replay;
+mod report;
 mod rescore;
 mod reset;
 mod run;
@@ -108,6 +109,8 @@ enum Command {
     /// Says whether a run's windows still look like those of an earlier run.
     #[command(subcommand)]
     Drift(drift::DriftCommand),
+    /// Writes what a run amounts to as one page for a site's committee.
+    Report(report::ReportArgs),
     /// Trains a model on a recording or on the synthetic ward.
     Train(Box<train::TrainArgs>),
     /// Makes model directories from checkpoints and shows them.
@@ -173,6 +176,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Synth(args) => synth::run(&args),
         Command::Evaluate(args) => evaluate::run(&args, &settings),
         Command::Drift(command) => drift::run(&command, &settings),
+        Command::Report(args) => report::run(&args, &settings),
         Command::Train(args) => train::run(&args),
         Command::Model(command) => model::run(&command),
         Command::Inspect(args) => inspect::run(&args),

@@ -33,6 +33,7 @@ mod signatures;
 mod svg;
 mod table;
 mod team;
+pub mod trial;
 mod truth;
 mod windows;
 
@@ -52,7 +53,7 @@ pub use challenge_page::challenge_page;
 pub use figures::{Difference, Evaluation, Figure, Figures, Set, Stratum, Twin, evaluate};
 pub use films::{FilmQuality, film_quality};
 pub use html::page;
-pub use intake::{Counts, Labels, Phenotyped, Sample, read_events, samples, told_by};
+pub use intake::{Counts, Labels, Phenotyped, Sample, read_events, read_lines, samples, told_by};
 pub use oracle::Oracle;
 pub use sampling::{SamplingStudy, sampling};
 pub use signatures::Signature;

@@ -210,6 +210,21 @@ impl Doubt {
             Doubt::Degraded => "degraded",
         }
     }
+
+    /// The same for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Doubt::NotValidated => "the model has not been validated clinically",
+            Doubt::SyntheticTraining => "the model was trained on synthetic patients",
+            Doubt::NotAtLandmark => "not at 48 h, where the method is defined",
+            Doubt::NoFilm => "no chest film yet",
+            Doubt::GeneratedAtFloor => "film younger than 12 h: the estimate adds little",
+            Doubt::FilmTooOld => "film older than any the model learnt from",
+            Doubt::FewVariables => "few variables observed",
+            Doubt::FeedMissing => "a data feed was silent",
+            Doubt::Degraded => "scored without the generated film, or not at all",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ fn help_names_every_command_and_says_that_it_is_for_research() {
         "synth",
         "evaluate",
         "drift",
+        "report",
         "train",
         "model",
         "inspect",
