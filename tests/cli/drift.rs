@@ -54,9 +54,35 @@ fn another_hospital_drifts_and_another_seed_does_not() {
 
     let told = run(dir, &["drift", "compare", "--profile", "profile.json", "--run", "other"]);
     assert!(told.out.contains("MUCH DRIFT") && told.out.contains("DRIFTED"), "{}", told.out);
+    the_committee_is_told(dir, &model);
     let none =
         run(dir, &["drift", "compare", "--profile", "none.json", "--run", "other"]).expect(1);
     assert!(none.err.contains("nowcxr drift profile"), "{}", none.err);
     std::fs::write(dir.join("profile.json"), "{}").unwrap();
     compare("other").expect(1);
+}
+
+/// `report` over the other hospital's run, with and without what is known of it.
+fn the_committee_is_told(dir: &Path, model: &str) {
+    let sets = ["--set", model, "--set", "engine.every=12h", "--replicates", "20"];
+    let report = |more: &[&str]| {
+        let args = ["report", "--silent-trial", "--run", "other", "--out", "trial.html"];
+        let ran = run(dir, &[&args[..], &sets[..], more].concat()).expect(0);
+        (ran, std::fs::read_to_string(dir.join("trial.html")).unwrap())
+    };
+    let known = ["--labels", "other-ward/mimiciv", "--profile", "profile.json", "--json"];
+    let (ran, html) = report(&known);
+    let told = ran.json();
+    assert_eq!(told["ran"]["stays"], 24);
+    assert_eq!(told["ran"]["by_mode"].as_object().map(|modes| modes.len()), Some(1));
+    assert_eq!(told["drift"]["drifted"], true);
+    assert!(told["evaluation"]["sets"][0]["overall"]["stays"].as_u64() > Some(5));
+    assert!(html.contains("AUROC") && html.contains("Much drift") && !html.contains("http"));
+    let (ran, html) = report(&[]);
+    assert!(ran.out.contains("Synthetic patients"), "{}", ran.out);
+    assert!(html.contains("Outcomes are not known") && !html.contains("AUROC"));
+    // Under another configuration its budget would be another one.
+    let args = ["report", "--silent-trial", "--run", "other", "--set", model];
+    let other = run(dir, &args).expect(1);
+    assert!(other.err.contains("--config"), "{}", other.err);
 }
