@@ -182,20 +182,17 @@ fn told(compared: &Comparison) -> String {
         "\n\n  {:<39}{:>7} {:>10}  {:<14}{:>11}  most changed\n",
         "measure", "PSI", "by chance", "verdict", "stays"
     );
-    let quiet = |verdict| matches!(verdict, Verdict::Stable | Verdict::ByChance);
-    for one in compared.found.iter().filter(|one| !quiet(one.verdict)) {
+    for one in compared.found.iter().filter(|one| !one.is_quiet()) {
         let number = |n: Option<f64>| n.map_or("n/a".to_owned(), |n| format!("{n:.3}"));
-        let changed = one.widest().map_or(String::new(), |(bin, before, now)| {
-            format!("{bin}: {:.0} % → {:.0} %", before * 1e2, now * 1e2)
-        });
         text += &format!(
-            "  {:<39}{:>7} {:>10}  {:<14}{:>5}/{:<5}  {changed}\n",
+            "  {:<39}{:>7} {:>10}  {:<14}{:>5}/{:<5}  {}\n",
             one.name(),
             number(one.psi),
             number(one.by_chance),
             one.verdict.name(),
             one.stays[0],
-            one.stays[1]
+            one.stays[1],
+            one.most_changed()
         );
     }
     for verdict in [Verdict::Stable, Verdict::ByChance] {
@@ -205,17 +202,16 @@ fn told(compared: &Comparison) -> String {
     for (what, side) in
         [("profile", compared.calibration_reference), ("run", compared.calibration_run)]
     {
-        text += &format!("\n  calibration in the large, {what:8} {}", in_the_large(side));
+        text += &format!("\n  calibration in the large, {what:8} {}", told_of(side));
     }
     compared.left_out.iter().for_each(|what| text += &format!("\n  not compared: {what}"));
     text += if compared.drifted { "\n\n  DRIFTED" } else { "\n\n  no much drift" };
     text.trim_start_matches('\n').to_owned()
 }
 
-fn in_the_large(found: Option<InTheLarge>) -> String {
-    let Some(InTheLarge { value, interval, stays, died }) = found else {
-        return "not known: it needs outcomes of both kinds".to_owned();
-    };
-    let range = interval.map_or(String::new(), |(low, high)| format!(" ({low:.2} to {high:.2})"));
-    format!("{value:.2}{range}, {stays} stays, {died} deaths; 0 is right")
+fn told_of(calibration: Option<InTheLarge>) -> String {
+    calibration.map_or_else(
+        || "not known: it needs outcomes of both kinds".to_owned(),
+        |calibration| format!("{calibration}; 0 is right"),
+    )
 }

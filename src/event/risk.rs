@@ -177,6 +177,10 @@ impl Mode {
 }
 
 impl FilmAge {
+    /// From fresh to old.
+    pub const ALL: [FilmAge; 4] =
+        [FilmAge::Under12h, FilmAge::From12h, FilmAge::From24h, FilmAge::From36h];
+
     pub fn of(age: Span) -> Self {
         match age.as_hours() {
             h if h < 12.0 => FilmAge::Under12h,

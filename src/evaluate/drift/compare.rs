@@ -116,11 +116,22 @@ impl Found {
         Ok(found)
     }
 
-    /// The bin whose share changed most, with both shares.
-    pub fn widest(&self) -> Option<(&str, f64, f64)> {
+    /// The bin whose share changed most, with both shares; nothing where the run has none.
+    pub fn most_changed(&self) -> String {
         let shares = self.reference.iter().zip(&self.run);
-        let bins = self.bins.iter().zip(shares).map(|(bin, (p, q))| (bin.as_str(), *p, *q));
-        bins.max_by(|(_, p, q), (_, r, s)| (p - q).abs().total_cmp(&(r - s).abs()))
+        let bins = self.bins.iter().zip(shares);
+        let widest = bins.max_by(|(_, (p, q)), (_, (r, s))| {
+            let apart = |a: &f64, b: &f64| (a - b).abs();
+            apart(p, q).total_cmp(&apart(r, s))
+        });
+        widest.map_or(String::new(), |(bin, (before, now))| {
+            format!("{bin}: {:.0} % → {:.0} %", before * 1e2, now * 1e2)
+        })
+    }
+
+    /// Whether it is stable, or differs no more than chance makes it.
+    pub fn is_quiet(&self) -> bool {
+        matches!(self.verdict, Verdict::Stable | Verdict::ByChance)
     }
 
     /// What is measured, in words.

@@ -10,9 +10,7 @@ use crate::metrics::Undefined;
 /// Variables of a profile, at most; the dictionary has a third of them.
 pub const VARIABLES_MAX: usize = 64;
 
-/// Strata of film age, from fresh to none.
-const FILM_AGES: [FilmAge; 4] =
-    [FilmAge::Under12h, FilmAge::From12h, FilmAge::From24h, FilmAge::From36h];
+/// The bin behind the strata of film age.
 const NO_FILM: &str = "no film";
 
 /// What a measure is about.
@@ -66,7 +64,7 @@ impl Kind {
     /// Bins with the given edges.
     fn bins(self, edges: &[f64]) -> usize {
         match self {
-            Kind::FilmAge => FILM_AGES.len() + 1,
+            Kind::FilmAge => FilmAge::ALL.len() + 1,
             Kind::Missing => 2,
             Kind::Score | Kind::Facts | Kind::Value | Kind::Age => edges.len() + 1,
         }
@@ -87,8 +85,8 @@ impl Kind {
     fn bin(self, variable: &str, edges: &[f64], window: &Seen) -> Result<Option<usize>, Undefined> {
         match self {
             Kind::FilmAge => {
-                let place = FILM_AGES.iter().position(|age| Some(*age) == window.film_age);
-                Ok(Some(place.unwrap_or(FILM_AGES.len())))
+                let place = FilmAge::ALL.iter().position(|age| Some(*age) == window.film_age);
+                Ok(Some(place.unwrap_or(FilmAge::ALL.len())))
             }
             Kind::Missing => Ok(Some(usize::from(!window.ages.contains_key(variable)))),
             _ => self.number(variable, window).map(|value| bin(edges, value)).transpose(),
@@ -170,7 +168,7 @@ impl Measure {
     pub fn labels(&self) -> Vec<String> {
         match self.kind {
             Kind::FilmAge => {
-                let ages = FILM_AGES.iter().map(|age| age.name().to_owned());
+                let ages = FilmAge::ALL.iter().map(|age| age.name().to_owned());
                 ages.chain([NO_FILM.to_owned()]).collect()
             }
             Kind::Missing => ["observed", "missing"].map(str::to_owned).into(),

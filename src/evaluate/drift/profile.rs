@@ -1,5 +1,6 @@
 //! The reference that later runs are compared with.
 
+use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,18 @@ impl InTheLarge {
             stays: by_stay().count(),
             died: by_stay().filter(|sample| sample.died).count(),
         })
+    }
+}
+
+/// The value with its interval and what it rests on.
+impl fmt::Display for InTheLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let InTheLarge { value, interval, stays, died } = self;
+        write!(f, "{value:.2}")?;
+        if let Some((low, high)) = interval {
+            write!(f, " ({low:.2} to {high:.2})")?;
+        }
+        write!(f, ", {stays} stays, {died} deaths")
     }
 }
 

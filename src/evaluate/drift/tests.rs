@@ -63,10 +63,10 @@ proptest! {
 #[test]
 fn it_is_the_sum_of_the_definition() {
     // 50 of 100 in each of two bins against 80 and 20.
-    let of = |n: usize| distribution_of(&(0..100).map(|i| vec![usize::from(i < n)]).collect());
-    fn distribution_of(stays: &Vec<Vec<usize>>) -> Distribution {
-        Distribution::of(stays, 2).unwrap()
-    }
+    let of = |n: usize| {
+        let stays: Vec<Vec<usize>> = (0..100).map(|stay| vec![usize::from(stay < n)]).collect();
+        Distribution::of(&stays, 2).unwrap()
+    };
     let expected = 0.3 * (0.8f64 / 0.5).ln() + (-0.3) * (0.2f64 / 0.5).ln();
     let found = apart(&of(50), &of(20)).unwrap();
     assert!((found.psi - expected).abs() < 1e-12, "{found:?}");

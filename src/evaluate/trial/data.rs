@@ -136,8 +136,7 @@ impl Freshness {
 fn films(scored: &[&RiskEvent]) -> Vec<(&'static str, usize)> {
     let age = |event: &RiskEvent| Some(FilmAge::of(event.t.since(event.film?.acquired_at)));
     let of = |wanted| scored.iter().filter(|event| age(event) == wanted).count();
-    let strata = [FilmAge::Under12h, FilmAge::From12h, FilmAge::From24h, FilmAge::From36h];
-    let mut all: Vec<_> = strata.iter().map(|age| (age.name(), of(Some(*age)))).collect();
+    let mut all: Vec<_> = FilmAge::ALL.map(|age| (age.name(), of(Some(age)))).into();
     all.push(("no film", of(None)));
     all
 }

@@ -53,9 +53,9 @@ fn head(trial: &SilentTrial, title: &str) -> String {
         .collect();
     format!(
         "<header>\n<p class=\"kicker\">nowcxr: report of a silent trial</p>\n<h1>{}</h1>\n{}<dl \
-         class=\"cards\">{cards}</dl>\n<p>A model of in-hospital death ran over these stays{}. This \
-         page is for those who decide what happens next, and recommends nothing. Research use only: \
-         nothing here has been clinically validated.</p>\n</header>\n",
+         class=\"cards\">{cards}</dl>\n<p>A model of in-hospital death ran over these stays{}. \
+         This page is for those who decide what happens next, and recommends nothing. Research use \
+         only: nothing here has been clinically validated.</p>\n</header>\n",
         escape(title),
         banner(&trial.warnings),
         if trial.was_silent() { " without anybody being shown what it said" } else { "" },
@@ -216,7 +216,7 @@ fn definitions(trial: &SilentTrial) -> String {
          later.</li>\n<li>Patient-days: from the first window of each stay to its \
          last.</li>\n<li>An alert is counted once, by its newest record.</li>\n<li>Records: each \
          ends as exactly one of used, late, duplicate and rejected; a late one still serves later \
-         windows.</li>\n{resamples}<li>Groups of fewer than ten stays are not shown.</li>\n<li>PSI: \
-         each stay weighs the same; what so few stays give by chance is no drift.</li>\n</ul>\n"
+         windows.</li>\n{resamples}<li>Groups of fewer than ten stays are not \
+         shown.</li>\n<li>PSI: each stay weighs the same; what so few stays give by chance is no drift.</li>\n</ul>\n"
     )
 }

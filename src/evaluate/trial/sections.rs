@@ -3,7 +3,7 @@
 use super::SilentTrial;
 use super::data::{Freshness, Quality, SCORE_BARS, Scores};
 use crate::evaluate::Evaluation;
-use crate::evaluate::drift::{Comparison, Found, InTheLarge, STAYS_LEAST, Verdict};
+use crate::evaluate::drift::{Comparison, Found, InTheLarge, STAYS_LEAST};
 use crate::evaluate::html::{figure, key_figures, strata_table};
 use crate::evaluate::html_films::{fold, table};
 use crate::evaluate::svg::{Bar, bars, escape, reliability};
@@ -166,10 +166,9 @@ pub(super) fn drift(drift: Option<&Comparison>) -> String {
         drift.reference.stays,
         escape(&drift.reference.model)
     );
-    let quiet = |one: &&Found| matches!(one.verdict, Verdict::Stable | Verdict::ByChance);
     let head = ["measure", "PSI", "by chance", "verdict", "stays", "most changed"];
-    let loud: Vec<_> = drift.found.iter().filter(|one| !quiet(one)).map(found).collect();
-    let rest: Vec<_> = drift.found.iter().filter(quiet).map(found).collect();
+    let loud: Vec<_> = drift.found.iter().filter(|one| !one.is_quiet()).map(found).collect();
+    let rest: Vec<_> = drift.found.iter().filter(|one| one.is_quiet()).map(found).collect();
     if !loud.is_empty() {
         html += &table(&head, &loud);
     }
@@ -178,7 +177,7 @@ pub(super) fn drift(drift: Option<&Comparison>) -> String {
         &table(&head, &rest),
     );
     let rows = [("profile", drift.calibration_reference), ("this run", drift.calibration_run)]
-        .map(|(what, side)| vec![what.to_owned(), in_the_large(side)]);
+        .map(|(what, side)| vec![what.to_owned(), told_of(side)]);
     html += &table(&["calibration in the large", "value and 95 % interval; 0 is right"], &rows);
     for what in &drift.left_out {
         html += &format!("<p>Not compared: {}.</p>\n", escape(what));
@@ -187,9 +186,6 @@ pub(super) fn drift(drift: Option<&Comparison>) -> String {
 }
 
 fn found(one: &Found) -> Vec<String> {
-    let changed = one.widest().map_or(String::new(), |(bin, before, now)| {
-        format!("{}: {:.0} % → {:.0} %", escape(bin), before * 1e2, now * 1e2)
-    });
     let [before, now] = one.stays;
     vec![
         escape(&one.name()),
@@ -197,16 +193,12 @@ fn found(one: &Found) -> Vec<String> {
         number(one.by_chance, 3),
         one.verdict.name().to_lowercase(),
         format!("{before} / {now}"),
-        changed,
+        escape(&one.most_changed()),
     ]
 }
 
-fn in_the_large(side: Option<InTheLarge>) -> String {
-    let Some(InTheLarge { value, interval, stays, died }) = side else {
-        return "not known".to_owned();
-    };
-    let range = interval.map_or(String::new(), |(a, b)| format!(" ({a:.2} to {b:.2})"));
-    format!("{value:.2}{range}, {stays} stays, {died} deaths").replace('-', "−")
+fn told_of(calibration: Option<InTheLarge>) -> String {
+    calibration.map_or("not known".to_owned(), |told| told.to_string().replace('-', "−"))
 }
 
 pub(super) fn doubts(trial: &SilentTrial) -> String {
