@@ -139,7 +139,8 @@ fn decimal(value: f64) -> f64 {
 }
 
 /// Edges at the quantiles of `values` (value, weight), to nine digits: bin k holds what lies above
-/// edge k − 1 and not above edge k. Strictly ascending, at most [`QUANTILES`] − 1 of them, none for one value.
+/// edge k − 1 and not above edge k. Strictly ascending, at most [`QUANTILES`] − 1 of them, none for
+/// one value.
 ///
 /// # Errors
 /// [`Undefined::NotFinite`] for a value that is no number, [`Undefined::Empty`] without any.

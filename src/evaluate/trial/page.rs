@@ -217,6 +217,7 @@ fn definitions(trial: &SilentTrial) -> String {
          last.</li>\n<li>An alert is counted once, by its newest record.</li>\n<li>Records: each \
          ends as exactly one of used, late, duplicate and rejected; a late one still serves later \
          windows.</li>\n{resamples}<li>Groups of fewer than ten stays are not \
-         shown.</li>\n<li>PSI: each stay weighs the same; what so few stays give by chance is no drift.</li>\n</ul>\n"
+         shown.</li>\n<li>PSI: each stay weighs the same; what so few stays give by chance is no \
+         drift.</li>\n</ul>\n"
     )
 }
