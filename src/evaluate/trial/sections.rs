@@ -192,7 +192,7 @@ fn found(one: &Found) -> Vec<String> {
         number(one.psi, 3),
         number(one.by_chance, 3),
         one.verdict.name().to_lowercase(),
-        format!("{before} / {now}"),
+        format!("{before}/{now}"),
         escape(&one.most_changed()),
     ]
 }
