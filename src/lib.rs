@@ -37,7 +37,8 @@
 //! - [`metrics`]: figures of merit with intervals; train, synth and evaluate share them.
 //! - [`synth`]: the synthetic ward, written out as MIMIC files.
 //! - [`train`]: samples from the ward; the loops of the three stages.
-//! - [`evaluate`]: a run's risk events against what became of the stays; the report.
+//! - [`evaluate`]: a run's risk events against what became of the stays; the report; drift; what a
+//!   silent trial's committee reads.
 //! - [`edge`]: what hospitals send: HL7 v2, FHIR R4 and DICOM to events of stays.
 //! - [`http`]: metrics and health, the dashboard, FHIR both ways, DICOMweb.
 //! - [`cli`]: one file a command.

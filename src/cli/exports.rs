@@ -74,7 +74,7 @@ fn alerts_of(log: &LocalLog, codec: &Codec) -> Result<Vec<AlertRecord>> {
 }
 
 /// The highest revision of each alert.
-fn newest(records: Vec<AlertRecord>) -> Vec<AlertRecord> {
+pub(super) fn newest(records: Vec<AlertRecord>) -> Vec<AlertRecord> {
     let mut newest: BTreeMap<_, AlertRecord> = BTreeMap::new();
     for record in records {
         let key = (record.stay_id, record.t, record.alert_id);

@@ -8,6 +8,7 @@ mod check;
 mod dead_letters;
 mod demo;
 mod detection;
+mod drift;
 mod edge;
 mod embedded;
 mod envelopes;
@@ -23,6 +24,7 @@ mod pictures;
 mod policy;
 mod progress;
 mod replay;
+mod report;
 mod rescore;
 mod reset;
 mod run;
@@ -118,6 +120,11 @@ enum Command {
     Synth(synth::SynthArgs),
     /// Scores a replay's risk events against what became of the stays; writes a report.
     Evaluate(evaluate::EvaluateArgs),
+    /// Says whether a run's windows still look like those of an earlier run.
+    #[command(subcommand)]
+    Drift(drift::DriftCommand),
+    /// Writes what a run amounts to as one page for a site's committee.
+    Report(report::ReportArgs),
     /// Trains a model on a recording or on the synthetic ward.
     Train(Box<train::TrainArgs>),
     /// Makes model directories from checkpoints and shows them.
@@ -182,6 +189,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Audit(command) => audit::run(&command, &settings),
         Command::Synth(args) => synth::run(&args),
         Command::Evaluate(args) => evaluate::run(&args, &settings),
+        Command::Drift(command) => drift::run(&command, &settings),
+        Command::Report(args) => report::run(&args, &settings),
         Command::Train(args) => train::run(&args),
         Command::Model(command) => model::run(&command),
         Command::Inspect(args) => inspect::run(&args),

@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::detection::Detection;
 use super::embedded::Ran;
 use super::exports::Exports;
+use crate::evaluate::trial::patient_days;
 use crate::event::alert::Subject;
 use crate::event::risk::{FilmAge, Mode, RiskEvent};
 use crate::ids::Topic;
-use crate::time::EventTime;
 use crate::wire::{AlertRecord, AlertStatus};
 
 /// Rows of the table of the highest risks.
@@ -209,7 +209,7 @@ impl Alerts {
         let (in_error, held): (Vec<_>, Vec<_>) = exports.alerts.iter().partition(in_error);
         let risks = held.iter().filter(|r| r.subject == Subject::InHospitalDeath);
         let risk = risks.clone().count() as u64;
-        let patient_days = patient_days(&exports.events);
+        let patient_days = patient_days(exports.events.iter().map(|event| (event.stay, event.t)));
         Alerts {
             mode,
             risk,
@@ -235,16 +235,6 @@ impl fmt::Display for Alerts {
             n => write!(f, ", {n} entered in error"),
         }
     }
-}
-
-/// The time that the stays' windows cover.
-fn patient_days(events: &[RiskEvent]) -> f64 {
-    let mut spans: BTreeMap<u64, (EventTime, EventTime)> = BTreeMap::new();
-    for event in events {
-        let span = spans.entry(event.stay.0).or_insert((event.t, event.t));
-        *span = (span.0.min(event.t), span.1.max(event.t));
-    }
-    spans.values().map(|(from, to)| to.since(*from).as_hours() / 24.0).sum()
 }
 
 impl Summary {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::challenge::{ChallengeEntry, ChallengeEvaluation};
-use super::html::{STYLE, cell, figure};
+use super::html::{cell, figure, frame};
 use super::svg::{Mark, Row, escape, forest, reliability};
 
 /// The page.
@@ -17,11 +17,7 @@ pub fn challenge_page(evaluation: &ChallengeEvaluation) -> String {
         body += &folds(entry);
     }
     body += &definitions(evaluation);
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
-         name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\
-         \n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
-    )
+    frame(title, &body)
 }
 
 fn head(evaluation: &ChallengeEvaluation, title: &str) -> String {

@@ -6,7 +6,7 @@ use super::figures::{Evaluation, Figure, Figures, Set, Stratum, TWINS};
 use super::html_films::{films, phenotypes, sampling};
 use super::svg::{Mark, Row, escape, forest, reliability};
 
-pub(super) const STYLE: &str = include_str!("report.css");
+const STYLE: &str = include_str!("report.css");
 
 /// The page. `title` names the run.
 pub fn page(evaluation: &Evaluation, title: &str) -> String {
@@ -23,6 +23,11 @@ pub fn page(evaluation: &Evaluation, title: &str) -> String {
         body += &sampling(study, &evaluation.warnings);
     }
     body += &definitions(evaluation);
+    frame(title, &body)
+}
+
+/// A whole page around its body.
+pub(super) fn frame(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
          name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n\
@@ -89,7 +94,7 @@ pub(super) fn cell(figure: &Figure, digits: usize) -> String {
     }
 }
 
-fn key_figures(f: &Figures) -> String {
+pub(super) fn key_figures(f: &Figures) -> String {
     let rows = [
         ("AUROC", &f.auroc, "the chance that a death outranks a survival"),
         ("AUPRC", &f.auprc, "average precision; a blind score gets the prevalence"),
@@ -224,7 +229,7 @@ fn section(set: &Set, warnings: &[&str]) -> String {
     html + &phenotypes(set) + "</section>\n"
 }
 
-fn strata_table(strata: &[Stratum]) -> String {
+pub(super) fn strata_table(strata: &[Stratum]) -> String {
     let mut html = "<div class=\"wide\"><table><thead><tr><th>group</th><th>stays</th><th>deaths\
                     </th><th>AUROC</th><th>AUPRC</th><th>lift</th><th>Brier</th><th>slope</th>\
                     </tr></thead><tbody>"

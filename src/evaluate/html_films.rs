@@ -9,7 +9,7 @@ use super::svg::{Curve, Mark, Row, curves, escape, forest};
 use super::truth::AgainstTruth;
 
 /// A table of named cells; the first column is the row's name.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut html = "<div class=\"wide\"><table><thead><tr>".to_owned();
     head.iter().for_each(|name| html += &format!("<th>{name}</th>"));
     html += "</tr></thead><tbody>";
@@ -25,7 +25,7 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// The same with cells that may break into lines.
-fn wrapped(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn wrapped(head: &[&str], rows: &[Vec<String>]) -> String {
     table(head, rows).replace("class=\"wide\"", "class=\"wide prose\"")
 }
 
@@ -73,7 +73,7 @@ fn shortened(name: &str) -> String {
     }
 }
 
-fn fold(title: &str, html: &str) -> String {
+pub(super) fn fold(title: &str, html: &str) -> String {
     format!("<details><summary>{title}</summary>\n{html}</details>\n")
 }
 

@@ -6,18 +6,19 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{EvaluateError, Provenance};
 use crate::event::Sex;
 use crate::event::risk::{Doubt, N_PHENOTYPES};
 use crate::ids::StayId;
 use crate::replay::{Label, ReplayConfig, Stay, Stays, labels_of};
-use crate::synth::FIRST_SUBJECT;
+use crate::synth::{FIRST_SUBJECT, is_synthetic};
 use crate::time::EventTime;
 use crate::train::replayed::Phenotypes;
 use crate::wire::{RiskRecord, RiskStatus};
 
-/// A line of `risk.jsonl` is never longer; a file without line ends is refused.
+/// A line of a run's files is never longer; a file without line ends is refused.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// One scored window and what became of its stay.
@@ -103,9 +104,17 @@ impl Labels {
 /// # Errors
 /// [`EvaluateError::File`] naming the line that is no risk event.
 pub fn read_events(path: &Path) -> Result<Vec<RiskRecord>, EvaluateError> {
+    read_lines(path, "risk event")
+}
+
+/// Reads a file of one JSON value a line, each of which is a `what`.
+///
+/// # Errors
+/// [`EvaluateError::File`] naming the line that is none.
+pub fn read_lines<T: DeserializeOwned>(path: &Path, what: &str) -> Result<Vec<T>, EvaluateError> {
     let file = File::open(path).map_err(|error| EvaluateError::file(path, error))?;
     let mut reader = BufReader::new(file);
-    let mut events = Vec::new();
+    let mut values = Vec::new();
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -113,15 +122,13 @@ pub fn read_events(path: &Path) -> Result<Vec<RiskRecord>, EvaluateError> {
         let read = bounded.read_until(b'\n', &mut line);
         let read = read.map_err(|error| EvaluateError::file(path, error))?;
         if read == 0 {
-            return Ok(events);
+            return Ok(values);
         }
-        let event = serde_json::from_slice(&line).map_err(|error| {
-            EvaluateError::file(
-                path,
-                format!("line {} is no risk event: {error}", events.len() + 1),
-            )
+        let value = serde_json::from_slice(&line).map_err(|error| {
+            let number = values.len() + 1;
+            EvaluateError::file(path, format!("line {number} is no {what}: {error}"))
         })?;
-        events.push(event);
+        values.push(value);
     }
 }
 
@@ -187,11 +194,12 @@ fn sample(
     })
 }
 
-/// What the events say of their model.
-fn told_by(events: &[RiskRecord]) -> Provenance {
+/// What the events say of their model and, by the numbers of their stays, of their patients.
+pub fn told_by(events: &[RiskRecord]) -> Provenance {
     let Some(first) = events.first() else { return Provenance::default() };
     let doubts = |doubt| events.iter().any(|event| event.validity.contains(&doubt));
     Provenance {
+        synthetic: events.iter().all(|event| is_synthetic(event.stay_id)),
         trained_on_synthetic: doubts(Doubt::SyntheticTraining),
         model: format!("{} {}", first.model.name, first.model.version),
         model_digest: first.model.digest.to_string(),

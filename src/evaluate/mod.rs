@@ -9,6 +9,8 @@
 //! Each event carries its twins, the score without any film and the one with the last film carried
 //! forward. They are compared on the windows that have all three, in pairs.
 //!
+//! Whether a run's windows still look like those of another run is [`drift`]'s to say.
+//!
 //! First revisions only: what was said then, not what was known better afterwards.
 //!
 //! Where the run's log is at hand, its windows are put to the networks again: the quality of the
@@ -16,6 +18,7 @@
 
 mod challenge;
 mod challenge_page;
+pub mod drift;
 mod figures;
 mod films;
 mod html;
@@ -30,6 +33,7 @@ mod signatures;
 mod svg;
 mod table;
 mod team;
+pub mod trial;
 mod truth;
 mod windows;
 
@@ -49,7 +53,7 @@ pub use challenge_page::challenge_page;
 pub use figures::{Difference, Evaluation, Figure, Figures, Set, Stratum, Twin, evaluate};
 pub use films::{FilmQuality, film_quality};
 pub use html::page;
-pub use intake::{Counts, Labels, Phenotyped, Sample, read_events, samples};
+pub use intake::{Counts, Labels, Phenotyped, Sample, read_events, read_lines, samples, told_by};
 pub use oracle::Oracle;
 pub use sampling::{SamplingStudy, sampling};
 pub use signatures::Signature;
@@ -117,6 +121,9 @@ pub enum EvaluateError {
     /// The networks cannot be opened.
     #[error("the model cannot be used: {0}; name one with --set predict.model=DIR")]
     Model(String),
+    /// A profile for drift cannot be used.
+    #[error("{path} cannot be used: {why}; make a profile with nowcxr drift profile")]
+    Profile { path: String, why: String },
     /// A figure that must exist does not.
     #[error("the scores cannot be evaluated: {0}")]
     Undefined(#[from] Undefined),

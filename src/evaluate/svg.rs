@@ -320,6 +320,44 @@ pub(super) fn reliability(groups: &[(f64, f64, usize)]) -> String {
     svg
 }
 
+/// One bar, its length in proportion to its value.
+pub(super) struct Bar {
+    pub(super) label: String,
+    pub(super) value: f64,
+    /// What stands at its end.
+    pub(super) told: String,
+}
+
+/// Bars below each other, from 0; `None` without a value above 0.
+pub(super) fn bars(all: &[Bar], what: &str) -> Option<String> {
+    /// Room for a bar, and for what stands at its end.
+    const HEIGHT: f64 = 24.0;
+    const END: f64 = 80.0;
+    let most = all.iter().map(|bar| bar.value).fold(0.0, f64::max);
+    if most <= 0.0 {
+        return None;
+    }
+    let mut svg = open(all.len() as f64 * HEIGHT + 8.0, what);
+    for (place, bar) in all.iter().enumerate() {
+        let y = 4.0 + place as f64 * HEIGHT;
+        let length = bar.value / most * (WIDTH - LEFT - RIGHT - END);
+        let _ = write!(
+            svg,
+            "<text class='label' x='0' y='{:.1}'>{}</text><rect class='bar' x='{LEFT}' y='{:.1}' \
+             width='{length:.1}' height='14'/><text class='tick' x='{:.1}' y='{0:.1}'>{}</text>",
+            y + 15.0,
+            escape(&bar.label),
+            y + 4.0,
+            LEFT + length + 8.0,
+            escape(&bar.told)
+        );
+    }
+    svg += &format!("<line class='zero' x1='{LEFT}' x2='{LEFT}' y1='4' y2='{:.1}'/></svg>", {
+        4.0 + all.len() as f64 * HEIGHT
+    });
+    Some(svg)
+}
+
 fn open(height: f64, what: &str) -> String {
     format!(
         "<svg viewBox='0 0 {WIDTH} {height:.0}' role='img' aria-label='{}'>",

@@ -31,7 +31,7 @@ fn sample(stay: u64, hours: f64, mortality: f64, died: bool) -> Sample {
 }
 
 /// Forty stays with 1 to 60 windows each; every fourth stay dies, and mostly scores higher.
-fn run() -> Vec<Sample> {
+pub(super) fn run() -> Vec<Sample> {
     let mut all = Vec::new();
     for stay in 0..40u64 {
         let died = stay % 4 == 0;
@@ -48,7 +48,7 @@ fn options() -> EvaluateOptions {
     EvaluateOptions { replicates: 40, seed: 3 }
 }
 
-fn evaluated(samples: &[Sample]) -> Evaluation {
+pub(super) fn evaluated(samples: &[Sample]) -> Evaluation {
     evaluate(samples, Counts::default(), Provenance::default(), options()).unwrap()
 }
 

@@ -177,6 +177,10 @@ impl Mode {
 }
 
 impl FilmAge {
+    /// From fresh to old.
+    pub const ALL: [FilmAge; 4] =
+        [FilmAge::Under12h, FilmAge::From12h, FilmAge::From24h, FilmAge::From36h];
+
     pub fn of(age: Span) -> Self {
         match age.as_hours() {
             h if h < 12.0 => FilmAge::Under12h,
@@ -208,6 +212,21 @@ impl Doubt {
             Doubt::FewVariables => "few_variables",
             Doubt::FeedMissing => "feed_missing",
             Doubt::Degraded => "degraded",
+        }
+    }
+
+    /// The same for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Doubt::NotValidated => "the model has not been validated clinically",
+            Doubt::SyntheticTraining => "the model was trained on synthetic patients",
+            Doubt::NotAtLandmark => "not at 48 h, where the method is defined",
+            Doubt::NoFilm => "no chest film yet",
+            Doubt::GeneratedAtFloor => "film younger than 12 h: the estimate adds little",
+            Doubt::FilmTooOld => "film older than any the model learnt from",
+            Doubt::FewVariables => "few variables observed",
+            Doubt::FeedMissing => "a data feed was silent",
+            Doubt::Degraded => "scored without the generated film, or not at all",
         }
     }
 }

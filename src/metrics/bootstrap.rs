@@ -122,14 +122,15 @@ impl Patients {
     fn interval(&self, mut found: Vec<f64>) -> Option<(f64, f64)> {
         let enough = found.len() as f64 >= (1.0 - MOST_UNDEFINED) * self.replicates as f64;
         found.sort_by(f64::total_cmp);
-        (self.samples.len() > 1 && enough && !found.is_empty())
-            .then(|| (percentile(&found, 0.025), percentile(&found, 0.975)))
+        let ends = percentile(&found, 0.025).zip(percentile(&found, 0.975));
+        ends.filter(|_| self.samples.len() > 1 && enough)
     }
 }
 
-/// Linear between the order statistics, as NumPy's default.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
-    let place = share * (sorted.len() - 1) as f64;
-    let (low, high) = (place.floor() as usize, place.ceil() as usize);
-    sorted[low] + (sorted[high] - sorted[low]) * (place - low as f64)
+/// Linear between the order statistics, as NumPy's default; `None` without a number. `share` is
+/// from 0 to 1.
+pub fn percentile(sorted: &[f64], share: f64) -> Option<f64> {
+    let place = share * sorted.len().checked_sub(1)? as f64;
+    let (low, high) = (sorted.get(place.floor() as usize)?, sorted.get(place.ceil() as usize)?);
+    Some(low + (high - low) * place.fract())
 }

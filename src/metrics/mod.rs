@@ -16,7 +16,7 @@ mod ranking;
 
 use thiserror::Error;
 
-pub use bootstrap::{Estimate, Patients};
+pub use bootstrap::{Estimate, Patients, percentile};
 pub use calibration::{
     Bin, Calibration, Grouped, brier, calibration, expected_calibration_error, reliability,
     scaled_brier,

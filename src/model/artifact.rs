@@ -42,12 +42,12 @@ const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "weights.safetensors";
 const NOISE: &str = "noise.safetensors";
 const NORMALISERS: &str = "normalisers.json";
-const CALIBRATION: &str = "calibration.json";
-const CARD: &str = "model_card.md";
-const MANIFEST: &str = "manifest.json";
+pub(super) const CALIBRATION: &str = "calibration.json";
+pub(super) const CARD: &str = "model_card.md";
+pub(super) const MANIFEST: &str = "manifest.json";
 
 /// The files that the digest covers, in its order.
-const DIGESTED: [&str; 5] = [CONFIG, WEIGHTS, NOISE, NORMALISERS, CALIBRATION];
+pub(super) const DIGESTED: [&str; 5] = [CONFIG, WEIGHTS, NOISE, NORMALISERS, CALIBRATION];
 
 /// The name of the starting noise in its file.
 const X_T: &str = "x_T";
@@ -110,12 +110,12 @@ pub struct About {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Manifest {
-    format: u32,
+pub(super) struct Manifest {
+    pub(super) format: u32,
     #[serde(flatten)]
-    about: About,
+    pub(super) about: About,
     /// SHA-256 of each file, in hexadecimal.
-    files: BTreeMap<String, String>,
+    pub(super) files: BTreeMap<String, String>,
 }
 
 /// A model, ready to predict.
@@ -316,11 +316,15 @@ impl Parts {
 
 /// The digest of the digested files' digests, each behind its name.
 fn digest_of(contents: &BTreeMap<&'static str, Vec<u8>>) -> Digest {
+    digest_over(|file| Digest::of(contents.get(file).map_or(&[][..], Vec::as_slice)))
+}
+
+/// The same from what `of` says of each file.
+pub(super) fn digest_over(of: impl Fn(&str) -> Digest) -> Digest {
     let mut all = Vec::new();
     for file in DIGESTED {
         all.extend_from_slice(file.as_bytes());
-        let bytes = contents.get(file).map_or(&[][..], Vec::as_slice);
-        all.extend_from_slice(&Digest::of(bytes).0);
+        all.extend_from_slice(&of(file).0);
     }
     Digest::of(&all)
 }
@@ -339,7 +343,7 @@ fn write(dir: &Path, file: &str, bytes: &[u8]) -> Result<(), ArtifactError> {
     std::fs::write(&path, bytes).map_err(|error| ArtifactError::Io { path, error })
 }
 
-fn parse<T: DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, ArtifactError> {
+pub(super) fn parse<T: DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, ArtifactError> {
     serde_json::from_slice(bytes).map_err(|e| content(file, &e))
 }
 

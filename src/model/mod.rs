@@ -16,6 +16,7 @@ mod calibration;
 mod check;
 pub mod config;
 pub mod defects;
+pub mod described;
 pub mod discriminator;
 pub mod ehr_encoder;
 pub mod event_encoder;

@@ -76,6 +76,16 @@ impl Reconciliation {
         self.tables.get(&table).cloned().unwrap_or_default()
     }
 
+    /// What the engine did with the records of each topic, once it has spoken.
+    pub fn topics(&self) -> impl Iterator<Item = (Topic, &EngineCounts)> {
+        self.engine.iter().map(|(topic, counts)| (*topic, counts))
+    }
+
+    /// What became of the rows of each table.
+    pub fn tables(&self) -> impl Iterator<Item = (MimicTable, &TableCounts)> {
+        self.tables.iter().map(|(table, counts)| (*table, counts))
+    }
+
     /// Enters what the engine did with the records of `topic`.
     pub fn enter_engine(&mut self, topic: Topic, counts: EngineCounts) {
         self.engine.insert(topic, counts);

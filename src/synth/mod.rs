@@ -30,6 +30,8 @@ use std::path::Path;
 
 use thiserror::Error;
 
+use crate::ids::StayId;
+
 pub use films::LABELS;
 pub use hospital::{Hospital, Physics, Shift};
 pub use outcome::phenotypes;
@@ -41,6 +43,16 @@ pub use ward::write_ward;
 
 /// No real MIMIC patient has a number this high, every synthetic one has: rows can be told apart.
 pub const FIRST_SUBJECT: u64 = 90_000_000;
+
+/// The same of stays, whose numbers fill a block from here: nothing else of a stay may be known.
+pub const FIRST_STAY: u32 = 93_000_000;
+const STAY_BLOCK: u32 = 10_000_000;
+
+/// Whether a stay has the number of a synthetic one.
+pub fn is_synthetic(stay: StayId) -> bool {
+    let first = u64::from(FIRST_STAY);
+    (first..first + u64::from(STAY_BLOCK)).contains(&stay.0)
+}
 
 /// Most patients that one ward may have: ids leave their blocks beyond it.
 pub const MAX_PATIENTS: u64 = 50_000;

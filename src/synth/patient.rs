@@ -1,5 +1,6 @@
 //! Who the patients are: age, sex, build, why they come, and the ids of their tables.
 
+use super::FIRST_STAY;
 use super::dice::{Dice, Purpose};
 use super::hospital::Hospital;
 use crate::event::Sex;
@@ -99,7 +100,7 @@ impl Patient {
             number,
             subject_id: id(90_000_000),
             hadm_id: id(92_000_000 - 1_000_000),
-            stay_id: id(93_000_000),
+            stay_id: id(FIRST_STAY),
             // MIMIC groups ages over 89 as 91.
             age: if age > 89.0 { 91 } else { age as u8 },
             sex,

@@ -9,6 +9,8 @@ mod edge;
 mod happening;
 mod metrics;
 mod standby;
+#[cfg(test)]
+mod watchers;
 
 use std::io::IsTerminal as _;
 use std::str::FromStr;

@@ -24,6 +24,8 @@ fn help_names_every_command_and_says_that_it_is_for_research() {
         "dead-letters",
         "synth",
         "evaluate",
+        "drift",
+        "report",
         "train",
         "model",
         "inspect",

@@ -7,6 +7,7 @@ mod access;
 mod challenge;
 mod configuration;
 mod demo;
+mod drift;
 mod edge;
 mod evaluate;
 mod faults;

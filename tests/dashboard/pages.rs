@@ -43,6 +43,21 @@ fn the_report_has_its_own_style_and_nothing_else() {
 }
 
 #[test]
+fn the_model_card_is_that_of_the_models_directory() {
+    let page = get(site().address, "/model", "localhost");
+    let manifest = include_str!("../../models/demo/manifest.json");
+    let manifest: serde_json::Value = serde_json::from_str(manifest).expect("JSON");
+    let (name, trained) = (&manifest["name"], &manifest["trained_on"]);
+    for said in [name, trained].map(|text| text.as_str().expect("text")) {
+        assert!(page.contains(said), "{said}");
+    }
+    for said in ["Research use only", "as in the manifest", "What it sees", "nowcxr train --out"] {
+        assert!(page.contains(said), "{said}");
+    }
+    assert!(!page.contains("ALTERED") && !page.contains("ABSENT"));
+}
+
+#[test]
 fn what_is_unknown_is_not_found_and_other_hosts_are_refused() {
     let site = site();
     let paths = ["/stay/2", "/stay/1?at=1970-01-01T00:00:00Z", "/stay/1/film/5", "/nothing"];

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::event::risk::{Doubt, FilmAge, StayEnd};
+use crate::event::risk::{FilmAge, StayEnd};
 use crate::event::{Sex, ViewPosition};
 use crate::time::{EventTime, Span, WallTime};
 
@@ -134,21 +134,6 @@ pub const fn film_shape(age: Option<FilmAge>) -> &'static str {
         Some(FilmAge::From24h) => "◑",
         Some(FilmAge::From36h) => "○",
         None => "∅",
-    }
-}
-
-/// A doubt in a clinician's words.
-pub const fn doubt(doubt: Doubt) -> &'static str {
-    match doubt {
-        Doubt::NotValidated => "the model has not been validated clinically",
-        Doubt::SyntheticTraining => "the model was trained on synthetic patients",
-        Doubt::NotAtLandmark => "not at 48 h, where the method is defined",
-        Doubt::NoFilm => "no chest film yet",
-        Doubt::GeneratedAtFloor => "film younger than 12 h: the estimate adds little",
-        Doubt::FilmTooOld => "film older than any the model learnt from",
-        Doubt::FewVariables => "few variables observed",
-        Doubt::FeedMissing => "a data feed was silent",
-        Doubt::Degraded => "scored without the generated film, or not at all",
     }
 }
 

@@ -6,7 +6,6 @@
 //! without script; with it, it is kept up to date by server-sent events ([`live`]). No page asks
 //! anything of another host, and a strict content-security policy holds that.
 
-mod about;
 mod acts;
 mod assets;
 mod board;
@@ -23,6 +22,9 @@ mod live;
 pub mod local;
 mod login;
 mod looks;
+mod markdown;
+mod model_card;
+mod operations;
 mod page;
 mod pictures;
 mod security;
@@ -141,8 +143,8 @@ impl Dashboard {
             .route("/", get(home))
             .route("/ward", get(ward_page))
             .route("/live", get(live::live))
-            .route("/operations", get(about::operations))
-            .route("/model", get(about::model))
+            .route("/operations", get(operations::operations))
+            .route("/model", get(model_card::model))
             .route("/evaluation", get(evaluation::evaluation))
             .fallback(unknown)
             .merge(

@@ -86,7 +86,7 @@ fn doubts(risk: &RiskRecord) -> Markup {
     html! {
         @if !risk.validity.is_empty() {
             h3 { "Outside what is validated" }
-            ul.doubts { @for doubt in &risk.validity { li { (format::doubt(*doubt)) } } }
+            ul.doubts { @for doubt in &risk.validity { li { (doubt.words()) } } }
         }
     }
 }
