@@ -1,8 +1,8 @@
 //! What a mail about an alert says.
 //!
 //! The subject names the priority and the stay, whose id says nothing about a person: it is read on
-//! locked screens. The body says what a webhook is told. `Message-ID` and `Nowcxr-Event-Id` name the
-//! record and are the same however often it is sent, so that whoever has it can drop it.
+//! locked screens. The body says what a webhook is told. `Message-ID` and `Nowcxr-Event-Id` name
+//! the record and are the same however often it is sent, so that whoever has it can drop it.
 
 use std::time::{Duration, UNIX_EPOCH};
 

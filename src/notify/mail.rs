@@ -1,8 +1,8 @@
 //! A notice as mail, by SMTP (RFC 5321).
 //!
-//! Each recipient is given a message in a transaction of its own, so that an address that is refused
-//! keeps no other from it. What was taken is not sent again while this process lives, and the
-//! connection is closed after each message: alerts are rare.
+//! Each recipient is given a message in a transaction of its own, so that an address that is
+//! refused keeps no other from it. What was taken is not sent again while this process lives, and
+//! the connection is closed after each message: alerts are rare.
 
 use std::error::Error as _;
 use std::time::Duration;
