@@ -6,7 +6,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
 use lettre::message::{Mailbox, Message};
 use lettre::{Address, error::Error};
 use serde_json::json;
@@ -41,6 +41,8 @@ pub(super) fn letter(
         .raw_header(raw(EVENT_ID, record.event_id.to_string()))
         // RFC 3834: nobody's machine answers it.
         .raw_header(raw("Auto-Submitted", "auto-generated".to_owned()))
+        // Without it nobody need decode what follows.
+        .header(MIME_VERSION_1_0)
         .header(ContentType::TEXT_PLAIN)
         .body(body(notice))
 }

@@ -202,6 +202,7 @@ fn mail_arrives_once_and_in_order_with_its_headers_whatever_happens_on_the_way()
         assert_eq!(header("Message-ID"), Some(format!("<{id}@icu.example.org>")));
         assert_eq!(header("Nowcxr-Event-Id"), Some(id));
         assert_eq!(header("Subject").as_deref(), Some("nowcxr: medium, stay 37"));
+        assert_eq!(header("MIME-Version").as_deref(), Some("1.0"));
         assert_eq!(header("Auto-Submitted").as_deref(), Some("auto-generated"));
         assert_eq!(header("Date").as_deref(), Some("Thu, 01 Jan 1970 00:00:01 +0000"));
         assert!(header("From").expect("a sender").contains("<alerts@icu.example.org>"));

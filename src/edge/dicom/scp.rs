@@ -3,6 +3,7 @@
 //! DICOM has no accounts: whoever knows the AE title may send. Without TLS that asks senders for a
 //! certificate, the listener belongs on a network that is the hospital's own.
 
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -41,7 +42,7 @@ const CLASSES: [&str; 2] =
 /// Why an association ended early.
 #[derive(Debug, Error)]
 enum ScpError {
-    #[error(transparent)]
+    #[error("{0}{cause}", cause = cause(.0))]
     Association(#[from] Box<dicom_ul::association::Error>),
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -52,6 +53,11 @@ enum ScpError {
     Handshake,
     #[error("{0}")]
     Protocol(&'static str),
+}
+
+/// What an association's error does not say by itself, such as why a certificate was refused.
+fn cause(error: &dicom_ul::association::Error) -> String {
+    error.source().map(|cause| format!(" ({cause})")).unwrap_or_default()
 }
 
 /// The listening side.

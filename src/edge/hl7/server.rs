@@ -99,7 +99,11 @@ async fn converse(mut line: Box<dyn Line>, hatch: &Hatch<Vec<u8>>) -> io::Result
             Some(began) => STALLED.saturating_sub(Instant::now().duration_since(began)),
             None => SILENT,
         };
-        let n = timeout(patience, line.read(&mut buffer)).await??;
+        let n = match timeout(patience, line.read(&mut buffer)).await? {
+            // Some senders end TLS without saying so; a block says where it ends by itself.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+            read => read?,
+        };
         if n == 0 {
             return Ok(());
         }
