@@ -16,12 +16,12 @@ use serde_json::json;
 
 use super::embedded::Home;
 use super::schemas::Ids;
-use super::settings::ConfigArgs;
+use super::settings::{ConfigArgs, node};
 use super::{now, patiently, stop_on_signal};
-use crate::config::{Config, NotifyConfig};
+use crate::config::{Config, MailSecurity};
 use crate::event::dictionary::Dictionary;
 use crate::notify::{
-    Backoff, Channel, Desk, Dispatch, Notice, NotifyError, Syslog, Tally, UnitBudget, Until,
+    Backoff, Channel, Desk, Dispatch, Mail, Notice, NotifyError, Syslog, Tally, UnitBudget, Until,
     Webhook, follow,
 };
 use crate::ports::AlertFeed;
@@ -40,6 +40,7 @@ enum What {
     /// Follows the alerts, shows what holds, and passes it on as [notify] says.
     ///
     /// Each alert is shown by its highest revision; records that say nothing new are passed over.
+    /// It leaves by webhook, syslog and mail, whichever of them is set.
     /// In silent mode an alert is shown as one that would have been, and leaves by no channel.
     /// The position moves on only when everything before it was delivered.
     Follow(FollowArgs),
@@ -142,7 +143,7 @@ fn consume(
     let budget = UnitBudget::new(config.notify.beds, config.notify.budget);
     let mut desk = Desk::new(codec, budget);
     let backoff = Backoff { most: config.notify.retry_max, ..Backoff::default() };
-    let mut dispatch = Dispatch::start(channels(&config.notify)?, backoff)?;
+    let mut dispatch = Dispatch::start(channels(config)?, backoff)?;
     let mut show = |notice: &Notice| show(notice, args.json);
     match follow(&mut feed, &mut desk, &mut dispatch, &mut show, until, stop) {
         // The reader of our output has seen enough, such as `head`.
@@ -153,18 +154,25 @@ fn consume(
     }
 }
 
-fn channels(config: &NotifyConfig) -> Result<Vec<Box<dyn Channel>>> {
+fn channels(config: &Config) -> Result<Vec<Box<dyn Channel>>> {
+    let notify = &config.notify;
     let mut channels: Vec<Box<dyn Channel>> = Vec::new();
-    if let Some(url) = &config.webhook {
-        let secret = config.webhook_secret.reveal().context("notify.webhook_secret")?;
+    if let Some(url) = &notify.webhook {
+        let secret = notify.webhook_secret.reveal().context("notify.webhook_secret")?;
         if secret.is_empty() {
             tracing::warn!("notify.webhook_secret is not set: the requests are not signed");
         }
         channels.push(Box::new(Webhook::new(url, &secret, now)));
     }
-    if let Some(target) = &config.syslog {
+    if let Some(target) = &notify.syslog {
         let syslog = Syslog::new(target, now).context("notify.syslog is no target")?;
         channels.push(Box::new(syslog));
+    }
+    if let Some(mail) = &notify.mail {
+        if mail.security == MailSecurity::Plain && !mail.user.is_empty() {
+            tracing::warn!("notify.mail_password goes in the clear; name the server by smtps://");
+        }
+        channels.push(Box::new(Mail::new(mail, &node(config), now)?));
     }
     Ok(channels)
 }

@@ -122,6 +122,9 @@ fn with_config(config: &Config, kafka: bool, checks: &mut Vec<Row>) {
         checks.push(probes::port(address));
         checks.push(probes::visitors(address, &config.access));
     }
+    if let Some(tls) = &config.edge.tls {
+        checks.push(probes::certificate(tls));
+    }
     if kafka {
         checks.push(probes::brokers(&config.kafka.brokers));
     }

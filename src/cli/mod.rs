@@ -105,8 +105,12 @@ enum Command {
     /// edge.codes to the local codes.
     ///
     /// With http.tokens senders over HTTP need the role admin; without, those services are open to
-    /// this machine only. Windows close while something comes: a FHIR sender with nothing to say
-    /// sends a Bundle of the type batch without entries within edge.lateness.
+    /// this machine only. With edge.tls_certificate HL7 and DICOM are heard within TLS, and with
+    /// edge.tls_clients only from senders whose certificates one of those authorities has signed
+    /// (in a build with the feature https).
+    ///
+    /// Windows close while something comes: a FHIR sender with nothing to say sends a Bundle of the
+    /// type batch without entries within edge.lateness.
     Edge(edge::EdgeArgs),
     /// Creates or checks the Kafka topics.
     Topics(topics::TopicsArgs),

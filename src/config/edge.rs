@@ -31,6 +31,8 @@ pub struct EdgeConfig {
     pub dicom_listen: Option<SocketAddr>,
     /// `None` for not at all.
     pub dicomweb_listen: Option<SocketAddr>,
+    /// `None` where HL7 and DICOM are heard in the clear.
+    pub tls: Option<TlsConfig>,
     /// Under which DICOM peers call the edge.
     pub ae_title: String,
     pub lateness: Span,
@@ -43,6 +45,15 @@ pub struct EdgeConfig {
     pub units: Vec<String>,
     /// Local codes, and what each means in the dictionary.
     pub codes: BTreeMap<String, String>,
+}
+
+/// PEM files by which HL7 and DICOM are heard within TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Authorities of the certificates that senders must have; `None` if they need none.
+    pub clients: Option<PathBuf>,
 }
 
 /// The key of keyed hashes. Never printed.
@@ -80,6 +91,7 @@ pub fn edge(reader: &mut Reader) -> EdgeConfig {
         fhir_listen: reader.address("edge.fhir_listen"),
         dicom_listen: reader.address("edge.dicom_listen"),
         dicomweb_listen: reader.address("edge.dicomweb_listen"),
+        tls: tls(reader),
         ae_title: reader.read("edge.ae_title", String::new(), ae_title),
         lateness: reader.span("edge.lateness", Span::ZERO),
         time_zone: reader.read("edge.time_zone", Tz::UTC, time_zone),
@@ -91,6 +103,26 @@ pub fn edge(reader: &mut Reader) -> EdgeConfig {
         codes: reader
             .read("edge.codes", BTreeMap::new(), |value| names(value, "{ GLU = \"glucose\" }")),
     }
+}
+
+fn tls(reader: &mut Reader) -> Option<TlsConfig> {
+    let mut file = |key| Some(reader.text(key)).filter(|name| !name.is_empty()).map(PathBuf::from);
+    let [certificate, key, clients] =
+        ["edge.tls_certificate", "edge.tls_key", "edge.tls_clients"].map(&mut file);
+    if certificate.is_some() && !cfg!(feature = "https") {
+        let what = "asks for TLS, which this build does not speak; build it with --features https, \
+                    or put a tunnel before the edge";
+        reader.complain("edge.tls_certificate", what.to_owned());
+    }
+    if key.is_some() != certificate.is_some() {
+        let what = "goes with edge.tls_certificate; name both files or neither";
+        reader.complain("edge.tls_key", what.to_owned());
+    }
+    if clients.is_some() && certificate.is_none() {
+        let what = "is of no use without edge.tls_certificate";
+        reader.complain("edge.tls_clients", what.to_owned());
+    }
+    Some(TlsConfig { certificate: certificate?, key: key?, clients })
 }
 
 /// PS3.5 6.2: at most 16 printable characters, and no backslash.

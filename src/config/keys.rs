@@ -1,6 +1,7 @@
 //! The table of all keys: the one place that knows their names, defaults and meanings. The
 //! defaults, the generated reference and the suggestions for misspelt keys are read from it.
 
+use super::edge_keys::EDGE;
 use super::key::{Key, key};
 
 /// The sections in the order of the reference, and what each is for.
@@ -29,7 +30,18 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; 89] = [
+pub const KEYS: [Key; REST.len() + EDGE.len()] = {
+    let mut all = [REST[0]; REST.len() + EDGE.len()];
+    let mut n = 0;
+    while n < all.len() {
+        all[n] = if n < REST.len() { REST[n] } else { EDGE[n - REST.len()] };
+        n += 1;
+    }
+    all
+};
+
+/// All but the edge's.
+const REST: &[Key] = &[
     key(
         "engine.profile",
         r#""clinical""#,
@@ -246,79 +258,6 @@ pub const KEYS: [Key; 89] = [
          authorities of the web.",
     ),
     key(
-        "edge.secret",
-        r#""""#,
-        "Key of the hashes by which patients and visits are known here: stay ids are made with \
-         it, and without it nobody can find out whose they are by trying numbers. At least 16 \
-         characters, the same for ever. Never printed; better given as NOWCXR_EDGE__SECRET.",
-    ),
-    key("edge.dir", r#""nowcxr-data/edge""#, "Directory of the edge's state: who is who."),
-    key(
-        "edge.hl7_listen",
-        r#""127.0.0.1:2575""#,
-        "Where HL7 v2 messages arrive over MLLP. Plain TCP: put a tunnel before it where the \
-         network is not yours alone.",
-    ),
-    key(
-        "edge.fhir_listen",
-        r#""127.0.0.1:8090""#,
-        "Where FHIR resources arrive over HTTP. Plain: put a proxy with TLS before it, and set \
-         http.tokens, where it is to be reached from other machines.",
-    ),
-    key(
-        "edge.dicom_listen",
-        r#""127.0.0.1:11112""#,
-        "Where films arrive by DICOM's C-STORE. Plain TCP and without accounts: for a network that \
-         is the hospital's own. `off` if films come another way.",
-    ),
-    key(
-        "edge.dicomweb_listen",
-        r#""off""#,
-        "Where films arrive by DICOMweb's STOW-RS, over HTTP. What holds for edge.fhir_listen \
-         holds here.",
-    ),
-    key(
-        "edge.ae_title",
-        r#""NOWCXR""#,
-        "The AE title under which DICOM peers call the edge; who calls another is refused.",
-    ),
-    key(
-        "edge.lateness",
-        r#""2m""#,
-        "How long a message may take from when a clinician could know what it says. The marks of \
-         the edge's feeds stay so far behind the clock; what takes longer counts as late.",
-    ),
-    key(
-        "edge.time_zone",
-        r#""UTC""#,
-        "The IANA name of the zone of times without an offset, such as Europe/Berlin.",
-    ),
-    key(
-        "edge.authority",
-        r#""""#,
-        "The assigning authority of numbers of patients and visits that name none, as the other \
-         senders name it.",
-    ),
-    key(
-        "edge.systems",
-        "{}",
-        "Systems of FHIR identifiers by the assigning authority that HL7 v2 and DICOM know them \
-         under, such as { \"urn:oid:1.2.3\" = \"H\" }. A Patient with a number of such a system is \
-         the patient of that number: so films find the stays that FHIR began.",
-    ),
-    key(
-        "edge.units",
-        "[]",
-        "The intensive care units, as PV1-3.1 or Encounter.location names them: a stay is a \
-         stretch of a visit in one of them. Empty if only such units send.",
-    ),
-    key(
-        "edge.codes",
-        "{}",
-        "Local codes of OBX-3.1 or Observation.code by the codes of schemas/variables.toml, for \
-         instance { GLU = \"glucose\" }. LOINC needs no entry.",
-    ),
-    key(
         "http.listen",
         r#""127.0.0.1:8080""#,
         "Address of dashboard, metrics and health. `off` for none.",
@@ -431,6 +370,32 @@ pub const KEYS: [Key; 89] = [
         "notify.syslog",
         r#""""#,
         "`udp://host:port` or `tcp://host:port` for shown alerts as RFC 5424.",
+    ),
+    key(
+        "notify.mail_server",
+        r#""""#,
+        "The SMTP server that takes shown alerts as mail: `smtp://host:port` without TLS, or in a \
+         build with the feature https `smtp+starttls://` or `smtps://`. Never less than is asked.",
+    ),
+    key("notify.mail_from", r#""""#, "The sender's address: one that may be answered."),
+    key(
+        "notify.mail_to",
+        "[]",
+        "The recipients' addresses; each gets a message of its own, so that one that is refused \
+         keeps no other from it.",
+    ),
+    key("notify.mail_user", r#""""#, "Who logs in at the server; empty for nobody."),
+    key(
+        "notify.mail_password",
+        r#""""#,
+        "The password of notify.mail_user, kept as notify.webhook_secret is: `@FILE`, or in the \
+         environment. Never printed, and sent in the clear where there is no TLS.",
+    ),
+    key(
+        "notify.mail_ca",
+        r#""""#,
+        "A PEM file of those who signed the certificate of the mail server; empty for the \
+         authorities of the web.",
     ),
     key(
         "notify.retry_max",

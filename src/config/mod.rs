@@ -8,6 +8,7 @@ mod alerts;
 mod checked;
 mod digest;
 mod edge;
+mod edge_keys;
 mod engine;
 mod key;
 mod keys;
@@ -30,11 +31,11 @@ pub use checked::{
     AlertConfig, AppendTime, DeviceChoice, KafkaConfig, LocalConfig, LogFormat, PredictConfig,
     Properties, StoreConfig, TelemetryConfig,
 };
-pub use edge::{EdgeConfig, HashKey};
+pub use edge::{EdgeConfig, HashKey, TlsConfig};
 pub use engine::{EngineConfig, Feed, LatePolicy};
 pub use key::Key;
 pub use keys::{KEYS, SECTIONS};
-pub use notify::{NotifyConfig, Secret};
+pub use notify::{MailConfig, MailSecurity, NotifyConfig, RECIPIENTS_MAX, Secret};
 pub use raw::Place;
 pub use reference::reference;
 pub use registry::{RegistryConfig, SubjectNames, secret};

@@ -206,6 +206,77 @@ fn alerts_are_passed_on_where_it_is_said_and_secrets_are_not_printed() {
 }
 
 #[test]
+fn mail_goes_from_an_address_to_addresses_by_a_server() {
+    let text = r#"
+        [notify]
+        mail_server = "smtp://[::1]:2525"
+        mail_from = "alerts@icu.example.org"
+        mail_to = ["one@example.org", "two@example.org"]
+        mail_user = "nowcxr"
+        mail_password = "s3cret"
+    "#;
+    let config = from_file(text).expect("valid");
+    assert!(!format!("{config:?}").contains("s3cret"));
+    let mail = config.notify.mail.expect("a server");
+    assert_eq!((mail.host.as_str(), mail.port), ("::1", 2525));
+    assert_eq!((mail.security, mail.to.len()), (super::MailSecurity::Plain, 2));
+    assert_eq!(mail.password.reveal().expect("a secret"), "s3cret");
+    assert_eq!(defaults().notify.mail, None);
+    let wrong = |from: &str, to: &str| {
+        let changed = text.replace(from, to);
+        assert_ne!(changed, text);
+        let problems = from_file(&changed).expect_err("wrong").0;
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems[0].to_string()
+    };
+    for (from, to, key) in [
+        ("smtp://[::1]:2525", "mail.example.org", "notify.mail_server"),
+        ("smtp://[::1]:2525", "smtp://mail.example.org", "notify.mail_server"),
+        ("smtp://[::1]:2525", "smtp://a b:25", "notify.mail_server"),
+        ("smtp://[::1]:2525", "", "notify.mail_server"),
+        ("alerts@icu", "alerts.icu", "notify.mail_from"),
+        ("two@example.org", "two", "notify.mail_to"),
+        ("two@example.org", r"two@ex\r\nX: y", "notify.mail_to"),
+        ("two@example.org", r"zw\u00f6lf@example.org", "notify.mail_to"),
+        ("\"one@example.org\", \"two@example.org\"", "", "notify.mail_to"),
+        ("s3cret", "", "notify.mail_user"),
+    ] {
+        let told = wrong(from, to);
+        assert!(told.starts_with(key), "{told}");
+    }
+    for scheme in ["smtp+starttls", "smtps"] {
+        let loaded = from_file(&text.replace("smtp:", &format!("{scheme}:")));
+        if cfg!(feature = "https") {
+            let mail = loaded.expect("valid").notify.mail.expect("a server");
+            assert_ne!(mail.security, super::MailSecurity::Plain);
+        } else {
+            let error = loaded.expect_err("no TLS").to_string();
+            assert!(error.contains("--features https"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn tls_of_the_edge_needs_its_files_and_a_build_that_speaks_it() {
+    let both = "[edge]\ntls_certificate = \"a.pem\"\ntls_key = \"a.key\"\n";
+    let loaded = from_file(both);
+    if cfg!(feature = "https") {
+        let tls = loaded.expect("valid").edge.tls.expect("TLS");
+        assert_eq!((tls.key.to_str(), tls.clients), (Some("a.key"), None));
+    } else {
+        let error = loaded.expect_err("no TLS").to_string();
+        assert!(error.contains("--features https"), "{error}");
+    }
+    assert_eq!(defaults().edge.tls, None);
+    for (text, key) in
+        [("tls_key = \"a.key\"", "edge.tls_key"), ("tls_clients = \"ca.pem\"", "edge.tls_clients")]
+    {
+        let error = from_file(&format!("[edge]\n{text}\n")).expect_err("alone").to_string();
+        assert!(error.contains(key), "{error}");
+    }
+}
+
+#[test]
 fn the_edge_is_read_and_its_secret_is_not_printed() {
     let text = "[edge]\nsecret = \"correct horse battery\"\ntime_zone = \"Europe/Berlin\"\n\
                 units = [\"MICU\"]\ncodes = { GLU = \"glucose\" }\nlateness = \"5m\"\n\

@@ -4,20 +4,22 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::counter::LOOK;
+use super::guard::{Guard, Taken};
 
 /// Takes connections until `stop`, at most `places` at once; further ones wait in the kernel's
-/// queue. Then lets go of all of them. `converse` is one sender's conversation, and an error of it
-/// closes that connection alone.
+/// queue. Then lets go of all of them. `converse` is one sender's conversation, behind `guard`, and
+/// an error of it closes that connection alone.
 pub(super) async fn accept<F, E>(
     listener: &TcpListener,
+    guard: &Guard,
     places: usize,
     stop: &AtomicBool,
-    mut converse: impl FnMut(TcpStream) -> F,
+    mut converse: impl FnMut(Taken) -> F,
 ) where
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Display,
@@ -38,7 +40,12 @@ pub(super) async fn accept<F, E>(
             }
             Err(_) => continue,
         };
-        let conversation = converse(stream);
+        // Answers are small, and the sender waits for them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::info!("a sender's connection was closed: {error}");
+            continue;
+        }
+        let conversation = converse(guard.take(stream));
         connections.spawn(async move {
             let _place = place;
             if let Err(error) = conversation.await {

@@ -33,6 +33,7 @@ mod counter;
 mod desk;
 pub mod dicom;
 pub mod fhir;
+mod guard;
 pub mod hl7;
 mod language;
 mod memory;
@@ -42,10 +43,13 @@ mod reader;
 mod register;
 mod scribe;
 mod sink;
+#[cfg(feature = "https")]
+mod tls;
 
 pub use body::{Body, Film, Measured};
 pub use counter::{Counter, Hatch, Hatches, MAX_WAITING, Present, counter};
 pub use desk::{Desk, EdgeError, Message, Parts};
+pub use guard::{Guard, GuardError};
 pub use language::Language;
 pub use memory::Counters;
 pub use open::open;

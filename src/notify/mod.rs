@@ -4,8 +4,9 @@
 //!
 //! ```text
 //! feed ─► desk ─────────────────────────► show (a person's terminal, or JSON)
-//!  ▲      book:   newest revision          └─► dispatch ─► webhook ─┐   a thread and a bounded
-//!  │      budget: the unit's share               └──────► syslog ──┤   queue for each channel
+//!  ▲      book:   newest revision          └─► dispatch ┬► webhook ─┐   a thread and a bounded
+//!  │      budget: the unit's share                      ├► syslog ──┤   queue for each channel
+//!  │                                                    └► mail ────┤
 //!  └──────────── ledger: everything before this place was delivered ┘
 //! ```
 //!
@@ -28,6 +29,12 @@ mod budget;
 mod desk;
 mod dispatch;
 mod ledger;
+mod letter;
+mod mail;
+#[cfg(test)]
+mod mail_tests;
+#[cfg(feature = "https")]
+mod mail_tls;
 mod notice;
 mod syslog;
 #[cfg(test)]
@@ -44,6 +51,7 @@ pub use budget::UnitBudget;
 pub use desk::Desk;
 pub use dispatch::{Backoff, Channel, DeliveryError, Dispatch, QUEUE_NOTICES};
 pub use ledger::Ledger;
+pub use mail::Mail;
 pub use notice::{HeldBack, Notice};
 pub use syslog::Syslog;
 pub use webhook::{SIGNATURE, Webhook, signature};

@@ -17,7 +17,7 @@ use crate::ids::{AlertId, Digest, EventId, StayId};
 use crate::time::{EventTime, Span, WallTime};
 use crate::wire::{AlertRecord, Codec};
 
-const QUICK: Backoff =
+pub(super) const QUICK: Backoff =
     Backoff { first: Duration::from_millis(10), most: Duration::from_millis(20) };
 
 fn codec() -> Codec {
@@ -25,12 +25,12 @@ fn codec() -> Codec {
     Codec::new(&EngineConfig::default().feeds, dictionary).expect("codec")
 }
 
-fn minute(n: i64) -> EventTime {
+pub(super) fn minute(n: i64) -> EventTime {
     EventTime::from_millis(0) + Span::minutes(n)
 }
 
 /// Revision `revision` of alert number `alert`, told at minute `at`.
-fn event(alert: u128, revision: u32, at: i64, delivery: Mode) -> AlertEvent {
+pub(super) fn event(alert: u128, revision: u32, at: i64, delivery: Mode) -> AlertEvent {
     let digest = Digest::of(b"test");
     let mortality = Probability::new(0.42).expect("a probability");
     let response = match revision {
@@ -69,15 +69,15 @@ fn event(alert: u128, revision: u32, at: i64, delivery: Mode) -> AlertEvent {
     }
 }
 
-fn value(event: &AlertEvent) -> Vec<u8> {
+pub(super) fn value(event: &AlertEvent) -> Vec<u8> {
     codec().encode_alert(event).expect("encodes")
 }
 
-fn desk(per_day: f64) -> Desk {
+pub(super) fn desk(per_day: f64) -> Desk {
     Desk::new(codec(), UnitBudget::new(1, per_day))
 }
 
-fn notice(event: &AlertEvent) -> Notice {
+pub(super) fn notice(event: &AlertEvent) -> Notice {
     desk(24.0).take(&value(event)).expect("an alert").expect("something new")
 }
 
@@ -169,7 +169,7 @@ fn the_signature_is_hmac_sha256_over_time_and_body() {
     );
 }
 
-fn wall() -> WallTime {
+pub(super) fn wall() -> WallTime {
     WallTime::from_millis(1_000)
 }
 
@@ -270,10 +270,10 @@ fn syslog_is_rfc_5424_over_udp_and_counted_over_tcp() {
 
 /// Alerts in memory, and the positions that were given up.
 #[derive(Default)]
-struct Memory {
-    values: VecDeque<Vec<u8>>,
-    read: u64,
-    committed: Arc<Mutex<Vec<u64>>>,
+pub(super) struct Memory {
+    pub(super) values: VecDeque<Vec<u8>>,
+    pub(super) read: u64,
+    pub(super) committed: Arc<Mutex<Vec<u64>>>,
 }
 
 impl AlertFeed for Memory {

@@ -16,7 +16,7 @@ use crate::time::WallTime;
 
 /// The header that holds the signature.
 pub const SIGNATURE: &str = "Nowcxr-Signature";
-const EVENT_ID: &str = "Nowcxr-Event-Id";
+pub(super) const EVENT_ID: &str = "Nowcxr-Event-Id";
 /// For the whole of one delivery.
 const TIMEOUT: Duration = Duration::from_secs(10);
 

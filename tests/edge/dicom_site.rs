@@ -1,6 +1,7 @@
 //! An edge that hears DICOM and HL7 at one desk, over a local log; a peer that sends it films; and
 //! the films.
 
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use std::time::Duration;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use dicom_ul::association::CloseSocket;
 use dicom_ul::association::client::ClientAssociationOptions;
 use dicom_ul::pdu::{PDataValue, PDataValueType};
 use dicom_ul::{ClientAssociation, Pdu};
 use nowcxr::edge::dicom::{Intake, scp};
 use nowcxr::edge::hl7::server as mllp;
-use nowcxr::edge::{self, Language, LocalSink};
+use nowcxr::edge::{self, Guard, Language, LocalSink};
 use nowcxr::event::{FILM_SIDE, PreparedFilm, ViewPosition};
 use nowcxr::film::{Declared, prepare};
 use nowcxr::http::access::Access;
@@ -46,7 +48,7 @@ pub struct Site {
     pub dicom: SocketAddr,
     pub stow: SocketAddr,
     pub now: Arc<AtomicI64>,
-    hl7: SocketAddr,
+    pub hl7: SocketAddr,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -71,8 +73,10 @@ impl Site {
         let (hatches, counter) = edge::counter();
         drop(hatches.fhir);
         let intake = Intake::new(hatches.dicom);
+        let guard = Guard::open(config(more).edge.tls.as_ref()).unwrap();
         let listener = runtime.block_on(mllp::bind(any, hatches.hl7)).unwrap();
-        let scp = runtime.block_on(scp::bind(any, TITLE, intake.clone())).unwrap();
+        let listener = listener.behind(guard.clone());
+        let scp = runtime.block_on(scp::bind(any, TITLE, intake.clone())).unwrap().behind(guard);
         let routes = routes(Receiver::new(intake, Access::Open));
         let server = Server::bind(any, routes, Arc::new(Health::new()));
         let server = runtime.block_on(server).unwrap();
@@ -207,23 +211,37 @@ pub fn film() -> &'static PreparedFilm {
 }
 
 /// A peer that sends films.
-pub struct Scu {
-    association: ClientAssociation<TcpStream>,
+pub struct Scu<S: CloseSocket + Read + Write = TcpStream> {
+    association: ClientAssociation<S>,
     message: u16,
+}
+
+/// What a peer asks for.
+pub fn asks<'a>(title: &'a str, syntax: &'a str) -> ClientAssociationOptions<'a> {
+    let class = uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION;
+    ClientAssociationOptions::new()
+        .calling_ae_title("MODALITY")
+        .called_ae_title(title)
+        .read_timeout(Duration::from_secs(30))
+        .with_presentation_context(class, vec![syntax])
+        .with_presentation_context(uids::VERIFICATION, vec![IMPLICIT])
 }
 
 impl Scu {
     /// `None` if the association, or a film in this transfer syntax, is not accepted.
     pub fn connect(address: SocketAddr, title: &str, syntax: &str) -> Option<Self> {
-        let class = uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION;
-        let association = ClientAssociationOptions::new()
-            .calling_ae_title("MODALITY")
-            .called_ae_title(title)
-            .read_timeout(Duration::from_secs(30))
-            .with_presentation_context(class, vec![syntax])
-            .with_presentation_context(uids::VERIFICATION, vec![IMPLICIT])
-            .establish(address)
-            .ok()?;
+        Scu::over(asks(title, syntax).establish(address).ok()?)
+    }
+
+    /// Goes without a word.
+    pub fn hang_up(mut self) {
+        self.association.inner_stream().shutdown(Shutdown::Both).ok();
+    }
+}
+
+impl<S: CloseSocket + Read + Write> Scu<S> {
+    /// `None` if films are not accepted.
+    pub fn over(association: ClientAssociation<S>) -> Option<Self> {
         let mut accepted = association.presentation_contexts().iter();
         accepted.any(|context| context.id == 1).then_some(())?;
         Some(Scu { association, message: 0 })
@@ -300,11 +318,6 @@ impl Scu {
 
     pub fn release(self) {
         self.association.release().unwrap();
-    }
-
-    /// Goes without a word.
-    pub fn hang_up(mut self) {
-        self.association.inner_stream().shutdown(Shutdown::Both).ok();
     }
 }
 

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "https")]
+#[path = "../tls/certificates.rs"]
+mod certificates;
 mod corpus;
 mod crash;
 mod dicom;
@@ -12,5 +15,7 @@ mod fhir_site;
 mod fhir_trouble;
 mod fhir_twin;
 mod server;
+#[cfg(feature = "https")]
+mod tls;
 mod twin;
 mod world;

@@ -1,6 +1,6 @@
 //! The MLLP server on a loopback port: answers, order, bounds and marks.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -97,12 +97,12 @@ pub fn admission(who: u32, control: u32, mode: &str) -> String {
     )
 }
 
-pub fn send(stream: &mut TcpStream, text: &str) {
+pub fn send(stream: &mut impl Write, text: &str) {
     stream.write_all(&[b"\x0b", text.as_bytes(), b"\x1c\r"].concat()).unwrap();
 }
 
 /// The codes of the next `n` answers.
-pub fn answers(stream: &mut TcpStream, n: usize) -> Vec<String> {
+pub fn answers(stream: &mut impl Read, n: usize) -> Vec<String> {
     let mut bytes = Vec::new();
     let mut one = [0];
     while bytes.iter().filter(|byte| **byte == 0x1c).count() < n {

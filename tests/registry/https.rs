@@ -3,7 +3,6 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
@@ -14,30 +13,9 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use super::certificates::certify;
 use super::server::Registry;
 use super::{config, ids};
-
-/// Makes `ca.pem`, and `server.pem` and `server.key` that it has signed; false without openssl.
-fn certify(dir: &Path) -> bool {
-    std::fs::write(dir.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    let steps = [
-        format!("req -x509 {key} -days 2 -subj /CN=authority -keyout ca.key -out ca.pem"),
-        format!("req {key} -subj /CN=registry -keyout server.key -out server.csr"),
-        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
-         -extfile names -out server.pem"
-            .to_owned(),
-    ];
-    for step in steps {
-        let mut openssl = Command::new("openssl");
-        let Ok(done) = openssl.current_dir(dir).args(step.split_whitespace()).output() else {
-            println!("skipped: there is no openssl to make certificates with");
-            return false;
-        };
-        assert!(done.status.success(), "{step}: {}", String::from_utf8_lossy(&done.stderr));
-    }
-    true
-}
 
 /// One request or answer; `None` when the peer has gone.
 fn message(from: &mut impl Read) -> Option<Vec<u8>> {

@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 #[cfg(feature = "https")]
+#[path = "../tls/certificates.rs"]
+mod certificates;
+#[cfg(feature = "https")]
 mod https;
 mod server;
 

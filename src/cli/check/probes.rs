@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Row;
-use crate::config::{AccessConfig, PredictConfig};
+use crate::cli::now;
+use crate::config::{AccessConfig, PredictConfig, TlsConfig};
+use crate::edge::Guard;
 use crate::event::dictionary::Profile;
 use crate::http::access::Access;
 use crate::predict::Pipeline;
@@ -64,6 +66,18 @@ pub fn visitors(address: SocketAddr, config: &AccessConfig) -> Row {
         None => {
             let advice = "set http.tokens, or listen on a loopback address";
             Row::warn(name, "none, so there is no dashboard on this address", advice)
+        }
+    }
+}
+
+/// The edge's TLS: its files can be used, and its certificate has not expired.
+pub fn certificate(tls: &TlsConfig) -> Row {
+    let name = "edge.tls_certificate";
+    match Guard::check(tls, now()) {
+        Ok(()) => Row::ok(name, format!("{} can be used", tls.certificate.display())),
+        Err(error) => {
+            let advice = "name the PEM files of a certificate that holds, and of its key";
+            Row::fail(name, error.to_string(), advice)
         }
     }
 }

@@ -15,7 +15,7 @@ use super::services;
 use crate::config::Config;
 use crate::edge::dicom::{Intake, scp};
 use crate::edge::hl7::server as mllp;
-use crate::edge::{Hatches, Language};
+use crate::edge::{Guard, Hatches, Language};
 use crate::http::dashboard::Dashboard;
 use crate::http::{Health, Server, dicomweb, fhir};
 
@@ -44,13 +44,14 @@ impl Listeners {
         hatches: Hatches,
     ) -> Result<Self> {
         let runtime = runtime()?;
+        let guard = Guard::open(config.edge.tls.as_ref())?;
         let mut bound =
             Listeners { runtime, hl7: None, dicom: None, http: Vec::new(), announced: Vec::new() };
         if let Some(address) = at.hl7 {
             let listener = bound.runtime.block_on(mllp::bind(address, hatches.hl7));
             let listener = listener.with_context(|| cannot(address, "edge.hl7_listen"))?;
             bound.announce(Language::Hl7.name(), listener.address()?.to_string());
-            bound.hl7 = Some(listener);
+            bound.hl7 = Some(listener.behind(guard.clone()));
         }
         if let Some(address) = at.fhir {
             let routes = services::fhir(address, config, pages, hatches.fhir)?;
@@ -62,7 +63,7 @@ impl Listeners {
             let scp = bound.runtime.block_on(scp::bind(address, title, intake.clone()));
             let scp = scp.with_context(|| cannot(address, "edge.dicom_listen"))?;
             bound.announce(Language::Dicom.name(), format!("{title}@{}", scp.address()?));
-            bound.dicom = Some(scp);
+            bound.dicom = Some(scp.behind(guard));
         }
         if let Some(address) = at.dicomweb {
             let routes = services::dicomweb(address, config, intake)?;

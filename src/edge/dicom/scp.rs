@@ -1,8 +1,9 @@
 //! The storage service: films by C-STORE, and C-ECHO (PS3.4 A and B; PS3.8 for the associations).
 //!
-//! DICOM has no accounts: whoever knows the AE title may send. The listener belongs on a network
-//! that is the hospital's own.
+//! DICOM has no accounts: whoever knows the AE title may send. Without TLS that asks senders for a
+//! certificate, the listener belongs on a network that is the hospital's own.
 
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use dicom_ul::association::{Association as _, AsyncServerAssociation};
 use dicom_ul::pdu::{PDataValue, PDataValueType};
 use dicom_ul::{Pdu, ServerAssociationOptions};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::command::{CommandError, MAX_COMMAND_BYTES, Request, Status};
@@ -21,6 +22,9 @@ use super::instance::Stored;
 use super::intake::Intake;
 use crate::edge::connections::accept;
 use crate::edge::counter::MAX_WAITING;
+#[cfg(feature = "https")]
+use crate::edge::guard::HANDSHAKE;
+use crate::edge::guard::{Guard, Line, Taken};
 use crate::film::{MAX_ENCODED_BYTES, SYNTAXES};
 
 /// Associations held at once. Each may hold one file in memory.
@@ -35,24 +39,31 @@ const SILENT: Duration = Duration::from_secs(60);
 const CLASSES: [&str; 2] =
     [uids::COMPUTED_RADIOGRAPHY_IMAGE_STORAGE, uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION];
 
-type Peer = AsyncServerAssociation<TcpStream>;
-
 /// Why an association ended early.
 #[derive(Debug, Error)]
 enum ScpError {
-    #[error(transparent)]
+    #[error("{0}{cause}", cause = cause(.0))]
     Association(#[from] Box<dicom_ul::association::Error>),
     #[error(transparent)]
     Command(#[from] CommandError),
     #[error("nothing came for {} s", SILENT.as_secs())]
     Silent,
+    #[cfg(feature = "https")]
+    #[error("no association came within TLS for {} s", HANDSHAKE.as_secs())]
+    Handshake,
     #[error("{0}")]
     Protocol(&'static str),
+}
+
+/// What an association's error does not say by itself, such as why a certificate was refused.
+fn cause(error: &dicom_ul::association::Error) -> String {
+    error.source().map(|cause| format!(" ({cause})")).unwrap_or_default()
 }
 
 /// The listening side.
 pub struct Scp {
     listener: TcpListener,
+    guard: Guard,
     intake: Intake,
     title: String,
 }
@@ -62,10 +73,17 @@ pub struct Scp {
 /// # Errors
 /// If the address cannot be taken.
 pub async fn bind(address: SocketAddr, title: &str, intake: Intake) -> std::io::Result<Scp> {
-    Ok(Scp { listener: TcpListener::bind(address).await?, intake, title: title.to_owned() })
+    let (listener, guard) = (TcpListener::bind(address).await?, Guard::default());
+    Ok(Scp { listener, guard, intake, title: title.to_owned() })
 }
 
 impl Scp {
+    /// Hears only who passes `guard`.
+    #[must_use]
+    pub fn behind(self, guard: Guard) -> Self {
+        Scp { guard, ..self }
+    }
+
     /// # Errors
     /// If the system does not say.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
@@ -74,20 +92,17 @@ impl Scp {
 
     /// Takes associations until `stop`, then lets go of all of them.
     pub async fn serve(self, stop: &AtomicBool) {
-        let Scp { listener, intake, title } = self;
-        accept(&listener, MAX_ASSOCIATIONS, stop, |stream| {
+        let Scp { listener, guard, intake, title } = self;
+        accept(&listener, &guard, MAX_ASSOCIATIONS, stop, |taken| {
             let (intake, title) = (intake.clone(), title.clone());
-            async move {
-                let _present = intake.enter();
-                let peer = establish(stream, &title).await?;
-                Conversation { peer, intake }.hold().await
-            }
+            async move { converse(taken, &title, intake).await }
         })
         .await;
     }
 }
 
-async fn establish(stream: TcpStream, title: &str) -> Result<Peer, ScpError> {
+/// Agrees on an association, then holds it.
+async fn converse(taken: Taken, title: &str, intake: Intake) -> Result<(), ScpError> {
     let options = ServerAssociationOptions::new()
         .accept_called_ae_title()
         .ae_title(title)
@@ -99,12 +114,24 @@ async fn establish(stream: TcpStream, title: &str) -> Result<Peer, ScpError> {
         CLASSES.iter().fold(options, |options, class| options.with_abstract_syntax(*class));
     let options =
         SYNTAXES.iter().fold(options, |options, syntax| options.with_transfer_syntax(*syntax));
-    Ok(options.establish_async(stream).await.map_err(Box::new)?)
+    match taken {
+        Taken::Plain(stream) => {
+            let peer = options.establish_async(stream).await.map_err(Box::new)?;
+            Conversation { peer, intake }.hold().await
+        }
+        #[cfg(feature = "https")]
+        Taken::Tls(stream, config) => {
+            let options = options.tls_config(config);
+            let agreed = timeout(HANDSHAKE, options.establish_tls_async(stream)).await;
+            let peer = agreed.map_err(|_| ScpError::Handshake)?.map_err(Box::new)?;
+            Conversation { peer, intake }.hold().await
+        }
+    }
 }
 
 /// One association, a request at a time.
-struct Conversation {
-    peer: Peer,
+struct Conversation<S> {
+    peer: AsyncServerAssociation<S>,
     intake: Intake,
 }
 
@@ -115,8 +142,9 @@ struct Arriving {
     file: Vec<u8>,
 }
 
-impl Conversation {
+impl<S: Line> Conversation<S> {
     async fn hold(mut self) -> Result<(), ScpError> {
+        let _present = self.intake.enter();
         let mut command = Vec::new();
         let mut arriving = None::<Arriving>;
         loop {

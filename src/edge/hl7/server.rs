@@ -8,12 +8,14 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::mllp::{Deframer, frame};
 use crate::edge::connections::accept;
 use crate::edge::counter::{Hatch, MAX_WAITING};
+use crate::edge::guard::{Guard, Line};
 
 /// Connections held at once. Further ones wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -30,6 +32,7 @@ const SILENT: Duration = Duration::from_secs(4 * 3_600);
 /// The listening side.
 pub struct Listener {
     listener: TcpListener,
+    guard: Guard,
     hatch: Hatch<Vec<u8>>,
 }
 
@@ -38,10 +41,17 @@ pub struct Listener {
 /// # Errors
 /// If the address cannot be taken.
 pub async fn bind(address: SocketAddr, hatch: Hatch<Vec<u8>>) -> io::Result<Listener> {
-    Ok(Listener { listener: TcpListener::bind(address).await?, hatch })
+    let listener = TcpListener::bind(address).await?;
+    Ok(Listener { listener, guard: Guard::default(), hatch })
 }
 
 impl Listener {
+    /// Hears only who passes `guard`.
+    #[must_use]
+    pub fn behind(self, guard: Guard) -> Self {
+        Listener { guard, ..self }
+    }
+
     /// # Errors
     /// If the system does not say.
     pub fn address(&self) -> io::Result<SocketAddr> {
@@ -50,12 +60,13 @@ impl Listener {
 
     /// Takes connections until `stop`, then lets go of all of them.
     pub async fn serve(self, stop: &AtomicBool) {
-        let Listener { listener, hatch } = self;
-        accept(&listener, MAX_CONNECTIONS, stop, |stream| {
+        let Listener { listener, guard, hatch } = self;
+        accept(&listener, &guard, MAX_CONNECTIONS, stop, |taken| {
             let hatch = hatch.clone();
             async move {
+                let line = taken.open().await?;
                 let _present = hatch.enter();
-                converse(stream, &hatch).await
+                converse(line, &hatch).await
             }
         })
         .await;
@@ -64,8 +75,7 @@ impl Listener {
 
 /// One sender's messages, each answered before the next is read. An error closes the connection
 /// without an answer, and the sender sends the message again.
-async fn converse(stream: TcpStream, hatch: &Hatch<Vec<u8>>) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+async fn converse(mut line: Box<dyn Line>, hatch: &Hatch<Vec<u8>>) -> io::Result<()> {
     let mut deframer = Deframer::default();
     let mut buffer = vec![0; READ_BYTES];
     let mut began = None;
@@ -76,7 +86,12 @@ async fn converse(stream: TcpStream, hatch: &Hatch<Vec<u8>>) -> io::Result<()> {
             let gone = || io::Error::other("the edge is stopping");
             let answered = hatch.hand_in(message).ok_or_else(gone)?;
             for text in answered.await.map_err(|_| gone())? {
-                timeout(STALLED, write_all(&stream, &frame(&text))).await??;
+                let block = frame(&text);
+                timeout(STALLED, async {
+                    line.write_all(&block).await?;
+                    line.flush().await
+                })
+                .await??;
             }
         }
         began = if deframer.is_inside() { began.or(Some(Instant::now())) } else { None };
@@ -84,33 +99,14 @@ async fn converse(stream: TcpStream, hatch: &Hatch<Vec<u8>>) -> io::Result<()> {
             Some(began) => STALLED.saturating_sub(Instant::now().duration_since(began)),
             None => SILENT,
         };
-        let n = timeout(patience, read(&stream, &mut buffer)).await??;
+        let n = match timeout(patience, line.read(&mut buffer)).await? {
+            // Some senders end TLS without saying so; a block says where it ends by itself.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+            read => read?,
+        };
         if n == 0 {
             return Ok(());
         }
         deframer.push(buffer.get(..n).unwrap_or_default());
     }
-}
-
-/// What has come, at least a byte; 0 at the end of the stream.
-async fn read(stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
-    loop {
-        stream.readable().await?;
-        match stream.try_read(into) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            done => return done,
-        }
-    }
-}
-
-async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        stream.writable().await?;
-        match stream.try_write(bytes) {
-            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

@@ -246,6 +246,12 @@ impl Variable {
         self.unit_index(spelling).map(|i| self.units[i].ucum.as_str())
     }
 
+    /// The unit that a number without one is read in.
+    pub fn bare_unit(&self, value: f64) -> &str {
+        let unit = self.by_size.as_ref().and_then(|by| self.units.get(by.unit(value)));
+        unit.map_or(self.unit.as_str(), |unit| unit.ucum.as_str())
+    }
+
     /// UCUM units that observations of this variable may be declared in.
     pub fn units(&self) -> impl Iterator<Item = &str> {
         self.units.iter().map(|unit| unit.ucum.as_str())

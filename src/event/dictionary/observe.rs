@@ -87,7 +87,7 @@ impl Dictionary {
 }
 
 impl BySize {
-    fn unit(&self, value: f64) -> usize {
+    pub(super) fn unit(&self, value: f64) -> usize {
         if value <= self.limit { self.upto } else { self.above }
     }
 

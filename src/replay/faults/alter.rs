@@ -92,9 +92,11 @@ impl Told {
         dictionary: &Dictionary,
         rng: &mut impl Rng,
     ) -> Option<(Told, String)> {
-        let (system, code, unit) = match &self {
-            Told::Lab(lab) => (lab.code_system, &lab.code, lab.unit.as_deref()),
-            Told::Vital(vital) => (vital.code_system, &vital.code, vital.unit.as_deref()),
+        let (system, code, value, unit) = match &self {
+            Told::Lab(lab) => (lab.code_system, &lab.code, &lab.value, lab.unit.as_deref()),
+            Told::Vital(vital) => {
+                (vital.code_system, &vital.code, &vital.value, vital.unit.as_deref())
+            }
             Told::Film(_) => return None,
         };
         let item = code.parse().ok().filter(|_| system == CodeSystem::MimicItem);
@@ -105,7 +107,11 @@ impl Told {
             CodeSystem::Local => dictionary.by_code(code)?,
         };
         let variable = dictionary.variable(variable)?;
-        let declared = unit.or_else(|| item?.unit.as_deref()).unwrap_or(&variable.unit);
+        let bare = || match value {
+            RecordedValue::Number(value) => variable.bare_unit(*value),
+            _ => variable.unit.as_str(),
+        };
+        let declared = unit.or_else(|| item?.unit.as_deref()).unwrap_or_else(bare);
         let meant = variable.ucum(declared)?.to_owned();
         let others: Vec<&str> = variable.units().filter(|unit| *unit != meant).collect();
         let other = (*others.get(rng.random_range(0..others.len().max(1)))?).to_owned();
