@@ -155,10 +155,10 @@ impl Counter {
     /// fails. Blocks, so it needs a thread of its own; `clock` is the machine's.
     ///
     /// A mark says that nothing earlier will come, so one is written only while senders are
-    /// connected or have just been, of each language that was ever spoken here, and not in the first
-    /// moments, when they bring what they kept. A film is known when it arrives, so of films nothing
-    /// earlier ever comes. Without marks the engine passes a feed over after `feeds.timeout`, and
-    /// says so.
+    /// connected or have just been, of each language that was ever spoken here, and not in the
+    /// first moments, when they bring what they kept. A film is known when it arrives, so of films
+    /// nothing earlier ever comes. Without marks the engine passes a feed over after
+    /// `feeds.timeout`, and says so.
     ///
     /// # Errors
     /// As [`Desk::take`]. No message that was not answered is lost by one: its sender has it still.

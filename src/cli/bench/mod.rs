@@ -94,8 +94,8 @@ pub enum BenchCommand {
     Generate(GenerateArgs),
     /// The dashboard under load: a ward of many beds, many open pages, and updates to all of them.
     ///
-    /// `update_ms` is the time from before the durable append of a risk event until a viewer has its
-    /// tile; `page_ms` that of the whole ward. Server and viewers share this machine.
+    /// `update_ms` is the time from before the durable append of a risk event until a viewer has
+    /// its tile; `page_ms` that of the whole ward. Server and viewers share this machine.
     Pages(PagesArgs),
     /// Writes an event file for `window` and `series`.
     MakeStream(StreamArgs),

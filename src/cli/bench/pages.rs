@@ -1,8 +1,8 @@
 //! The dashboard under load: how long a page takes, and how long an update takes to every open one.
 //!
 //! A ward of made-up beds with a day of hourly risk events each is put into a log; viewers open the
-//! ward and keep it open. Then one new risk event after another is appended to the log, durably, and
-//! the clock runs until the last viewer has its tile. Server and viewers share this machine.
+//! ward and keep it open. Then one new risk event after another is appended to the log, durably,
+//! and the clock runs until the last viewer has its tile. Server and viewers share this machine.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
