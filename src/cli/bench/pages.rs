@@ -98,15 +98,15 @@ pub fn pages(args: &PagesArgs, settle: impl FnOnce(&PagesResult) -> Result<()>) 
     let url = http.dashboard_address().context("the dashboard does not listen")?;
     let address: SocketAddr =
         url.trim_start_matches("http://").trim_end_matches('/').parse().context("its address")?;
-    let last = FIRST_STAY + args.beds - 1;
-    await_ward(address, last)?;
+    await_ward(address, ward.written)?;
     let (tell, told) = unbounded();
     for _ in 0..args.viewers {
         let (tell, updates) = (tell.clone(), args.updates);
         std::thread::spawn(move || view(address, updates, &tell));
     }
-    // Everybody has had a beat.
-    (0..args.viewers).try_for_each(|_| arrival(&told).map(|_| ()))?;
+    (0..args.viewers).try_for_each(|n| {
+        arrival(&told).map(|_| ()).with_context(|| format!("{n} viewers have had a beat"))
+    })?;
     let (mut loads, mut page_bytes) = (Vec::new(), 0);
     for _ in 0..LOADS {
         let began = Instant::now();
@@ -118,8 +118,9 @@ pub fn pages(args: &PagesArgs, settle: impl FnOnce(&PagesResult) -> Result<()>) 
     for bed in 0..args.updates {
         let began = Instant::now();
         ward.append(bed, HOURS)?;
-        for _ in 0..args.viewers {
-            arrivals.push(arrival(&told)?.duration_since(began));
+        for n in 0..args.viewers {
+            let at = arrival(&told).with_context(|| format!("{n} viewers have update {bed}"))?;
+            arrivals.push(at.duration_since(began));
         }
     }
     let (cpu_s, _) = clock.read();
@@ -199,11 +200,15 @@ impl Ward {
     }
 }
 
-/// Waits until the dashboard has read the whole ward.
-fn await_ward(address: SocketAddr, last: u64) -> Result<()> {
+/// Waits until the dashboard has read the whole ward: what it had still to read would be updates.
+fn await_ward(address: SocketAddr, written: u64) -> Result<()> {
     let until = Instant::now() + PATIENCE;
-    while !get(address, "/ward?show=all")?.contains(&format!("data-stay=\"{last}\"")) {
-        ensure!(Instant::now() < until, "the dashboard does not show stay {last}; report this");
+    let told = format!("<dt>Risk events read</dt><dd>{written}</dd>");
+    while !get(address, "/operations")?.contains(&told) {
+        ensure!(
+            Instant::now() < until,
+            "the dashboard does not read {written} events; report this"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
@@ -249,5 +254,5 @@ fn view(address: SocketAddr, updates: u64, tell: &Sender<Result<Instant>>) {
 }
 
 fn arrival(told: &Receiver<Result<Instant>>) -> Result<Instant> {
-    told.recv_timeout(PATIENCE).context("an update did not reach every viewer in time")?
+    told.recv_timeout(PATIENCE).context("nothing further came in time")?
 }
