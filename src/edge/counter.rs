@@ -122,7 +122,7 @@ impl Drop for Present {
 }
 
 impl<M: Message> Queue<M> {
-    /// What waits, and whether somebody is there.
+    /// Takes what waits, at most a batch, and notes whether somebody is there.
     fn drain(&mut self) -> Vec<Delivery<M>> {
         let mut drained = Vec::new();
         while let Some(waiting) = self.waiting.as_ref().filter(|_| drained.len() < BATCH_MESSAGES) {
