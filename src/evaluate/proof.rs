@@ -15,12 +15,17 @@ use crate::train::{Judged, SeedProof, Twin};
 pub const OLD_H: f64 = 24.0;
 
 /// Pairs of twins whose difference is reported: the first less the second.
-const DIFFERENCES: [(Twin, Twin); 5] = [
+const DIFFERENCES: [(Twin, Twin); 10] = [
     (Twin::Generated, Twin::CarryForward),
     (Twin::Generated, Twin::EhrOnly),
     (Twin::Generated, Twin::Swapped),
     (Twin::CarryForward, Twin::EhrOnly),
     (Twin::Oracle, Twin::CarryForward),
+    (Twin::Generated, Twin::NoReference),
+    (Twin::Generated, Twin::NoEhr),
+    (Twin::Generated, Twin::NoContrastive),
+    (Twin::Generated, Twin::NoAuxiliary),
+    (Twin::Generated, Twin::NoEhrAtAll),
 ];
 
 /// The whole report.
@@ -32,6 +37,16 @@ pub struct ProofReport {
     pub pairs: usize,
     /// All stays, and those whose last film was old if figures exist of them.
     pub strata: Vec<Stratum>,
+    /// All stays, by twins that learnt from fewer labelled ones, fewest first.
+    pub curve: Vec<CurvePoint>,
+}
+
+/// The learning curve at one number of labelled stays.
+#[derive(Clone, Debug, Serialize)]
+pub struct CurvePoint {
+    pub labelled: usize,
+    pub mortality: Outcome,
+    pub phenotypes: Outcome,
 }
 
 /// Figures on one set of stays.
@@ -93,12 +108,29 @@ pub fn judge(proofs: &[SeedProof], replicates: usize, seed: u64) -> Result<Proof
             Err(undefined) => return Err(undefined),
         }
     }
+    let curve = first.curve.iter().map(|fewer| {
+        let seeds: Option<Vec<Vec<&Judged>>> =
+            proofs.iter().map(|proof| learnt_from(proof, fewer.labelled)).collect();
+        let seeds = seeds.ok_or(Undefined::Lengths)?;
+        let stratum = stratum("learning curve", &seeds, replicates, seed)?;
+        let Stratum { mortality, phenotypes, .. } = stratum;
+        Ok(CurvePoint { labelled: fewer.labelled, mortality, phenotypes })
+    });
+    let mut curve: Vec<CurvePoint> = curve.collect::<Result<_, Undefined>>()?;
+    curve.sort_by_key(|point| point.labelled);
     Ok(ProofReport {
         seeds: proofs.iter().map(|proof| proof.seed).collect(),
         labelled: first.labelled,
         pairs: first.pairs,
         strata,
+        curve,
     })
+}
+
+/// The stays as the twins saw them that learnt from so many labelled ones.
+fn learnt_from(proof: &SeedProof, labelled: usize) -> Option<Vec<&Judged>> {
+    let fewer = proof.curve.iter().find(|fewer| fewer.labelled == labelled)?;
+    Some(fewer.windows.iter().collect())
 }
 
 fn stratum(
@@ -152,35 +184,44 @@ fn outcome(
         };
         outputs.iter().map(of).collect()
     };
-    let all: Vec<Vec<Scores>> = Twin::ALL
+    // Whoever was asked of all stays and seeds.
+    let asked = |twin: &Twin| seeds.iter().flatten().all(|w| w.mortality.contains_key(twin));
+    let twins: Vec<Twin> = Twin::ALL.into_iter().filter(asked).collect();
+    let pairs: Vec<(Twin, Twin)> = DIFFERENCES
+        .into_iter()
+        .filter(|(better, worse)| twins.contains(better) && twins.contains(worse))
+        .collect();
+    let all: Vec<Vec<Scores>> = twins
         .iter()
         .map(|&twin| seeds.iter().map(|windows| ranked(windows, twin)).collect())
         .collect::<Result<_, _>>()?;
-    let place = |twin: Twin| Twin::ALL.iter().position(|&t| t == twin).unwrap_or(0);
-    let figure = |twin, weights: &[f64]| mean(all[place(twin)].iter().map(|s| auprc(s, weights)));
+    let place = |twin: Twin| twins.iter().position(|&t| t == twin);
     let by_seed = |twin| -> Result<Vec<f64>, Undefined> {
-        all[place(twin)].iter().map(|scores| auprc(scores, patients.weights())).collect()
+        let scores = all.get(place(twin).ok_or(Undefined::Empty)?).ok_or(Undefined::Empty)?;
+        scores.iter().map(|scores| auprc(scores, patients.weights())).collect()
     };
     // All twins of one resample at once: its draws are made once, and the differences are paired.
-    let wanted = Twin::ALL.len();
     let estimates = patients.estimates(|weights| {
-        let twins: Vec<_> = Twin::ALL.iter().map(|&twin| figure(twin, weights)).collect();
-        let less =
-            |(better, worse): &(Twin, Twin)| Ok(twins[place(*better)]? - twins[place(*worse)]?);
-        let differences: Vec<_> = DIFFERENCES.iter().map(less).collect();
-        twins.into_iter().chain(differences).collect()
+        let figures: Vec<_> = all
+            .iter()
+            .map(|scores| mean(scores.iter().map(|scores| auprc(scores, weights))))
+            .collect();
+        let of = |twin| place(twin).map_or(Err(Undefined::Empty), |place| figures[place]);
+        let less = |(better, worse): &(Twin, Twin)| Ok(of(*better)? - of(*worse)?);
+        let differences: Vec<_> = pairs.iter().map(less).collect();
+        figures.into_iter().chain(differences).collect()
     });
     let estimates: Vec<Estimate> = estimates.into_iter().collect::<Result<_, _>>()?;
-    let (of_twins, of_differences) = estimates.split_at(wanted);
-    let twins = Twin::ALL
+    let (of_twins, of_differences) = estimates.split_at(twins.len());
+    let figures = twins
         .iter()
         .zip(of_twins)
         .map(|(&twin, &auprc)| Ok(TwinFigure { twin, auprc, by_seed: by_seed(twin)? }));
-    let differences = DIFFERENCES.iter().zip(of_differences).map(|(&(better, worse), &auprc)| {
-        let pairs = by_seed(better)?.into_iter().zip(by_seed(worse)?);
-        Ok(Difference { better, worse, auprc, by_seed: pairs.map(|(a, b)| a - b).collect() })
+    let differences = pairs.iter().zip(of_differences).map(|(&(better, worse), &auprc)| {
+        let both = by_seed(better)?.into_iter().zip(by_seed(worse)?);
+        Ok(Difference { better, worse, auprc, by_seed: both.map(|(a, b)| a - b).collect() })
     });
-    let value = |twin| of_twins[place(twin)].value;
+    let value = |twin| place(twin).map_or(f64::NAN, |place| of_twins[place].value);
     let gap = value(Twin::Oracle) - value(Twin::CarryForward);
     let gain = value(Twin::Generated) - value(Twin::CarryForward);
     let positives: usize =
@@ -188,7 +229,7 @@ fn outcome(
     let asked: usize = outputs.iter().map(|(_, truth)| truth.len()).sum();
     Ok(Outcome {
         prevalence: positives as f64 / asked.max(1) as f64,
-        twins: twins.collect::<Result<_, Undefined>>()?,
+        twins: figures.collect::<Result<_, Undefined>>()?,
         differences: differences.collect::<Result<_, Undefined>>()?,
         gap_closed: (gap > 0.0).then(|| gain / gap),
     })
@@ -213,6 +254,7 @@ mod tests {
 
     use super::*;
     use crate::metrics;
+    use crate::train::Fewer;
 
     /// A stay whose generated logits follow the outcome by `knows`, the others by less.
     fn judged(stay: u64, seed: u64, knows: f32) -> Judged {
@@ -225,6 +267,7 @@ mod tests {
                 Twin::CarryForward => knows / 3.0,
                 Twin::Generated => knows,
                 Twin::Oracle => knows * 2.0,
+                _ => knows / 2.0,
             };
             noise(n + twin as u64) + if yes { knows } else { 0.0 }
         };
@@ -277,6 +320,40 @@ mod tests {
         assert!((all.mortality.gap_closed.unwrap() - want / gap).abs() < 1e-12);
         // Only two phenotypes occur.
         assert!((0.2..0.4).contains(&all.phenotypes.prevalence));
+    }
+
+    #[test]
+    fn only_who_was_asked_is_told_and_fewer_labels_have_figures_of_their_own() {
+        let mut proofs = [proof(1, 0.6), proof(2, 0.8)];
+        for (n, proof) in proofs.iter_mut().enumerate() {
+            let mut windows = proof.windows.clone();
+            for window in &mut windows {
+                window.mortality.retain(|twin, _| *twin <= Twin::Generated);
+            }
+            proof.curve = vec![
+                Fewer { labelled: 200, windows: windows.clone() },
+                Fewer { labelled: 100, windows },
+            ];
+            if n == 1 {
+                proof
+                    .windows
+                    .iter_mut()
+                    .for_each(|w| w.mortality.retain(|twin, _| *twin != Twin::NoEhr));
+            }
+        }
+        let report = judge(&proofs, 50, 1).unwrap();
+        let told = &report.strata[0].mortality;
+        let names: Vec<Twin> = told.twins.iter().map(|figure| figure.twin).collect();
+        assert_eq!(names.len(), Twin::ALL.len() - 1);
+        assert!(!names.contains(&Twin::NoEhr));
+        assert!(told.differences.iter().all(|d| d.worse != Twin::NoEhr));
+        assert!(told.differences.iter().any(|d| d.worse == Twin::NoReference));
+        let labelled: Vec<usize> = report.curve.iter().map(|point| point.labelled).collect();
+        assert_eq!(labelled, [100, 200]);
+        assert_eq!(report.curve[0].mortality.twins.len(), 3);
+        assert_eq!(report.curve[0].mortality.gap_closed, None);
+        proofs[1].curve.clear();
+        assert_eq!(judge(&proofs, 50, 1).unwrap_err(), Undefined::Lengths);
     }
 
     #[test]

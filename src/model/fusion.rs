@@ -75,7 +75,7 @@ impl Fusion {
     pub fn forward(&self, input: FusionInput) -> Tensor<2> {
         let ehr = self.ehr_tokens(input.ehr, input.ehr_keep.as_ref());
         let latent = self.latent_tokens(input.latent);
-        let image = self.cxr_feat_project.forward(input.image_features).unsqueeze_dim::<3>(1);
+        let image = self.image_token(input.image_features).unsqueeze_dim::<3>(1);
         self.fuse(ehr, input.ehr_keep, latent, image, input.present)
     }
 
@@ -87,7 +87,7 @@ impl Fusion {
         let variants = input.latent.dims()[0];
         let ehr = self.ehr_tokens(input.ehr, input.ehr_keep.as_ref());
         let latent = self.latent_tokens(input.latent);
-        let image = self.cxr_feat_project.forward(input.image_features).unsqueeze_dim::<3>(1);
+        let image = self.image_token(input.image_features).unsqueeze_dim::<3>(1);
         let [_, bins, d] = ehr.dims();
         let ehr = ehr.expand([variants, bins, d]);
         let image = image.expand([variants, 1, d]);
@@ -100,7 +100,13 @@ impl Fusion {
         self.ehr_encoder.forward(ehr, keep).tokens.narrow(1, 1, bins)
     }
 
-    fn latent_tokens(&self, latent: Tensor<4>) -> Tensor<3> {
+    /// The film's token `[batch, d]` of its features `[batch, features]`.
+    pub fn image_token(&self, features: Tensor<2>) -> Tensor<2> {
+        self.cxr_feat_project.forward(features)
+    }
+
+    /// Tokens `[batch, patches, d]` of latents `[batch, z, h, w]`.
+    pub fn latent_tokens(&self, latent: Tensor<4>) -> Tensor<3> {
         let patches = self.patch_embedding.forward(cut_patches(latent, self.patch));
         let count = patches.dims()[1];
         self.cxr_transformer.forward(patches, None).tokens.narrow(1, 1, count)

@@ -16,6 +16,13 @@ pub(super) struct EhrBatch {
     pub(super) keep: Tensor<2>,
 }
 
+impl EhrBatch {
+    /// The same hours with nothing in them, none of which counts.
+    pub(super) fn emptied(self) -> Self {
+        EhrBatch { values: self.values.zeros_like(), keep: self.keep.zeros_like() }
+    }
+}
+
 /// Films for the autoencoder, `[batch, channels, side, side]` in −1..=1.
 pub(super) fn films(
     films: &[&FilmSample],

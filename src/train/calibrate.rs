@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use serde::Serialize;
 
 use super::fusion::{self, Latent, Whose, Windows};
-use super::ldm::Generator;
+use super::ldm::{Conditions, Generator};
 use super::sample::Samples;
 use super::{TrainError, score, vae};
 use crate::model::config::Task;
@@ -95,6 +95,7 @@ pub fn recalibrate(
         unet: &networks.unet,
         ehr: &networks.ehr,
         noise: &model.noise,
+        conditions: Conditions::ALL,
         device: &device,
     };
     let windows = Windows::new(&samples, &latents, &generator, Whose::Own)?;

@@ -56,6 +56,16 @@ impl Keeper {
         Keeper { folder, every, key, resume }
     }
 
+    /// One of its own below this one.
+    pub(super) fn within(&self, name: &str) -> Self {
+        Keeper {
+            folder: self.folder.join(name),
+            every: self.every,
+            key: self.key,
+            resume: self.resume,
+        }
+    }
+
     pub(super) fn begin(&self, step: u64) -> Rhythm {
         Rhythm { step, at: Instant::now() }
     }

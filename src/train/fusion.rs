@@ -9,7 +9,7 @@ use super::TrainError;
 use super::batch;
 use super::ldm::Generator;
 use super::optimise::{scalar, tensor, values};
-use super::recipe::{FusionWeights, Select, StageRecipe};
+use super::recipe::{FusionWeights, ReaderWeights, Select, StageRecipe};
 use super::sample::{FilmSample, Samples, Series, WindowSample};
 use super::score::{auprc, auroc, auroc_half_width, mean};
 use super::stage::{Moment, Noted, Order, Stage};
@@ -44,6 +44,8 @@ pub(super) struct Windows<'a> {
     pub(super) samples: &'a Samples,
     generated: Vec<Option<Vec<f32>>>,
     carried: Vec<Option<Vec<f32>>>,
+    /// Whether the model is shown the EHR; not in an ablation.
+    with_ehr: bool,
 }
 
 /// Scores of one way to predict.
@@ -91,13 +93,27 @@ impl<'a> Windows<'a> {
             generated[i] = Some(new);
             carried[i] = Some(old.to_vec());
         }
-        Ok(Windows { samples, generated, carried })
+        Ok(Windows { samples, generated, carried, with_ehr: true })
+    }
+
+    /// The first of these windows, which `samples` must be.
+    pub(super) fn first_of<'s>(&self, samples: &'s Samples) -> Windows<'s> {
+        let n = samples.windows.len();
+        let first = |latents: &[Option<Vec<f32>>]| latents.iter().take(n).cloned().collect();
+        let (generated, carried) = (first(&self.generated), first(&self.carried));
+        Windows { samples, generated, carried, with_ehr: self.with_ehr }
+    }
+
+    /// The same windows without the EHR of the prediction.
+    pub(super) fn without_ehr(self) -> Self {
+        Windows { with_ehr: false, ..self }
     }
 
     /// The same windows with these latents for generated ones, one for each window.
     pub(super) fn with_latents(&self, latents: &[Vec<f32>]) -> Self {
         let generated = latents.iter().cloned().map(Some).collect();
-        Windows { samples: self.samples, generated, carried: self.carried.clone() }
+        let (samples, carried) = (self.samples, self.carried.clone());
+        Windows { samples, generated, carried, with_ehr: self.with_ehr }
     }
 
     /// The latent of window `i` of one kind.
@@ -136,6 +152,7 @@ impl<'a> Windows<'a> {
             latent.iter().flat_map(|z| [f32::from(u8::from(z.is_some())); 2]).collect();
         let n = picked.len();
         let ehr = batch::ehr(&grids, device);
+        let ehr = if self.with_ehr { ehr } else { ehr.emptied() };
         let sizes = config.fusion(task);
         let image_features = match &sizes.image_features {
             ImageFeatures::ResNet(resnet) => {
@@ -213,6 +230,8 @@ pub(super) struct FusionStage<'a> {
     positive: Vec<f32>,
     /// 1/n of a stay with n windows.
     window_weights: Vec<f32>,
+    /// How the parts that look at films were taught, if beforehand.
+    taught: Option<StageRecipe<ReaderWeights>>,
     device: &'a Device,
     /// On which the network learns.
     autodiff: Device,
@@ -236,9 +255,15 @@ impl<'a> FusionStage<'a> {
             order: Order::new(seed, train.samples.windows.len(), recipe.course.batch),
             positive: positive_weights(train.samples, task, recipe.loss.max_weight),
             window_weights: train.samples.window_weights(),
+            taught: None,
             device,
             autodiff: device.clone().autodiff(),
         }
+    }
+
+    /// Says how the parts that look at films were taught.
+    pub(super) fn sees_by(&mut self, taught: Option<StageRecipe<ReaderWeights>>) {
+        self.taught = taught;
     }
 
     /// How a window is shown in this step.
@@ -317,6 +342,12 @@ impl Stage<Fusion> for FusionStage<'_> {
         let loss = losses.mul(weights).mean();
         let noted = vec![("bce", scalar(loss.clone().detach()))];
         Ok((loss, noted))
+    }
+
+    fn besides(&self) -> String {
+        let taught = self.taught.map_or_else(String::new, |taught| format!(" {taught:?}"));
+        let blind = if self.train.with_ehr { "" } else { " without EHR" };
+        taught + blind
     }
 
     fn check(&mut self, net: &Fusion) -> Result<Option<(f64, Noted)>, TrainError> {

@@ -46,12 +46,34 @@ pub struct LdmScore {
     pub carried_findings_auroc: f64,
 }
 
+/// What the diffusion model is shown beside its noise: everything, but for ablations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Conditions {
+    pub(super) reference: bool,
+    pub(super) ehr: bool,
+}
+
+impl Conditions {
+    pub(super) const ALL: Conditions = Conditions { reference: true, ehr: true };
+
+    /// Latents of the last film, or nothing.
+    fn reference(self, latents: Tensor<4>) -> Tensor<4> {
+        if self.reference { latents } else { latents.zeros_like() }
+    }
+
+    /// The hours since it, or none: the CLS alone is left.
+    fn ehr(self, ehr: batch::EhrBatch) -> batch::EhrBatch {
+        if self.ehr { ehr } else { ehr.emptied() }
+    }
+}
+
 /// Everything that the generation of a latent needs.
 pub(super) struct Generator<'a> {
     pub(super) config: &'a DdlCxrConfig,
     pub(super) unet: &'a Unet,
     pub(super) ehr: &'a EhrEncoder,
     pub(super) noise: &'a [f32],
+    pub(super) conditions: Conditions,
     pub(super) device: &'a Device,
 }
 
@@ -59,6 +81,7 @@ pub(super) struct Generator<'a> {
 pub(super) struct LdmStage<'a> {
     pub(super) config: &'a DdlCxrConfig,
     pub(super) weights: LdmWeights,
+    pub(super) conditions: Conditions,
     pub(super) samples: &'a Samples,
     pub(super) latents: &'a [Vec<f32>],
     pub(super) schedule: Schedule,
@@ -89,8 +112,8 @@ struct Inputs {
 
 impl LdmStage<'_> {
     fn generator<'g>(&'g self, net: &'g Ldm, device: &'g Device) -> Generator<'g> {
-        let (config, noise) = (self.config, self.shown.noise);
-        Generator { config, unet: &net.unet, ehr: &net.ehr, noise, device }
+        let (config, noise, conditions) = (self.config, self.shown.noise, self.conditions);
+        Generator { config, unet: &net.unet, ehr: &net.ehr, noise, conditions, device }
     }
 
     fn inputs(&mut self, batch: u64) -> Result<Inputs, TrainError> {
@@ -109,10 +132,10 @@ impl LdmStage<'_> {
         let films: Vec<&FilmSample> =
             pairs.iter().map(|pair| &self.samples.films[pair.target]).collect();
         Ok(Inputs {
-            reference: latent(|pair| pair.reference),
+            reference: self.conditions.reference(latent(|pair| pair.reference)),
             target: latent(|pair| pair.target),
             t,
-            ehr: batch::ehr(&grids, &self.autodiff),
+            ehr: self.conditions.ehr(batch::ehr(&grids, &self.autodiff)),
             findings: batch::findings(&films, &self.autodiff),
             seed: mixed(self.seed, batch),
         })
@@ -171,6 +194,13 @@ impl Stage<Ldm> for LdmStage<'_> {
         Ok((losses.total(&terms, at.share), noted))
     }
 
+    fn besides(&self) -> String {
+        match self.conditions {
+            Conditions::ALL => String::new(),
+            some => format!(" {some:?}"),
+        }
+    }
+
     fn symptoms(&self, net: &Ldm) -> Result<Vec<Symptom>, TrainError> {
         let device = self.autodiff.clone().inner();
         let Shown { vae, samples, latents, .. } = &self.shown;
@@ -197,11 +227,11 @@ impl Generator<'_> {
         for (references, series) in references.chunks(GENERATE).zip(series.chunks(GENERATE)) {
             let n = references.len();
             let rows: Vec<Option<&[f32]>> = references.iter().map(|row| Some(*row)).collect();
-            let reference = batch::latents(&rows, vae, self.device);
+            let reference = self.conditions.reference(batch::latents(&rows, vae, self.device));
             let start = batch::latents(&vec![Some(self.noise); n], vae, self.device);
             let grids: Vec<Vec<f32>> =
                 series.iter().map(|one| one.values()).collect::<Result<_, TrainError>>()?;
-            let ehr = batch::ehr(&grids, self.device);
+            let ehr = self.conditions.ehr(batch::ehr(&grids, self.device));
             let context = self.ehr.forward(ehr.values, Some(&ehr.keep)).tokens;
             let keep = with_cls(&ehr.keep);
             let sampled = sampler.sample(start, &[], |x, t| {

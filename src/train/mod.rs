@@ -21,6 +21,7 @@ mod optimise;
 mod pace;
 mod pictures;
 mod proof;
+mod reader;
 pub mod recipe;
 pub mod replayed;
 mod run;
@@ -45,7 +46,7 @@ pub use fusion::{Discrimination, FusionScore};
 pub use ldm::LdmScore;
 pub use learner::Optimiser;
 pub use pace::Progress;
-pub use proof::{Judged, SeedProof, Trial, Twin, prove};
+pub use proof::{Fewer, Judged, SeedProof, Trial, Twin, prove};
 pub use recipe::Recipe;
 pub use run::train_on;
 pub use stage::Course;
@@ -224,7 +225,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::fusion::{Latent, Whose, Windows};
-    use super::ldm::Generator;
+    use super::ldm::{Conditions, Generator};
     use super::*;
     use crate::event::risk::Doubt;
     use crate::model::Artifact;
@@ -309,6 +310,7 @@ mod tests {
             unet: &networks.unet,
             ehr: &networks.ehr,
             noise: &model.noise,
+            conditions: Conditions::ALL,
             device: &device,
         };
         let windows = Windows::new(&samples, &latents, &generator, Whose::Own).unwrap();

@@ -38,6 +38,7 @@ pub struct Recipe {
     pub checkpoint: Checkpoints,
     pub vae: StageRecipe<VaeWeights>,
     pub ldm: StageRecipe<LdmWeights>,
+    pub reader: StageRecipe<ReaderWeights>,
     pub fusion: StageRecipe<FusionWeights>,
 }
 
@@ -83,6 +84,18 @@ pub struct LdmWeights {
     pub margin: f64,
     pub perturbation: f64,
     pub auxiliary: f64,
+}
+
+/// How the fusion models are taught to see beforehand; off where both weights are 0.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReaderWeights {
+    /// Of the findings told from a film's latent.
+    pub latent: f64,
+    /// Of the findings told from the film itself.
+    pub film: f64,
+    /// Standard deviation of what is added to the (scaled) latents.
+    pub noise: f64,
 }
 
 /// How windows are shown to the fusion models, and weighed.
@@ -145,6 +158,7 @@ impl Recipe {
         let stages = [
             ("vae", self.vae.course, self.vae.optimiser),
             ("ldm", self.ldm.course, self.ldm.optimiser),
+            ("reader", self.reader.course, self.reader.optimiser),
             ("fusion", self.fusion.course, self.fusion.optimiser),
         ];
         for (name, course, optimiser) in stages {
@@ -157,6 +171,10 @@ impl Recipe {
             problems.extend(optimiser_problem(name, &optimiser));
         }
         problems.extend(self.vae.loss.problems(self.sizes().vae.resolution));
+        let ReaderWeights { latent, film, noise } = self.reader.loss;
+        if [latent, film, noise].iter().any(|weight| !(weight.is_finite() && *weight >= 0.0)) {
+            problems.push("reader.loss: give numbers of at least 0".to_owned());
+        }
         let FusionWeights { without_film, carried, max_weight, .. } = self.fusion.loss;
         let shown = [without_film, carried].iter().all(|share| (0.0..=1.0).contains(share));
         if !shown || max_weight < 1.0 {
@@ -165,6 +183,13 @@ impl Recipe {
             );
         }
         problems
+    }
+}
+
+impl ReaderWeights {
+    /// Whether anything is taught beforehand.
+    pub(super) fn is_on(&self) -> bool {
+        self.latent > 0.0 || self.film > 0.0
     }
 }
 

@@ -10,10 +10,11 @@ use super::calibrate;
 use super::card;
 use super::checkpoint::Keeper;
 use super::fusion::{self, FusionStage, Whose, Windows};
-use super::ldm::{self, Generator, Ldm, LdmStage, Shown};
+use super::ldm::{self, Conditions, Generator, Ldm, LdmStage, Shown};
 use super::pace::{Budget, Log, Pace};
 use super::pictures;
-use super::recipe::{FusionWeights, StageRecipe};
+use super::reader::{Reader, ReaderStage};
+use super::recipe::{FusionWeights, LdmWeights, StageRecipe};
 use super::sample::{Splits, WindowSample};
 use super::stage::{self, Order, Running, Stage};
 use super::vae::{self, Seen, VaeStage};
@@ -30,6 +31,9 @@ use crate::model::{DdlCxrConfig, EhrEncoder, Fusion, Init, Schedule, Unet, Vae};
 
 /// Films and pairs on which the first two stages are scored, at most.
 const SCORED: usize = 400;
+
+/// Of the stages' seeds, which follow that of the run: the reader's.
+const READER: u64 = 10;
 
 /// Trains on `splits` and writes what comes of it to `out`: a model directory where the fusion
 /// models are trained, else the networks of the stages that are done. `training/` holds the log,
@@ -85,6 +89,22 @@ pub(super) fn key(options: &TrainOptions) -> Result<Digest, TrainError> {
     Ok(Digest::of(&text))
 }
 
+/// Which diffusion model: its stage's name, what it is shown and what it is taught by.
+#[derive(Clone, Copy)]
+pub(super) struct Diffusion {
+    pub(super) name: &'static str,
+    pub(super) conditions: Conditions,
+    pub(super) weights: LdmWeights,
+}
+
+impl Diffusion {
+    /// The one that lacks nothing.
+    pub(super) fn whole(options: &TrainOptions) -> Self {
+        let weights = options.recipe.ldm.loss;
+        Diffusion { name: "ldm", conditions: Conditions::ALL, weights }
+    }
+}
+
 /// The stages of one run, and what they share.
 pub(super) struct Run<'a, 'h> {
     pub(super) options: &'a TrainOptions,
@@ -119,7 +139,8 @@ impl Run<'_, '_> {
         latents.iter_mut().flatten().flatten().for_each(|x| *x *= scale);
         summary.scale_factor = config.diffusion.scale_factor;
         let noise = draw_noise(&config, self.options.seed);
-        let (ldm, ldm_steps, score) = self.diffusion(&config, &vae, &latents, &noise)?;
+        let whole = Diffusion::whole(self.options);
+        let (ldm, ldm_steps, score) = self.diffusion(whole, &config, &vae, &latents, &noise)?;
         (summary.steps[1], summary.ldm) = (ldm_steps, Some(score));
         if part.ends_before(Part::Fusion) {
             return Ok((None, summary));
@@ -129,6 +150,7 @@ impl Run<'_, '_> {
             unet: &ldm.unet,
             ehr: &ldm.ehr,
             noise: &noise,
+            conditions: Conditions::ALL,
             device: &device,
         };
         let windows = [
@@ -138,7 +160,10 @@ impl Run<'_, '_> {
         ];
         let [train, validate, test] = &windows;
         let loss = self.options.recipe.fusion.loss;
-        let mut fuse = |name, task| self.fusion(name, &config, task, [train, validate], loss);
+        let reader = self.reader(&config, &latents)?;
+        let mut fuse = |name, task| {
+            self.fusion((name, task), &config, reader.as_ref(), [train, validate], loss)
+        };
         let (mortality, mortality_steps) = fuse("fusion_mortality", Task::Mortality)?;
         let (phenotype, phenotype_steps) = fuse("fusion_phenotype", Task::Phenotype)?;
         (summary.steps[2], summary.steps[3]) = (mortality_steps, phenotype_steps);
@@ -231,13 +256,14 @@ impl Run<'_, '_> {
 
     pub(super) fn diffusion(
         &mut self,
+        Diffusion { name, conditions, weights }: Diffusion,
         config: &DdlCxrConfig,
         vae: &Vae,
         latents: &[Vec<Vec<f32>>],
         noise: &[f32],
     ) -> Result<(Ldm, u64, LdmScore), TrainError> {
         let (splits, device, options) = (self.splits, self.device.clone(), self.options);
-        let recipe = &options.recipe.ldm;
+        let recipe = &StageRecipe { loss: weights, ..options.recipe.ldm };
         let autodiff = device.clone().autodiff();
         let mut init = Init::seeded(options.seed.wrapping_add(1), &autodiff);
         let unet = Unet::new(&config.unet, &mut init);
@@ -246,7 +272,8 @@ impl Run<'_, '_> {
         let path = self.folder.join("generations.png");
         let mut stage = LdmStage {
             config,
-            weights: recipe.loss,
+            weights,
+            conditions,
             samples: &splits.train,
             latents: &latents[0],
             schedule: Schedule::new(&config.diffusion),
@@ -262,20 +289,38 @@ impl Run<'_, '_> {
             },
         };
         let trains = options.part.trains(Part::Ldm);
-        let (ldm, steps) = self.run("ldm", trains, recipe, seed, &mut stage, net)?;
+        let (ldm, steps) = self.run(name, trains, recipe, seed, &mut stage, net)?;
         let (unet, ehr, device) = (&ldm.unet, &ldm.ehr, &device);
-        let generator = Generator { config, unet, ehr, noise, device };
+        let generator = Generator { config, unet, ehr, noise, conditions, device };
         let score = ldm::score(&generator, vae, &splits.test, &latents[2], SCORED)?;
         pictures::generations(&generator, vae, &splits.test, &latents[2], &path)?;
         Ok((ldm, steps, score))
     }
 
+    /// What the fusion models see with, where the recipe has it taught beforehand.
+    pub(super) fn reader(
+        &mut self,
+        config: &DdlCxrConfig,
+        latents: &[Vec<Vec<f32>>],
+    ) -> Result<Option<Reader>, TrainError> {
+        let (recipe, splits) = (&self.options.recipe.reader, self.splits);
+        if !recipe.loss.is_on() {
+            return Ok(None);
+        }
+        let (device, seed) = (self.device.clone(), self.options.seed.wrapping_add(READER));
+        let mut init = Init::seeded(seed, &device.clone().autodiff());
+        let net = Reader::new(&config.fusion_mortality, &mut init);
+        let both = [(&splits.train, &latents[0][..]), (&splits.validate, &latents[1][..])];
+        let mut stage = ReaderStage::new(config, recipe, both, seed, &device);
+        Ok(Some(self.run("reader", true, recipe, seed, &mut stage, net)?.0))
+    }
+
     /// A fusion model of one task, its windows shown as `loss` says.
     pub(super) fn fusion(
         &mut self,
-        name: &'static str,
+        (name, task): (&'static str, Task),
         config: &DdlCxrConfig,
-        task: Task,
+        reader: Option<&Reader>,
         both: [&Windows<'_>; 2],
         loss: FusionWeights,
     ) -> Result<(Fusion, u64), TrainError> {
@@ -288,7 +333,12 @@ impl Run<'_, '_> {
         let seed = self.options.seed.wrapping_add(offset);
         let mut init = Init::seeded(seed, &device.clone().autodiff());
         let net = Fusion::new(config.fusion(task), &mut init);
+        let net = match reader {
+            Some(reader) => reader.lend(net)?,
+            None => net,
+        };
         let mut stage = FusionStage::new(config, recipe, task, both, seed, &device);
+        stage.sees_by(reader.map(|_| self.options.recipe.reader));
         self.run(name, true, recipe, seed, &mut stage, net)
     }
 

@@ -36,6 +36,12 @@ pub(super) struct ProofArgs {
     /// Seed of the ward that is predicted.
     #[arg(long, default_value_t = 1_001)]
     test_seed: u64,
+    /// Trains the paper's ablations, too: four more diffusion models and ten more predictions.
+    #[arg(long)]
+    ablations: bool,
+    /// The learning curve: the twins once more from each of these numbers of labelled stays.
+    #[arg(long, value_delimiter = ',', value_name = "STAYS")]
+    curve: Vec<usize>,
     /// How the stages are trained, instead of the proof's own recipe.
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
@@ -57,15 +63,20 @@ pub(super) fn run(args: &ProofArgs) -> Result<ExitCode> {
     };
     let stop = stop_on_signal()?;
     let stops = |_: &str, _: u64| stop.load(Ordering::Acquire);
+    let trial = Trial {
+        patients: args.patients,
+        test_seed: args.test_seed,
+        tested: args.tested,
+        ablations: args.ablations,
+        curve: args.curve.clone(),
+    };
     let mut proofs = Vec::with_capacity(args.seeds.len());
     for &seed in &args.seeds {
         let out = args.out.join(format!("seed-{seed}"));
         eprintln!("seed {seed}; log and pictures go to {}", out.join("training").display());
         let mut report = reporter();
         let mut hooks = Hooks { report: &mut report, stop: &stops };
-        let trial =
-            Trial { patients: args.patients, test_seed: args.test_seed, tested: args.tested };
-        match prove(&options(args, recipe.clone(), seed), trial, &out, &mut hooks) {
+        match prove(&options(args, recipe.clone(), seed), &trial, &out, &mut hooks) {
             Err(stopped @ TrainError::Stopped(..)) => {
                 eprintln!("{stopped}");
                 return Ok(ExitCode::from(STOPPED));
@@ -117,6 +128,11 @@ fn tables(report: &ProofReport, proofs: &[SeedProof]) -> String {
         ));
     }
     report.strata.iter().for_each(|stratum| of_stratum(stratum, &mut lines));
+    for point in &report.curve {
+        lines.push(format!("\nlearnt from {} labelled stays, judged on all", point.labelled));
+        of_outcome("death", &point.mortality, &mut lines);
+        of_outcome("phenotypes (macro)", &point.phenotypes, &mut lines);
+    }
     lines.join("\n")
 }
 
@@ -151,6 +167,8 @@ fn short(twin: Twin) -> &'static str {
     match twin {
         Twin::CarryForward => "carried",
         Twin::Swapped => "another's EHR",
+        Twin::NoReference => "without last film",
+        Twin::NoEhr => "without EHR",
         other => other.name(),
     }
 }
