@@ -241,6 +241,7 @@ impl DiffusionConfig {
         let betas = 0.0 < self.linear_start && self.linear_start <= self.linear_end;
         faults.need(betas && self.linear_end < 1.0, "0 < linear_start <= linear_end < 1");
         faults.need((0.0..=1.0).contains(&self.eta), "diffusion.eta is in 0..=1");
+        faults.need((0.0..=1.0).contains(&self.temperature), "diffusion.temperature is in 0..=1");
         let scale = self.scale_factor.is_finite() && self.scale_factor > 0.0;
         faults.need(scale, "diffusion.scale_factor is positive");
         let noisy = self.sampler == SamplerKind::DpmSolver2m && self.eta != 0.0;

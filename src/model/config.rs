@@ -198,6 +198,11 @@ pub struct DiffusionConfig {
     pub steps: usize,
     /// 0 is deterministic, 1 draws as much noise as the ancestral sampler.
     pub eta: f64,
+    /// The noise that a walk starts from is multiplied by this: 1 draws a latent that could be, as
+    /// the reference does; 0 walks from the middle, to the one latent that all of those lie around
+    /// (the mean, where they are Gaussian).
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub temperature: f64,
     /// The latent is multiplied by this before diffusion (1/std brings it to unit variance).
     pub scale_factor: f64,
 }
@@ -211,6 +216,14 @@ pub struct DdlCxrConfig {
     pub fusion_mortality: FusionConfig,
     pub fusion_phenotype: FusionConfig,
     pub diffusion: DiffusionConfig,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
 }
 
 fn reference_groups() -> usize {
@@ -330,6 +343,7 @@ impl DiffusionConfig {
             sampler,
             steps,
             eta,
+            temperature: 1.0,
             scale_factor: 1.0,
         }
     }

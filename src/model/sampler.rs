@@ -14,6 +14,7 @@ use super::schedule::{DdimTable, Schedule};
 pub struct Sampler {
     kind: SamplerKind,
     prediction: Prediction,
+    temperature: f64,
     table: DdimTable,
 }
 
@@ -24,7 +25,8 @@ impl Sampler {
             SamplerKind::DpmSolver2m => 0.0,
         };
         let table = Schedule::new(config).ddim(config.steps, eta);
-        Sampler { kind: config.sampler, prediction: config.prediction, table }
+        let DiffusionConfig { sampler: kind, prediction, temperature, .. } = *config;
+        Sampler { kind, prediction, temperature, table }
     }
 
     /// Network evaluations of one sample.
@@ -57,6 +59,7 @@ impl Sampler {
         noise: &[Tensor<4>],
         mut network: impl FnMut(Tensor<4>, usize) -> Tensor<4>,
     ) -> Tensor<4> {
+        let x_t = if self.temperature == 1.0 { x_t } else { x_t.mul_scalar(self.temperature) };
         let eps = |x: Tensor<4>, i: usize| {
             let output = network(x.clone(), self.table.timesteps[i]);
             match self.prediction {
@@ -192,6 +195,20 @@ mod tests {
         };
         let (noise, velocity) = (run(Prediction::Epsilon), run(Prediction::Velocity));
         assert!((noise - velocity).abs() < 1e-4, "{noise} {velocity}");
+    }
+
+    #[test]
+    fn without_temperature_all_noise_walks_to_the_same_latent() {
+        let run = |temperature, start: f32| {
+            let mut config = DdlCxrConfig::full().diffusion;
+            (config.steps, config.eta, config.temperature) = (10, 0.0, temperature);
+            let x = Tensor::<4>::full([1, 1, 1, 1], start, &Device::flex());
+            let out = Sampler::new(&config).sample(x, &[], |x, _| x.add_scalar(0.1));
+            out.into_data().try_to_vec::<f32>().expect("f32")[0]
+        };
+        assert_eq!(run(0.0, 1.0), run(0.0, -2.0));
+        assert_ne!(run(1.0, 1.0), run(1.0, -2.0));
+        assert_eq!(run(0.5, 2.0), run(1.0, 1.0));
     }
 
     #[test]
