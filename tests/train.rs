@@ -179,19 +179,23 @@ fn the_default_recipe_is_printed_and_usage_is_told() {
 fn the_proof_compares_its_twins_and_goes_on_where_it_stopped() {
     let dir = tempfile::tempdir().unwrap();
     let short = RECIPE.replace("steps = 6", "steps = 2");
-    let recipe = format!("sizes = \"proof\"\n{short}[data]\nwindows_per_stay = 0\n");
+    let taught = "[reader.course]\nsteps = 2\nbatch = 4\n[reader.loss]\nlatent = 1.0\nfilm = 1.0\n";
+    let recipe = format!("sizes = \"proof\"\n{short}{taught}[data]\nwindows_per_stay = 0\n");
     std::fs::write(dir.path().join("recipe.toml"), recipe).unwrap();
     let args =
         ["train", "proof", "--patients", "90", "--tested", "24", "--seeds", "7", "--out", "p"];
     let more = ["--recipe", "recipe.toml", "--replicates", "50", "--json"];
-    let all = [&args[..], &more[..]].concat();
+    let besides = ["--ablations", "--curve", "9"];
+    let all = [&args[..], &more[..], &besides[..]].concat();
     let out = nowcxr(&all, dir.path());
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(out.status.success(), "{said}");
     let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((&report["seeds"], &report["strata"][0]["stays"]), (&[7].into(), &24.into()));
     let twins = report["strata"][0]["mortality"]["twins"].as_array().unwrap();
-    assert_eq!(twins.len(), 5);
+    assert_eq!(twins.len(), 10);
+    assert_eq!(report["curve"][0]["labelled"], 9);
+    assert_eq!(report["curve"][0]["phenotypes"]["twins"].as_array().unwrap().len(), 3);
     for twin in twins {
         let auprc = twin["auprc"]["value"].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&auprc), "{twin}");

@@ -293,3 +293,48 @@ pub(super) fn score(
         carried_findings_auroc: findings_auroc(&read(&theirs), &truth),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Init;
+    use crate::model::config::EHR_COLUMNS;
+    use crate::model::weights::{tensors_of, with_tensors};
+
+    /// A new network says nothing: its last layers are zeros.
+    fn awake(unet: Unet) -> Unet {
+        let mut tensors = tensors_of(&unet);
+        for (n, tensor) in (0..).zip(tensors.values_mut()) {
+            let noise = gaussian(n, tensor.values.len());
+            tensor.values.iter_mut().zip(noise).for_each(|(x, noise)| *x += 0.1 * noise);
+        }
+        with_tensors(unet, &tensors).expect("its own tensors")
+    }
+
+    #[test]
+    fn a_condition_that_is_withheld_changes_nothing() {
+        let (device, mut config) = (Device::flex(), DdlCxrConfig::proof());
+        config.diffusion.steps = 2;
+        let mut init = Init::seeded(1, &device);
+        let unet = awake(Unet::new(&config.unet, &mut init));
+        let ehr = EhrEncoder::new(&config.ehr_encoder, &mut init);
+        let noise = vec![0.0; config.vae.latent_len()];
+        let of = |conditions, film: u64, hours: u64| {
+            let (unet, ehr, noise, device) = (&unet, &ehr, &noise[..], &device);
+            let generator = Generator { config: &config, unet, ehr, noise, conditions, device };
+            let film = gaussian(film, config.vae.latent_len());
+            let draws = gaussian(hours, 6 * EHR_COLUMNS);
+            let series = Series::of(draws.into_iter().map(f64::from).collect());
+            generator.generate(&[&film], &[&series]).expect("a latent")
+        };
+        let far = |a: Vec<Vec<f32>>, b: Vec<Vec<f32>>| a != b;
+        let all = Conditions::ALL;
+        assert!(far(of(all, 1, 2), of(all, 3, 2)) && far(of(all, 1, 2), of(all, 1, 4)));
+        let no_film = Conditions { reference: false, ..all };
+        assert!(!far(of(no_film, 1, 2), of(no_film, 3, 2)));
+        assert!(far(of(no_film, 1, 2), of(no_film, 1, 4)));
+        let no_ehr = Conditions { ehr: false, ..all };
+        assert!(!far(of(no_ehr, 1, 2), of(no_ehr, 1, 4)));
+        assert!(far(of(no_ehr, 1, 2), of(no_ehr, 3, 2)));
+    }
+}

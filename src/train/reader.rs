@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::TrainError;
 use super::batch;
-use super::optimise::{scalar, values};
+use super::optimise::{scalar, tensor, values};
 use super::recipe::{ReaderWeights, StageRecipe};
 use super::sample::{FilmSample, Samples};
 use super::score::mean;
@@ -136,7 +136,7 @@ impl Stage<Reader> for ReaderStage<'_> {
         let z = self.latents(latents, &picked, &self.autodiff);
         // Generated latents are never quite those of a film.
         let noise = gaussian(mixed(self.seed, at.batch), z.dims().iter().product());
-        let noise = super::optimise::tensor(noise, z.dims(), &self.autodiff);
+        let noise: Tensor<4> = tensor(noise, z.dims(), &self.autodiff);
         let z = z.add(noise.mul_scalar(self.weights.noise));
         let of_latent = binary_cross_entropy(net.in_latents(z), truth.clone(), None).mean();
         let mut noted = vec![("latent", scalar(of_latent.clone().detach()))];
@@ -170,5 +170,42 @@ impl Stage<Reader> for ReaderStage<'_> {
         let noted: Noted = scores.filter(|(_, auroc)| auroc.is_finite()).collect();
         let score = mean(noted.iter().map(|(_, auroc)| *auroc));
         Ok(score.is_finite().then_some((score, noted)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FusionInput;
+    use crate::model::config::{EHR_COLUMNS, Task};
+    use burn::optim::GradientsParams;
+
+    #[test]
+    fn what_was_taught_is_lent_and_learns_no_more() {
+        let autodiff = Device::flex().autodiff();
+        let config = DdlCxrConfig::proof();
+        let sizes = config.fusion(Task::Phenotype);
+        let reader = Reader::new(&config.fusion_mortality, &mut Init::seeded(1, &autodiff));
+        let net = Fusion::new(sizes, &mut Init::seeded(2, &autodiff));
+        let own = tensors_of(&net.ehr_encoder);
+        let net = reader.lend(net).expect("of the same sizes");
+        assert_eq!(tensors_of(&net.cxr_transformer), tensors_of(&reader.parts.cxr_transformer));
+        assert_eq!(tensors_of(&net.vision_backbone), tensors_of(&reader.parts.vision_backbone));
+        assert_eq!(tensors_of(&net.ehr_encoder), own);
+        let draw = |seed, shape: [usize; 4]| -> Tensor<4> {
+            tensor(gaussian(seed, shape.iter().product()), shape, &autodiff)
+        };
+        let input = FusionInput {
+            ehr: draw(3, [1, 2, 5, EHR_COLUMNS]).reshape([2, 5, EHR_COLUMNS]),
+            ehr_keep: None,
+            latent: draw(4, [2, 4, 8, 8]),
+            image_features: net.image_features(draw(5, [2, 1, 64, 64])).expect("a branch"),
+            present: None,
+        };
+        let found = GradientsParams::from_grads(net.forward(input).sum().backward(), &net);
+        let moved = |layer: &Linear| found.get::<2>(layer.kernel.id).is_some();
+        assert!(moved(&net.head_in) && moved(&net.ehr_encoder.project_inp));
+        assert!(!moved(&net.patch_embedding) && !moved(&net.cxr_feat_project));
+        assert!(!moved(&net.cxr_transformer.project_inp));
     }
 }

@@ -131,6 +131,12 @@ impl From<Grid> for Series {
 }
 
 impl Series {
+    /// Of these numbers, hour by hour.
+    #[cfg(test)]
+    pub(super) fn of(values: Vec<f64>) -> Self {
+        Series { place: Place::Here(values.into()), scale: None }
+    }
+
     pub(super) fn stored(place: Stored, which: usize) -> Self {
         Series { place: Place::There(place, which), scale: None }
     }
