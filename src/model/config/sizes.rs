@@ -152,9 +152,6 @@ impl DdlCxrConfig {
     pub fn proof() -> Self {
         let fusion = |task| FusionConfig {
             latent_side: 8,
-            // The whole latent is one patch: what a finding looks like depends on where it is, and
-            // a network this small reads that off all places at once, not off one after another.
-            patch_size: 8,
             image_features: ImageFeatures::ResNet(ResNetConfig {
                 resolution: 64,
                 in_channels: 1,
