@@ -141,8 +141,9 @@ pub fn prove(
     let proof = from_stays(options, trial, &folder, hooks)?;
     let proof = SeedProof { key: digest, seconds: started.elapsed().as_secs_f64(), ..proof };
     let text = serde_json::to_vec(&proof).map_err(|error| TrainError::Data(error.to_string()))?;
-    std::fs::write(&path, text).map_err(|error| TrainError::write(&path, error))?;
-    Ok(proof)
+    std::fs::write(&path, &text).map_err(|error| TrainError::write(&path, error))?;
+    // A decimal may come back as its neighbour: what is told now is what a later run would read.
+    serde_json::from_slice(&text).map_err(|error| TrainError::Data(error.to_string()))
 }
 
 fn from_stays(
