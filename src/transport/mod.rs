@@ -7,3 +7,5 @@
 pub mod kafka;
 pub mod local;
 pub mod registry;
+#[cfg(feature = "https")]
+pub mod trust;

@@ -2,9 +2,6 @@
 //! texts for the ids that others have written. Nothing is asked twice for what never changes. It
 //! speaks HTTP, and HTTPS in a build with the feature `https`.
 
-#[cfg(feature = "https")]
-mod trust;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -17,6 +14,8 @@ use ureq::{Agent, Body};
 
 use crate::config::{RegistryConfig, SubjectNames, secret};
 use crate::ports::PortError;
+#[cfg(feature = "https")]
+use crate::transport::trust;
 use crate::wire::{RecordKind, SchemaSource};
 
 /// How long one question may take in all.
@@ -54,7 +53,10 @@ impl Registry {
             .http_status_as_error(false)
             .max_redirects(0);
         #[cfg(feature = "https")]
-        let agent = agent.tls_config(trust::believing(config.ca.as_deref())?);
+        let agent = {
+            let tls = trust::believing(config.ca.as_deref(), "registry.ca");
+            agent.tls_config(tls.map_err(PortError::Stop)?)
+        };
         Ok(Registry {
             agent: agent.build().into(),
             url: url.to_owned(),

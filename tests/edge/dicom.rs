@@ -44,7 +44,7 @@ fn place() -> Place {
 }
 
 /// The imaging records of a log, without marks.
-fn films(log: &LocalLog) -> Vec<ImagingEvent> {
+pub fn films(log: &LocalLog) -> Vec<ImagingEvent> {
     let codec = codec(&config(&[FEEDS]));
     let partition = log.partition(Topic::Imaging.name(), 0).unwrap();
     let mut reader = partition.reader(partition.start()).unwrap();
@@ -57,7 +57,7 @@ fn films(log: &LocalLog) -> Vec<ImagingEvent> {
     found
 }
 
-fn reasons(log: &LocalLog) -> Vec<String> {
+pub fn reasons(log: &LocalLog) -> Vec<String> {
     letters(&config(&[FEEDS]), log).into_iter().map(|(reason, _)| reason).collect()
 }
 

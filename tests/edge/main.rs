@@ -15,6 +15,8 @@ mod fhir_site;
 mod fhir_trouble;
 mod fhir_twin;
 mod server;
+mod studies;
+mod study_site;
 #[cfg(feature = "https")]
 mod tls;
 mod twin;

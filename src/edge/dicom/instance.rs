@@ -1,5 +1,6 @@
 //! A DICOM file at the desk: whose film it is, and what becomes of it.
 
+use super::uid::{Uid, is_uid};
 use crate::edge::body::{Body, Film};
 use crate::edge::clock::{Clock, first_moment};
 use crate::edge::desk::{Desk, Message};
@@ -15,9 +16,6 @@ use crate::ids::Digest;
 use crate::ports::StateStore;
 use crate::telemetry::{MessageTaken, MessageVerdict};
 use crate::time::{EventTime, WallTime};
-
-/// Characters of a UID (PS3.5 6.2).
-const MAX_UID: usize = 64;
 
 /// A file on its way to the desk, decoded and judged.
 #[derive(Clone, Debug)]
@@ -59,6 +57,28 @@ impl Instance {
             },
         };
         Instance { sender, digest: Digest::of(file), film }
+    }
+
+    /// A film that was announced, and cannot be had.
+    pub fn missing(sender: String, instance: &Uid, why: Rejection) -> Self {
+        let origin = Origin { instance: Some(instance.to_string()), ..Origin::default() };
+        Instance { sender, digest: Digest::of(&[]), film: Err((origin, why)) }
+    }
+
+    /// The film if it is the one that was asked for; else one that is missing, and why.
+    pub fn only_as(self, asked: &Uid) -> Self {
+        if self.uids().1 == asked.as_str() {
+            return self;
+        }
+        let why = match self.film {
+            // It could not be read as far as its UID.
+            Err((origin, why)) if origin.instance.is_none() => why,
+            _ => {
+                let detail = "the archive gave another SOP instance than the one asked for";
+                Rejection::new(Reason::FilmUnavailable, detail)
+            }
+        };
+        Instance::missing(self.sender, asked, why)
     }
 
     fn origin(&self) -> &Origin {
@@ -106,7 +126,7 @@ impl Instance {
             known_at,
             deed: Deed::Report {
                 visit: visit.map(|visit| names.visit(&of(&origin.visit_issuer), visit)),
-                result: names.result(&[Language::Dicom.name(), instance]),
+                result: names.film(instance),
                 is_sole: true,
                 observed_at,
                 status: Status::Final,
@@ -132,8 +152,7 @@ fn picture(origin: &Origin, file: &[u8]) -> Result<Picture, Rejection> {
 
 /// The UID, if it is one.
 fn checked(uid: Option<&str>) -> &str {
-    let is_digit = |byte: u8| byte.is_ascii_digit() || byte == b'.';
-    uid.filter(|uid| uid.len() <= MAX_UID && uid.bytes().all(is_digit)).unwrap_or_default()
+    uid.filter(|uid| is_uid(uid)).unwrap_or_default()
 }
 
 /// Reasons for which a sender has nothing to mend.
@@ -145,9 +164,24 @@ impl Message for Instance {
     type Answer = Stored;
 
     fn hear<S: StateStore, K: Sink>(&self, desk: &mut Desk<S, K>, now: WallTime) -> Stored {
+        self.tell(desk, now, None)
+    }
+}
+
+impl Instance {
+    /// Tells the desk of the film. `study` is the pseudonym of what announced it, if anything did:
+    /// a film that was taken back comes again with a new version of its study.
+    pub(in crate::edge) fn tell<S: StateStore, K: Sink>(
+        &self,
+        desk: &mut Desk<S, K>,
+        now: WallTime,
+        study: Option<u128>,
+    ) -> Stored {
         let number = desk.next_number();
         let (_, instance) = self.uids();
-        let parts = [Language::Dicom.name(), instance, &self.digest.to_string()];
+        let (digest, study) = (self.digest.to_string(), study.map(|study| study.to_string()));
+        let mut parts = vec![Language::Dicom.name(), instance, &digest];
+        parts.extend(study.as_deref());
         let pseudonym = desk.parts().pseudonyms.message(&parts);
         let (sender, control_id) = (self.sender.clone(), instance.to_owned());
         let head = Letterhead { language: Some(Language::Dicom), sender, control_id };
