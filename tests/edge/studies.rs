@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use nowcxr::ids::{FactId, Topic};
+use nowcxr::telemetry::Metrics;
 use nowcxr::transport::local::LocalLog;
 use nowcxr::wire::records::{ImagingEvent, ObservationStatus};
 use serde_json::{Value, json};
@@ -191,6 +192,8 @@ fn while_the_archive_does_not_answer_nothing_is_taken_and_then_it_is() {
         assert!(!answer.body.to_string().contains("1.2.840"), "{}", answer.body);
     }
     assert!(films(&place.log).is_empty() && reasons(&place.log).is_empty());
+    let metrics = Metrics::global().unwrap().render().unwrap();
+    assert!(metrics.contains("nowcxr_edge_fetches_total{outcome=\"deferred\"} "), "{metrics}");
     place.pacs.puts("1.2.840.2", Gives::Part(file));
     assert_eq!(place.post(&announced), (201, taken()));
     assert_eq!(films(&place.log).len(), 2);

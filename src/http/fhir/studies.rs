@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
-use tracing::warn;
 
 use crate::edge::dicom::{Instance, Intake};
 use crate::edge::fhir::imaging_study::Named;
 use crate::edge::fhir::{Form, Item, Kind, Parcel};
 use crate::event::{Reason, Rejection};
 use crate::http::dicomweb::{Archive, Unfetched};
+use crate::telemetry::FilmAsked;
 
 /// Films of one request that are fetched.
 pub const MAX_FILMS: usize = 64;
@@ -58,7 +58,7 @@ pub async fn bring(films: Option<&Films>, parcel: &mut Parcel) {
         match fetched {
             Ok(opened) => item.films = opened,
             Err(why) => {
-                warn!("the archive (edge.wado) does not give a film: {why}");
+                FilmAsked::Deferred(&why).emit();
                 let text = format!("the archive does not give a film now: {why}; send this again");
                 item.deferred = Some(text);
             }
@@ -91,9 +91,13 @@ impl Films {
     /// One film with its place: the one that was asked for, or why it is not there.
     async fn one(&self, sender: String, film: Named) -> Result<(String, Instance), String> {
         let fetched = match self.archive.fetch(&film).await {
-            Ok(fetched) => fetched,
+            Ok(fetched) => {
+                FilmAsked::Given.emit();
+                fetched
+            }
             Err(Unfetched::Later(why)) => return Err(why),
             Err(Unfetched::Missing(why)) => {
+                FilmAsked::Missing.emit();
                 return Ok((film.place, Instance::missing(sender, &film.instance, why)));
             }
         };
