@@ -1,9 +1,9 @@
-//! DICOM files by HTTP: those that are sent here by STOW-RS (PS3.18 10.5), each a part of a multipart
-//! body, and those that are fetched from an archive by WADO-RS ([`archive`]).
+//! DICOM files by HTTP: those that are sent here by STOW-RS (PS3.18 10.5), each a part of a
+//! multipart body, and those that are fetched from an archive by WADO-RS ([`archive`]).
 //!
-//! Every part that is sent is answered for itself: a body of which some parts failed is a 202, one of which all
-//! failed a 409, and each failed part stands in the answer with its reason. Nothing is retrieved
-//! here: files are not kept.
+//! Every part that is sent is answered for itself: a body of which some parts failed is a 202, one
+//! of which all failed a 409, and each failed part stands in the answer with its reason. Nothing is
+//! retrieved here: files are not kept.
 
 pub mod archive;
 pub mod multipart;

@@ -14,6 +14,7 @@ mod fhir_hostile;
 mod fhir_site;
 mod fhir_trouble;
 mod fhir_twin;
+mod rejections;
 mod server;
 mod studies;
 mod study_site;

@@ -1,5 +1,5 @@
-//! An archive on a loopback port that gives films by WADO-RS, or does not; an edge that asks it; and
-//! studies.
+//! An archive on a loopback port that gives films by WADO-RS, or does not; an edge that asks it;
+//! and studies.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

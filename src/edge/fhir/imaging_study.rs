@@ -11,10 +11,9 @@ use serde_json::Value;
 use super::context::{Context, Heeded};
 use super::parcel::{Item, Kind};
 use super::resource::{Identifier, ImagingStudy, fields, said};
-use crate::edge::body::{Body, Film};
+use crate::edge::body::Film;
 use crate::edge::dicom::Uid;
-use crate::engine::resolve::{Deed, Status};
-use crate::event::{Reason, Rejection, ViewPosition};
+use crate::event::{Reason, Rejection};
 
 /// Instances of one study that are fetched or taken back. One of the chest has one to four.
 pub const MAX_INSTANCES: usize = 16;
@@ -59,19 +58,10 @@ pub(super) fn read(resource: &Value, context: &Context<'_>) -> Result<Heeded, Re
     let Plan::TakeBack(films) = plan(resource)? else { return Ok(heeded) };
     let study: ImagingStudy = fields(resource, "ImagingStudy")?;
     let person = context.person(study.subject.as_ref())?;
-    // As a film, its end is known when it arrives, so that the one is never before the other.
     let at = context.clock.arrived_at;
     for (nth, (place, film)) in (1u32..).zip(films).enumerate() {
-        let body = Film { view: ViewPosition::Unknown, modality: None, png: Vec::new() };
-        let deed = Deed::Report {
-            visit: None,
-            result: context.reader.pseudonyms.film(film.instance.as_str()),
-            is_sole: true,
-            observed_at: at,
-            status: Status::Withdrawn,
-            body: Body::Film(body),
-        };
-        heeded.reading.acts.push(context.act((place, nth), person, at, deed));
+        let result = context.reader.pseudonyms.film(film.instance.as_str());
+        heeded.reading.acts.push(context.act((place, nth), person, at, Film::end(result, at)));
         heeded.parts.push(film.place);
     }
     Ok(heeded)

@@ -1,9 +1,9 @@
 //! FHIR R4 resources in JSON: what they say of patients.
 //!
 //! [`parcel`] opens what came over HTTP, a resource or a Bundle of them; `resource` has the fields
-//! that are read; `observation`, `encounter`, `patient` and [`imaging_study`] turn them into the acts
-//! of [`crate::engine::resolve`]; `hear` brings them to the desk, and [`outcome`] says what became of
-//! them.
+//! that are read; `observation`, `encounter`, `patient` and [`imaging_study`] turn them into the
+//! acts of [`crate::engine::resolve`]; `hear` brings them to the desk, and [`outcome`] says what
+//! became of them.
 //!
 //! # Who is meant
 //!
