@@ -95,8 +95,9 @@ enum Command {
     ///
     /// HL7 v2.3 to 2.8 over MLLP: ORU^R01 and ADT A01-A04, A08, A11-A13, A17, A40. FHIR R4 over
     /// HTTP: Patient, Encounter, Observation and ImagingStudy by POST and PUT, and Bundles of them,
-    /// at /fhir. DICOM: chest films (CR, DX) by C-STORE, or by STOW-RS at /dicomweb. One process
-    /// hears all of them, so that a film finds the stay that an ADT message began.
+    /// at /fhir. DICOM: chest films (CR, DX), and key objects that reject films, by C-STORE, or by
+    /// STOW-RS at /dicomweb. One process hears all of them, so that a film finds the stay that an
+    /// ADT message began.
     ///
     /// The films that an ImagingStudy announces are fetched by WADO-RS from the archive at
     /// edge.wado, and from no other address, before the study is answered. While the archive does

@@ -14,6 +14,7 @@ use ureq::{Agent, Body};
 
 use crate::config::{RegistryConfig, SubjectNames, secret};
 use crate::ports::PortError;
+use crate::transport::DISTRUST;
 #[cfg(feature = "https")]
 use crate::transport::trust;
 use crate::wire::{RecordKind, SchemaSource};
@@ -22,8 +23,6 @@ use crate::wire::{RecordKind, SchemaSource};
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer that is read. The largest of our schemas has 20 KB.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
-/// How rustls says that a certificate was not believed.
-const DISTRUST: &str = "invalid peer certificate";
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
 /// One registry.

@@ -14,6 +14,9 @@ mod fhir_hostile;
 mod fhir_site;
 mod fhir_trouble;
 mod fhir_twin;
+#[cfg(feature = "https")]
+#[path = "../tls/front.rs"]
+mod front;
 mod rejections;
 mod server;
 mod studies;

@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
+use nowcxr::edge::dicom::Instance;
 use nowcxr::transport::local::LocalLog;
 use nowcxr::wire::records::{ImagingEvent, ObservationStatus, PictureField};
+use proptest::prelude::*;
 
 use super::dicom::{films, parts, reasons, stow};
 use super::dicom_site::{FILM, File, Site, implicit_peer, peer};
@@ -103,4 +105,25 @@ fn what_is_no_rejection_takes_nothing_back() {
     }
     assert_eq!(films(&log).len(), 1);
     site.end();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_damaged_note_is_judged(
+        cut in 0usize..1_200, spoilt in prop::collection::vec((0usize..1_200, any::<u8>()), 0..6),
+    ) {
+        let note = File::note("1.3.1", "113001", &[(FILM, "1.2.1"), (CT, "1.2.2")]);
+        let mut bytes = note.bytes();
+        let whole = bytes.len();
+        for (at, byte) in spoilt {
+            // The head of the file stays, so that what is behind it is read.
+            let at = 132 + at % (whole - 132);
+            bytes[at] = byte;
+        }
+        bytes.truncate(whole.saturating_sub(cut % whole));
+        let opened = Instance::open("ARCHIVE".into(), &bytes);
+        prop_assert!(opened.uids().1.len() <= 64);
+    }
 }

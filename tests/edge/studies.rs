@@ -339,3 +339,29 @@ impl Place {
         })
     }
 }
+
+/// The archive behind TLS: believed by its authority, and told nothing before it is.
+#[cfg(feature = "https")]
+#[test]
+fn an_archive_is_believed_by_its_certificate() {
+    use super::study_site::site_of;
+    let dir = tempfile::tempdir().unwrap();
+    if !super::certificates::certify(dir.path()) {
+        return;
+    }
+    let (log, pacs) = (log(dir.path()), Pacs::start());
+    pacs.puts(FILM, part(FILM));
+    let front = super::front::front(&format!("http://{}", pacs.address), dir.path());
+    let base = format!("edge.wado={front}/pacs");
+    let stranger = site_of(dir.path(), &log, &[&base]);
+    let refused = stranger.post(STUDY, &available(&[FILM]));
+    assert_eq!((refused.status, pacs.asked().len()), (503, 0), "{}", refused.body);
+    assert!(refused.body.to_string().contains("edge.wado_ca"), "{}", refused.body);
+    stranger.end();
+    let ca = format!("edge.wado_ca={}", dir.path().join("ca.pem").display());
+    let site = site_of(dir.path(), &log, &[&base, &ca]);
+    let answer = site.post(STUDY, &available(&[FILM]));
+    assert_eq!((answer.status, answer.issues()), (201, taken()));
+    assert_eq!(pacs.asked()[0].2, "Bearer opensesame");
+    site.end();
+}

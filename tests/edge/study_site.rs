@@ -137,8 +137,12 @@ pub fn settings(more: &[&str]) -> Config {
 
 /// An edge that has the archive, and a stay of `p1`, who is patient 7.
 pub fn site(dir: &Path, log: &LocalLog, pacs: &Pacs) -> Site {
-    let base = format!("edge.wado={}", pacs.base());
-    let config = settings(&[&base, "edge.wado_token=opensesame"]);
+    site_of(dir, log, &[&format!("edge.wado={}", pacs.base())])
+}
+
+/// The same with settings that name the archive.
+pub fn site_of(dir: &Path, log: &LocalLog, wado: &[&str]) -> Site {
+    let config = settings(&[wado, &["edge.wado_token=opensesame"]].concat());
     open(dir, log, &config, config.edge.wado.as_ref())
 }
 

@@ -16,6 +16,7 @@ use crate::config::WadoConfig;
 use crate::edge::fhir::imaging_study::Named;
 use crate::event::{Reason, Rejection};
 use crate::film::MAX_ENCODED_BYTES;
+use crate::transport::DISTRUST;
 #[cfg(feature = "https")]
 use crate::transport::trust;
 
@@ -156,6 +157,11 @@ fn failed(error: ureq::Error) -> Unfetched {
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
             Unfetched::Later("it cannot be asked; check edge.wado".to_owned())
         }
-        error => Unfetched::Later(format!("it does not answer ({error})")),
+        error => match error.to_string() {
+            why if why.contains(DISTRUST) => Unfetched::Later(format!(
+                "its certificate is not believed ({why}); set edge.wado_ca to that of who signed it"
+            )),
+            why => Unfetched::Later(format!("it does not answer ({why})")),
+        },
     }
 }
