@@ -16,7 +16,7 @@ use nowcxr::http::dicomweb::Archive;
 use nowcxr::http::fhir::receive::{Receiver, routes};
 use nowcxr::http::fhir::studies::Films;
 use nowcxr::http::fhir::{Offer, metadata};
-use nowcxr::http::{DRAIN, Health, Server};
+use nowcxr::http::{Health, Server};
 use nowcxr::store::sled::{SledStore, StoreOptions};
 use nowcxr::time::{EventTime, WallTime};
 use nowcxr::transport::local::LocalLog;
@@ -123,7 +123,7 @@ impl Site {
             };
             runtime.block_on(server.run(told)).unwrap();
             // As the edge does: what an archive never answers is not waited for.
-            runtime.shutdown_timeout(DRAIN);
+            runtime.shutdown_background();
         });
         Site { address, dicom, now, stop, threads: vec![listening, desk_thread] }
     }

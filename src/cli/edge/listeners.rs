@@ -17,7 +17,7 @@ use crate::edge::dicom::{Intake, scp};
 use crate::edge::hl7::server as mllp;
 use crate::edge::{Guard, Hatches, Language};
 use crate::http::dashboard::Dashboard;
-use crate::http::{DRAIN, Health, Server, dicomweb, fhir};
+use crate::http::{Health, Server, dicomweb, fhir};
 
 /// Threads that read and write connections; the desk has one of its own.
 const THREADS: usize = 2;
@@ -134,7 +134,7 @@ impl Listeners {
         };
         let served = runtime.block_on(async { tokio::join!(hear_hl7, hear_dicom, serve_http).2 });
         // A film that is still being fetched is not waited for.
-        runtime.shutdown_timeout(DRAIN);
+        runtime.shutdown_background();
         served
     }
 }

@@ -3,6 +3,7 @@
 //! There is one, and its base is configured: nothing that a sender says leads to another host or
 //! path, since UIDs are digits and dots, and redirections are not followed.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ const MAX_FETCHES: usize = 4;
 const FETCH: Duration = Duration::from_secs(30);
 /// DICOM files, in the transfer syntax that every archive can give (PS3.18 8.7.3.5).
 const ACCEPT: &str = "multipart/related; type=\"application/dicom\"";
+
+/// A UID made of the number 0 (PS3.5 B.2), which no instance has.
+const NOBODYS: &str = "2.25.0";
 
 /// Why there is no archive.
 #[derive(Debug, Error)]
@@ -99,8 +103,7 @@ impl Archive {
         let stopping = || Unfetched::Later("the edge is stopping".to_owned());
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| stopping())?;
         let place = Arc::new(place);
-        let Named { study, series, instance, .. } = film;
-        let url = format!("{}/studies/{study}/series/{series}/instances/{instance}", self.base);
+        let url = self.address(&film.study, &film.series, &film.instance);
         let (archive, held) = (self.clone(), Arc::clone(&place));
         let asking = tokio::task::spawn_blocking(move || {
             let _held = held;
@@ -112,6 +115,27 @@ impl Archive {
             Unreadable::Other(why) => missing(Reason::FilmUndecodable, &why),
         })?;
         Ok(Fetched { file, _place: place })
+    }
+
+    /// Asks for a film that nobody has, on this thread: whether it is answered.
+    ///
+    /// # Errors
+    /// Why films cannot be had now.
+    pub fn reach(&self) -> Result<(), String> {
+        let url = self.address(&NOBODYS, &NOBODYS, &NOBODYS);
+        match self.ask(&url) {
+            Ok(_) | Err(Unfetched::Missing(_)) => Ok(()),
+            Err(Unfetched::Later(why)) => Err(why),
+        }
+    }
+
+    fn address(
+        &self,
+        study: &impl Display,
+        series: &impl Display,
+        instance: &impl Display,
+    ) -> String {
+        format!("{}/studies/{study}/series/{series}/instances/{instance}", self.base)
     }
 
     fn ask(&self, url: &str) -> Result<(HeaderMap, Vec<u8>), Unfetched> {
