@@ -1,4 +1,4 @@
-//! A DICOM file at the desk: whose film it is, or which films it takes back, and what becomes of it.
+//! A DICOM file at the desk: whose film it is or which films it takes back, and what becomes of it.
 
 use super::uid::{Uid, is_uid};
 use crate::edge::body::{Body, Film};

@@ -1,9 +1,9 @@
 //! DICOM: films as modalities and archives send them.
 //!
 //! [`scp`] takes them by C-STORE (PS3.4 B), `http::dicomweb` by STOW-RS (PS3.18 10.5), and fetches
-//! those that FHIR's ImagingStudy announces by WADO-RS (10.4). An [`Instance`] is decoded and judged
-//! where it came in, beside the desk, and what is left of it comes to the desk: view, moment and
-//! 224 × 224 pixels. The file itself, with names and numbers in it, is kept nowhere.
+//! those that FHIR's ImagingStudy announces by WADO-RS (10.4). An [`Instance`] is decoded and
+//! judged where it came in, beside the desk, and what is left of it comes to the desk: view, moment
+//! and 224 × 224 pixels. The file itself, with names and numbers in it, is kept nowhere.
 //!
 //! # Who is meant
 //!

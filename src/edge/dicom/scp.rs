@@ -1,4 +1,5 @@
-//! The storage service: films and rejection notes by C-STORE, and C-ECHO (PS3.4 A and B; PS3.8 for the associations).
+//! The storage service: films and rejection notes by C-STORE, and C-ECHO (PS3.4 A and B; PS3.8 for
+//! the associations).
 //!
 //! DICOM has no accounts: whoever knows the AE title may send. Without TLS that asks senders for a
 //! certificate, the listener belongs on a network that is the hospital's own.
