@@ -1,7 +1,7 @@
 //! How the fusion models learn to see: before them, the latent's encoder and the image branch are
-//! taught the findings of every film of the pairs. Of films there are many, of stays with an outcome
-//! few; those few then need not teach a network both what a film shows and what it means, which
-//! ends in learning the films by heart.
+//! taught the findings of every film of the pairs. Of films there are many, of stays with an
+//! outcome few; those few then need not teach a network both what a film shows and what it means,
+//! which ends in learning the films by heart.
 //!
 //! Not in the paper, whose image parts learn from the outcomes alone: off unless the recipe turns
 //! it on. What was taught is not changed by the fusion models.
