@@ -125,6 +125,9 @@ fn with_config(config: &Config, kafka: bool, checks: &mut Vec<Row>) {
     if let Some(tls) = &config.edge.tls {
         checks.push(probes::certificate(tls));
     }
+    if let Some(wado) = &config.edge.wado {
+        checks.push(probes::archive(wado));
+    }
     if kafka {
         checks.push(probes::brokers(&config.kafka.brokers));
     }

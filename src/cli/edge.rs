@@ -59,7 +59,7 @@ pub fn run(args: &EdgeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let stop = stop_on_signal()?;
     let pages = args.run.as_deref().map(|run| over_log(&config, run, None)).transpose()?;
     let pages = pages.map(|(pages, _)| pages);
-    let languages = at.languages();
+    let languages = at.languages(&config);
     match args.to {
         To::Kafka => {
             let sink = KafkaTopics::open(&KafkaSettings::from(&config.kafka))?;

@@ -94,9 +94,15 @@ enum Command {
     /// Listens to a hospital's systems, and writes what they say to the input topics.
     ///
     /// HL7 v2.3 to 2.8 over MLLP: ORU^R01 and ADT A01-A04, A08, A11-A13, A17, A40. FHIR R4 over
-    /// HTTP: Patient, Encounter and Observation by POST and PUT, and Bundles of them, at /fhir.
-    /// DICOM: chest films (CR, DX) by C-STORE, or by STOW-RS at /dicomweb. One process hears all of
-    /// them, so that a film finds the stay that an ADT message began.
+    /// HTTP: Patient, Encounter, Observation and ImagingStudy by POST and PUT, and Bundles of them,
+    /// at /fhir. DICOM: chest films (CR, DX), and key objects that reject films, by C-STORE, or by
+    /// STOW-RS at /dicomweb. One process hears all of them, so that a film finds the stay that an
+    /// ADT message began.
+    ///
+    /// The films that an ImagingStudy announces are fetched by WADO-RS from the archive at
+    /// edge.wado, and from no other address, before the study is answered. While the archive does
+    /// not give them the answer is 503, and the sender sends the study again. A study that is
+    /// cancelled or entered-in-error takes back the films that it names.
     ///
     /// Each message is answered once what follows from it is durable (AA, 201, Success); without
     /// that the sender sends it again. What cannot be used becomes a dead letter with its reason.

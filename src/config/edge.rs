@@ -9,7 +9,9 @@ use chrono_tz::Tz;
 use toml::Value;
 
 use super::checked::path;
+use super::notify::Secret;
 use super::value::Reader;
+use super::web::service;
 use crate::time::Span;
 
 /// Fewer characters of a secret could be guessed.
@@ -33,6 +35,8 @@ pub struct EdgeConfig {
     pub dicomweb_listen: Option<SocketAddr>,
     /// `None` where HL7 and DICOM are heard in the clear.
     pub tls: Option<TlsConfig>,
+    /// `None` where no film is fetched.
+    pub wado: Option<WadoConfig>,
     /// Under which DICOM peers call the edge.
     pub ae_title: String,
     pub lateness: Span,
@@ -54,6 +58,17 @@ pub struct TlsConfig {
     pub key: PathBuf,
     /// Authorities of the certificates that senders must have; `None` if they need none.
     pub clients: Option<PathBuf>,
+}
+
+/// The archive that films are fetched from, by WADO-RS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WadoConfig {
+    /// What stands before `/studies`, without a slash at its end.
+    pub base: String,
+    /// Empty where the archive asks for none.
+    pub token: Secret,
+    /// A PEM file of who signs the archive's certificate; `None` for the authorities of the web.
+    pub ca: Option<PathBuf>,
 }
 
 /// The key of keyed hashes. Never printed.
@@ -92,6 +107,7 @@ pub fn edge(reader: &mut Reader) -> EdgeConfig {
         dicom_listen: reader.address("edge.dicom_listen"),
         dicomweb_listen: reader.address("edge.dicomweb_listen"),
         tls: tls(reader),
+        wado: wado(reader),
         ae_title: reader.read("edge.ae_title", String::new(), ae_title),
         lateness: reader.span("edge.lateness", Span::ZERO),
         time_zone: reader.read("edge.time_zone", Tz::UTC, time_zone),
@@ -123,6 +139,21 @@ fn tls(reader: &mut Reader) -> Option<TlsConfig> {
         reader.complain("edge.tls_clients", what.to_owned());
     }
     Some(TlsConfig { certificate: certificate?, key: key?, clients })
+}
+
+fn wado(reader: &mut Reader) -> Option<WadoConfig> {
+    let (base, ca) = service(reader, "edge.wado", "edge.wado_ca");
+    let token = Secret::new(reader.text("edge.wado_token"));
+    if base.is_none() && !token.is_empty() {
+        let what = "is of no use without edge.wado; name the archive that asks for it";
+        reader.complain("edge.wado_token", what.to_owned());
+    }
+    // What is put behind it would become part of a question, and what names a person be printed.
+    if base.as_ref().is_some_and(|base| base.contains(['?', '#', '@'])) {
+        let what = "has one of ? # @; write the address that stands before /studies and no more";
+        reader.complain("edge.wado", what.to_owned());
+    }
+    Some(WadoConfig { base: base?, token, ca })
 }
 
 /// PS3.5 6.2: at most 16 printable characters, and no backslash.

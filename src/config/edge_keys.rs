@@ -56,6 +56,26 @@ pub const EDGE: &[Key] = &[
          if senders need none.",
     ),
     key(
+        "edge.wado",
+        r#""""#,
+        "The base of the archive's WADO-RS, such as http://pacs:8080/dicom-web: what stands before \
+         /studies. The films of an ImagingStudy are fetched from there, and from nowhere else, \
+         whatever address the study names. Empty if films come another way: an ImagingStudy can \
+         take films back then, and brings none.",
+    ),
+    key(
+        "edge.wado_token",
+        r#""""#,
+        "The bearer token that the archive asks for, or @ and the file that holds it. Never \
+         printed; better given as NOWCXR_EDGE__WADO_TOKEN.",
+    ),
+    key(
+        "edge.wado_ca",
+        r#""""#,
+        "A PEM file of the authorities one of which must have signed the archive's certificate, \
+         where edge.wado is https. Empty for the authorities of the web.",
+    ),
+    key(
         "edge.lateness",
         r#""2m""#,
         "How long a message may take from when a clinician could know what it says. The marks of \

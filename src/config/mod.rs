@@ -19,6 +19,7 @@ mod registry;
 mod replay;
 mod spelling;
 mod value;
+mod web;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -31,7 +32,7 @@ pub use checked::{
     AlertConfig, AppendTime, DeviceChoice, KafkaConfig, LocalConfig, LogFormat, PredictConfig,
     Properties, StoreConfig, TelemetryConfig,
 };
-pub use edge::{EdgeConfig, HashKey, TlsConfig};
+pub use edge::{EdgeConfig, HashKey, TlsConfig, WadoConfig};
 pub use engine::{EngineConfig, Feed, LatePolicy};
 pub use key::Key;
 pub use keys::{KEYS, SECTIONS};

@@ -65,6 +65,14 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
+    pub(super) fn new(text: String) -> Self {
+        Secret(text)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The secret, without the line end of a file; empty if there is none.
     ///
     /// # Errors
@@ -83,7 +91,7 @@ pub fn notify(reader: &mut Reader) -> NotifyConfig {
         beds: reader.count("notify.beds", 1, 10_000),
         budget: reader.number("notify.budget", 0.0, 24.0),
         webhook: target(reader, "notify.webhook"),
-        webhook_secret: Secret(reader.text("notify.webhook_secret")),
+        webhook_secret: Secret::new(reader.text("notify.webhook_secret")),
         syslog: target(reader, "notify.syslog"),
         mail: mail(reader),
         retry_max: reader.duration("notify.retry_max", Duration::from_secs(1)),
@@ -147,7 +155,7 @@ fn mail(reader: &mut Reader) -> Option<MailConfig> {
         }
     };
     let ((security, host, port), from, to) = (place?, from?, to?);
-    Some(MailConfig { host, port, security, from, to, user, password: Secret(password), ca })
+    Some(MailConfig { host, port, security, from, to, user, password: Secret::new(password), ca })
 }
 
 /// `scheme://host:port`; an IPv6 address stands in brackets.

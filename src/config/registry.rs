@@ -9,6 +9,7 @@ use toml::Value;
 
 use super::checked::Properties;
 use super::value::Reader;
+use super::web::service;
 
 /// No password is longer.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
@@ -37,31 +38,13 @@ pub enum SubjectNames {
 }
 
 pub fn registry(reader: &mut Reader) -> RegistryConfig {
-    let url = reader.text("registry.url");
-    let url = url.trim_end_matches('/').to_owned();
-    let is_https = url.starts_with("https://");
-    if !url.is_empty() && !is_https && !url.starts_with("http://") {
-        let what = "is no address; write http://host:port or https://host:port";
-        reader.complain("registry.url", what.to_owned());
-    }
-    if is_https && !cfg!(feature = "https") {
-        let what = "is https, which this build does not speak; build it with --features https, or \
-                    name a proxy on this machine by http";
-        reader.complain("registry.url", what.to_owned());
-    }
-    let [credentials, ca] = ["registry.credentials", "registry.ca"].map(|key| {
-        let name = reader.text(key);
-        (!name.is_empty()).then(|| PathBuf::from(name))
-    });
-    if ca.is_some() && !is_https {
-        let what = "is of no use without a registry.url that begins with https";
-        reader.complain("registry.ca", what.to_owned());
-    }
+    let (url, ca) = service(reader, "registry.url", "registry.ca");
+    let credentials = reader.text("registry.credentials");
     RegistryConfig {
-        url: (!url.is_empty()).then_some(url),
+        url,
         register: reader.flag("registry.register"),
         subjects: reader.choice("registry.subjects", SubjectNames::Record),
-        credentials,
+        credentials: (!credentials.is_empty()).then(|| PathBuf::from(credentials)),
         ca,
     }
 }

@@ -277,6 +277,44 @@ fn tls_of_the_edge_needs_its_files_and_a_build_that_speaks_it() {
 }
 
 #[test]
+fn an_archive_is_one_address_and_a_token_that_is_not_printed() {
+    assert_eq!(defaults().edge.wado, None);
+    let mut token = tempfile::NamedTempFile::new().expect("file");
+    token.write_all(b"from a file\n").expect("write");
+    let of_file = format!("@{}", token.path().display());
+    for (written, meant) in [("opensesame", "opensesame"), (of_file.as_str(), "from a file")] {
+        let text = "[edge]\nwado = \"http://pacs:8080/dicom-web/\"\n";
+        let variables = env(&[("NOWCXR_EDGE__WADO_TOKEN", written)]);
+        let config = Config::load(Some(file(text).path()), variables, &[]).expect("valid");
+        let wado = config.edge.wado.clone().expect("an archive");
+        assert_eq!((wado.base.as_str(), wado.ca), ("http://pacs:8080/dicom-web", None));
+        assert_eq!(wado.token.reveal().expect("readable"), meant);
+        assert!(!format!("{config:?}").contains("opensesame"));
+        let model = Digest::of(b"model");
+        assert_eq!(config.digest(model), defaults().digest(model), "it changes no payload");
+    }
+    for (text, key) in [
+        ("wado = \"pacs:8080\"", "edge.wado "),
+        ("wado = \"http://pacs/rs?x=\"", "edge.wado "),
+        ("wado = \"http://me:opensesame@pacs\"", "edge.wado "),
+        ("wado_token = \"opensesame\"", "edge.wado_token"),
+        ("wado_ca = \"ca.pem\"", "edge.wado_ca"),
+        ("wado = \"http://pacs\"\nwado_ca = \"ca.pem\"", "edge.wado_ca"),
+    ] {
+        let error = from_file(&format!("[edge]\n{text}\n")).expect_err(text).to_string();
+        assert!(error.contains(key) && !error.contains("opensesame"), "{error}");
+    }
+    let loaded = from_file("[edge]\nwado = \"https://pacs\"\nwado_ca = \"ca.pem\"\n");
+    if cfg!(feature = "https") {
+        let wado = loaded.expect("valid").edge.wado.expect("an archive");
+        assert_eq!(wado.ca.as_deref(), Some(Path::new("ca.pem")));
+    } else {
+        let error = loaded.expect_err("no https").to_string();
+        assert!(error.contains("--features https"), "{error}");
+    }
+}
+
+#[test]
 fn the_edge_is_read_and_its_secret_is_not_printed() {
     let text = "[edge]\nsecret = \"correct horse battery\"\ntime_zone = \"Europe/Berlin\"\n\
                 units = [\"MICU\"]\ncodes = { GLU = \"glucose\" }\nlateness = \"5m\"\n\

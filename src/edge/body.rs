@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::resolve::{Deed, ResultId, Status};
 use crate::event::ViewPosition;
 use crate::ids::Topic;
+use crate::time::EventTime;
 use crate::wire::records::{CodeSystem, RecordedValue};
 
 /// What one report says.
@@ -35,4 +37,20 @@ pub struct Film {
     pub modality: Option<String>,
     /// The 224 × 224 grey pixels as PNG: some 40 kB.
     pub png: Vec<u8>,
+}
+
+impl Film {
+    /// A film does not hold from `at` on, whatever it showed. As its arrival, that is known when it
+    /// is said, so that the one is never before the other.
+    pub(super) fn end(result: ResultId, at: EventTime) -> Deed<Body> {
+        let nothing = Film { view: ViewPosition::Unknown, modality: None, png: Vec::new() };
+        Deed::Report {
+            visit: None,
+            result,
+            is_sole: true,
+            observed_at: at,
+            status: Status::Withdrawn,
+            body: Body::Film(nothing),
+        }
+    }
 }

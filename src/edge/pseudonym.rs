@@ -55,6 +55,11 @@ impl Pseudonyms {
         ResultId(self.of("result", parts))
     }
 
+    /// A film, by its SOP Instance UID: the same whatever way it comes, and is taken back.
+    pub fn film(&self, instance: &str) -> ResultId {
+        self.result(&["dicom", instance])
+    }
+
     /// One thing that was said: sender, control id, and place in the message.
     pub fn operation(&self, parts: &[&str]) -> OperationId {
         OperationId(self.of("operation", parts))

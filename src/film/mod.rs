@@ -25,7 +25,7 @@ mod secondary_capture;
 
 use crate::event::{FILM_SIDE, PreparedFilm, Reason, Rejection, ViewPosition};
 
-pub use dicom::{Origin, SYNTAXES, origin};
+pub use dicom::{FILM_CLASSES, MAX_REJECTED, NOTE_CLASS, Origin, SYNTAXES, origin, rejected};
 pub use gate::{Statistics, UnknownView};
 pub use mark::{MARK_LINES, MARKED_SIDE, mark_drawn, mark_synthetic};
 pub use secondary_capture::{ExportError, GeneratedFilm, secondary_capture};

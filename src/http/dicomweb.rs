@@ -1,8 +1,12 @@
-//! STOW-RS: DICOM files by HTTP (PS3.18 10.5), each a part of a multipart body.
+//! DICOM files by HTTP: those that are sent here by STOW-RS (PS3.18 10.5), each a part of a
+//! multipart body, and those that are fetched from an archive by WADO-RS ([`archive`]).
 //!
-//! Every part is answered for itself: a body of which some parts failed is a 202, one of which all
-//! failed a 409, and each failed part stands in the answer with its reason. Nothing is retrieved
-//! here: files are not kept.
+//! Every part that is sent is answered for itself: a body of which some parts failed is a 202, one
+//! of which all failed a 409, and each failed part stands in the answer with its reason. Nothing is
+//! retrieved here: files are not kept.
+
+pub mod archive;
+pub mod multipart;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +14,22 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use multer::{Constraints, Multipart, SizeLimit};
+use multer::Multipart;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use self::multipart::{boundary, constraints};
 use super::access::Access;
 use super::senders::{self, Barred};
 use super::shown::advise;
 use crate::edge::dicom::command::Status;
 use crate::edge::dicom::{Answered, Intake, Stored};
-use crate::film::MAX_ENCODED_BYTES;
+
+pub use self::archive::{Archive, ArchiveError, Unfetched};
 
 /// Where the service stands on its server.
 pub const BASE: &str = "/dicomweb";
@@ -90,10 +96,7 @@ async fn take(
     body: Body,
     boundary: String,
 ) -> Result<Parts, Response> {
-    let limit = SizeLimit::new()
-        .per_field(MAX_ENCODED_BYTES as u64)
-        .whole_stream((MAX_FILES * MAX_ENCODED_BYTES) as u64);
-    let limits = Constraints::new().size_limit(limit);
+    let limits = constraints(MAX_FILES);
     let mut body = Multipart::with_constraints(body.into_data_stream(), boundary, limits);
     let mut parts = Parts::default();
     for _ in 0..MAX_FILES {
@@ -131,21 +134,6 @@ impl Parts {
             Stored::Taken | Stored::Known | Stored::OfNoUse(_) => self.stored.push(answered),
         }
     }
-}
-
-/// The boundary of a body of DICOM files.
-fn boundary(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    let mut fields = text.split(';').map(str::trim);
-    let is_related = fields.next()?.eq_ignore_ascii_case("multipart/related");
-    let mut named = fields.filter_map(|field| {
-        let (name, value) = field.split_once('=')?;
-        Some((name.trim().to_ascii_lowercase(), value.trim().trim_matches('"').to_owned()))
-    });
-    let all: Vec<(String, String)> = named.by_ref().collect();
-    let field = |name: &str| all.iter().find(|(own, _)| own == name).map(|(_, value)| value);
-    let is_dicom = field("type").is_none_or(|kind| kind.eq_ignore_ascii_case("application/dicom"));
-    field("boundary").filter(|text| is_related && is_dicom && !text.is_empty()).cloned()
 }
 
 fn broken(error: &multer::Error) -> Response {
@@ -202,24 +190,4 @@ fn answer(parts: &Parts) -> Response {
     }
     let kind = [(header::CONTENT_TYPE, "application/dicom+json")];
     (status, kind, set.to_string()).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_bodies_of_dicom_files_have_a_boundary() {
-        let found = |text: &'static str| {
-            let value = axum::http::HeaderValue::from_static(text);
-            boundary(&HeaderMap::from_iter([(header::CONTENT_TYPE, value)]))
-        };
-        let quoted = r#"multipart/related; type="application/dicom"; boundary="a b""#;
-        assert_eq!(found(quoted).as_deref(), Some("a b"));
-        assert_eq!(found("Multipart/Related;boundary=x").as_deref(), Some("x"));
-        assert_eq!(found("multipart/related; type=\"application/dicom+json\"; boundary=x"), None);
-        assert_eq!(found("multipart/form-data; boundary=x"), None);
-        assert_eq!(found("multipart/related"), None);
-        assert_eq!(boundary(&HeaderMap::new()), None);
-    }
 }

@@ -1,7 +1,7 @@
 //! What happens at the hospital's edge. Nothing here names a patient, a sender or a message's
 //! content.
 
-use tracing::{debug, info, trace};
+use tracing::{debug, info, trace, warn};
 
 use super::happening::count;
 use crate::event::Reason;
@@ -38,6 +38,16 @@ pub enum EdgeFate {
     Kept,
     Known,
     Rejected(Reason),
+}
+
+/// The archive was asked for a film.
+#[derive(Clone, Copy, Debug)]
+pub enum FilmAsked<'a> {
+    Given,
+    /// It does not have it, or gave something else.
+    Missing,
+    /// It does not give it now, and why; the sender comes again.
+    Deferred(&'a str),
 }
 
 /// How many connections are open.
@@ -105,6 +115,21 @@ impl SenderClock {
         };
         info!(message = self.message, minutes, "a sender's clock is {way}, or its message waited");
         count(|metrics| metrics.edge.skewed.with_label_values(&[way]).inc());
+    }
+}
+
+impl FilmAsked<'_> {
+    pub fn emit(&self) {
+        let outcome = match self {
+            FilmAsked::Given => "given",
+            FilmAsked::Missing => "missing",
+            FilmAsked::Deferred(why) => {
+                warn!("the archive (edge.wado) does not give a film: {why}");
+                "deferred"
+            }
+        };
+        debug!(outcome, "film asked for");
+        count(|metrics| metrics.edge.fetches.with_label_values(&[outcome]).inc());
     }
 }
 

@@ -42,6 +42,7 @@ pub mod name {
     pub const EDGE_REJECTED: &str = "nowcxr_edge_rejected_total";
     pub const EDGE_CONNECTIONS: &str = "nowcxr_edge_connections";
     pub const EDGE_SKEWED: &str = "nowcxr_edge_skewed_total";
+    pub const EDGE_FETCHES: &str = "nowcxr_edge_fetches_total";
     pub const BUILD: &str = "nowcxr_build_info";
 }
 
@@ -111,6 +112,7 @@ pub(super) struct EdgeMetrics {
     pub rejected: IntCounterVec,
     pub connections: IntGauge,
     pub skewed: IntCounterVec,
+    pub fetches: IntCounterVec,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -215,6 +217,11 @@ impl EdgeMetrics {
                 "Messages whose sender's clock is 10 min or more off: ahead, or behind, which a \
                  message that waited long looks like, too.",
                 &["way"],
+            )?,
+            fetches: make.counters(
+                name::EDGE_FETCHES,
+                "Films that the archive was asked for, by what it did.",
+                &["outcome"],
             )?,
         })
     }

@@ -19,7 +19,9 @@ use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
-pub use edge::{EdgeConnections, EdgeFact, EdgeFate, MessageTaken, MessageVerdict, SenderClock};
+pub use edge::{
+    EdgeConnections, EdgeFact, EdgeFate, FilmAsked, MessageTaken, MessageVerdict, SenderClock,
+};
 pub use happening::{
     AlertTold, Committed, FactDuplicate, FactLate, FactUsed, FeedPassed, LogSegmentsDeleted,
     LogTailCut, PauseCause, PredictionAnswered, PredictionRequested, PredictionStatus,

@@ -25,6 +25,7 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
         &metrics.edge.messages,
         &metrics.edge.said,
         &metrics.edge.rejected,
+        &metrics.edge.fetches,
     ] {
         // As many values as labels; another number is refused.
         let taken = |n: usize| counters.get_metric_with_label_values(&vec!["x"; n]).is_ok();

@@ -7,3 +7,8 @@
 pub mod kafka;
 pub mod local;
 pub mod registry;
+#[cfg(feature = "https")]
+pub mod trust;
+
+/// How rustls says that a server's certificate was not believed.
+pub const DISTRUST: &str = "invalid peer certificate";

@@ -2,9 +2,6 @@
 //! texts for the ids that others have written. Nothing is asked twice for what never changes. It
 //! speaks HTTP, and HTTPS in a build with the feature `https`.
 
-#[cfg(feature = "https")]
-mod trust;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -17,14 +14,15 @@ use ureq::{Agent, Body};
 
 use crate::config::{RegistryConfig, SubjectNames, secret};
 use crate::ports::PortError;
+use crate::transport::DISTRUST;
+#[cfg(feature = "https")]
+use crate::transport::trust;
 use crate::wire::{RecordKind, SchemaSource};
 
 /// How long one question may take in all.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer that is read. The largest of our schemas has 20 KB.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
-/// How rustls says that a certificate was not believed.
-const DISTRUST: &str = "invalid peer certificate";
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
 /// One registry.
@@ -54,7 +52,10 @@ impl Registry {
             .http_status_as_error(false)
             .max_redirects(0);
         #[cfg(feature = "https")]
-        let agent = agent.tls_config(trust::believing(config.ca.as_deref())?);
+        let agent = {
+            let tls = trust::believing(config.ca.as_deref(), "registry.ca");
+            agent.tls_config(tls.map_err(PortError::Stop)?)
+        };
         Ok(Registry {
             agent: agent.build().into(),
             url: url.to_owned(),

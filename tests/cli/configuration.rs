@@ -1,5 +1,9 @@
 //! What is wrong with a configuration is said at once, with its place, before anything is made.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::thread;
+
 use super::support::{Ran, Ward, ended, nowcxr, run};
 
 fn demo(dir: &std::path::Path, more: &[&str]) -> Ran {
@@ -67,6 +71,38 @@ fn check_says_what_would_not_work_and_prints_the_reference() {
     let failed: Vec<_> = checks.iter().filter(failed).collect();
     assert!(failed.iter().any(|row| row["found"].to_string().contains("nowhere")), "{failed:?}");
     assert!(failed.iter().all(|row| row["advice"] != ""), "{failed:?}");
+}
+
+#[test]
+fn check_asks_the_archive_that_films_are_fetched_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("edge.wado=http://{}/rs", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for (stream, status) in listener.incoming().flatten().zip(["404 Not Found", "403 No"]) {
+            let mut head = String::new();
+            let mut lines = BufReader::new(&stream);
+            while lines.read_line(&mut head).unwrap() > 2 {}
+            assert!(head.starts_with("GET /rs/studies/2.25.0/series/"), "{head}");
+            let close = "Content-Length: 0\r\nConnection: close";
+            write!(&stream, "HTTP/1.1 {status}\r\n{close}\r\n\r\n").unwrap();
+        }
+    });
+    let found = |set: &[&str]| {
+        let report = run(dir.path(), &[&["check", "--json", "--set"], set].concat()).json();
+        let checks = report["checks"].as_array().unwrap();
+        let row = checks.iter().find(|row| row["check"] == "edge.wado").unwrap();
+        (row["verdict"].as_str().unwrap().to_owned(), row["found"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(found(&[&base]).0, "ok");
+    let (verdict, said) = found(&[&base]);
+    assert!(
+        verdict == "fail" && said.contains("403") && said.contains("edge.wado_token"),
+        "{said}"
+    );
+    let (verdict, said) = found(&[&base, "--set", "edge.wado_token=@nowhere"]);
+    assert!(verdict == "fail" && said.contains("cannot be read"), "{said}");
+    assert_eq!(found(&["edge.wado=http://127.0.0.1:1"]).0, "fail");
 }
 
 /// A row that the engine would take is told, and one that it would not is not.

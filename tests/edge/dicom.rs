@@ -44,7 +44,7 @@ fn place() -> Place {
 }
 
 /// The imaging records of a log, without marks.
-fn films(log: &LocalLog) -> Vec<ImagingEvent> {
+pub fn films(log: &LocalLog) -> Vec<ImagingEvent> {
     let codec = codec(&config(&[FEEDS]));
     let partition = log.partition(Topic::Imaging.name(), 0).unwrap();
     let mut reader = partition.reader(partition.start()).unwrap();
@@ -57,7 +57,7 @@ fn films(log: &LocalLog) -> Vec<ImagingEvent> {
     found
 }
 
-fn reasons(log: &LocalLog) -> Vec<String> {
+pub fn reasons(log: &LocalLog) -> Vec<String> {
     letters(&config(&[FEEDS]), log).into_iter().map(|(reason, _)| reason).collect()
 }
 
@@ -311,7 +311,7 @@ fn strangers_broken_peers_and_hostile_bytes_end_their_association_and_nothing_el
 }
 
 /// Status and body of what is answered to a POST.
-fn stow(site: &Site, path: &str, kind: &str, body: &[u8]) -> (u16, Value) {
+pub fn stow(site: &Site, path: &str, kind: &str, body: &[u8]) -> (u16, Value) {
     let mut stream = TcpStream::connect(site.stow).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let length = body.len();
@@ -331,7 +331,7 @@ fn stow(site: &Site, path: &str, kind: &str, body: &[u8]) -> (u16, Value) {
 
 const RELATED: &str = "multipart/related; type=\"application/dicom\"; boundary=part";
 
-fn parts(files: &[Vec<u8>]) -> Vec<u8> {
+pub fn parts(files: &[Vec<u8>]) -> Vec<u8> {
     let part = |file: &Vec<u8>| {
         [&b"--part\r\nContent-Type: application/dicom\r\n\r\n"[..], file, b"\r\n"].concat()
     };

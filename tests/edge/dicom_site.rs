@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
@@ -34,6 +35,9 @@ use super::server::{admission, answers, send};
 use super::world::{LocalDesk, config, secret};
 
 pub const TITLE: &str = "NOWCXR";
+/// The SOP classes of films and of rejection notes.
+pub const FILM: &str = uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION;
+const NOTE: &str = uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE;
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const IMPLICIT: &str = "1.2.840.10008.1.2";
 
@@ -144,7 +148,7 @@ impl File {
         }
         set.put(DataElement::new(tags::PIXEL_DATA, VR::OB, pixels));
         File(set)
-            .with(tags::SOP_CLASS_UID, VR::UI, uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION)
+            .with(tags::SOP_CLASS_UID, VR::UI, FILM)
             .with(tags::SOP_INSTANCE_UID, VR::UI, instance)
             .with(tags::MODALITY, VR::CS, "DX")
             .with(tags::BODY_PART_EXAMINED, VR::CS, "CHEST")
@@ -156,6 +160,44 @@ impl File {
             .with(tags::ACQUISITION_DATE, VR::DA, "20260301")
             .with(tags::ACQUISITION_TIME, VR::TM, "083000.000000")
             .with(tags::STUDY_DATE, VR::DA, "20260228")
+    }
+
+    /// A key object selection of patient 7 with a title of DCM, and the instances that it names.
+    pub fn note(instance: &str, title: &str, named: &[(&str, &str)]) -> Self {
+        let text = |tag, vr, text: &str| DataElement::new(tag, vr, PrimitiveValue::from(text));
+        let sequence = |tag, items: Vec<InMemDicomObject>| {
+            DataElement::new(tag, VR::SQ, DataSetSequence::from(items))
+        };
+        let of = |all: Vec<DataElement<_, _>>| InMemDicomObject::from_element_iter(all);
+        let code = of(vec![
+            text(tags::CODE_VALUE, VR::SH, title),
+            text(tags::CODING_SCHEME_DESIGNATOR, VR::SH, "DCM"),
+        ]);
+        let image = |(class, instance): &(&str, &str)| {
+            let referenced = of(vec![
+                text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, class),
+                text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, instance),
+            ]);
+            of(vec![
+                text(tags::RELATIONSHIP_TYPE, VR::CS, "CONTAINS"),
+                text(tags::VALUE_TYPE, VR::CS, "IMAGE"),
+                sequence(tags::REFERENCED_SOP_SEQUENCE, vec![referenced]),
+            ])
+        };
+        let words = of(vec![
+            text(tags::VALUE_TYPE, VR::CS, "TEXT"),
+            text(tags::TEXT_VALUE, VR::UT, "the wrong side"),
+        ]);
+        let content = std::iter::once(words).chain(named.iter().map(image)).collect();
+        let mut set = InMemDicomObject::new_empty();
+        set.put(sequence(tags::CONCEPT_NAME_CODE_SEQUENCE, vec![code]));
+        set.put(sequence(tags::CONTENT_SEQUENCE, content));
+        File(set)
+            .with(tags::SOP_CLASS_UID, VR::UI, NOTE)
+            .with(tags::SOP_INSTANCE_UID, VR::UI, instance)
+            .with(tags::MODALITY, VR::CS, "KO")
+            .with(tags::PATIENT_ID, VR::LO, "7")
+            .with(tags::ISSUER_OF_PATIENT_ID, VR::LO, "H")
     }
 
     #[must_use]
@@ -214,17 +256,19 @@ pub fn film() -> &'static PreparedFilm {
 pub struct Scu<S: CloseSocket + Read + Write = TcpStream> {
     association: ClientAssociation<S>,
     message: u16,
+    /// The context in which it stores, and of what class.
+    stores: (u8, &'static str),
 }
 
 /// What a peer asks for.
 pub fn asks<'a>(title: &'a str, syntax: &'a str) -> ClientAssociationOptions<'a> {
-    let class = uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION;
     ClientAssociationOptions::new()
         .calling_ae_title("MODALITY")
         .called_ae_title(title)
         .read_timeout(Duration::from_secs(30))
-        .with_presentation_context(class, vec![syntax])
+        .with_presentation_context(FILM, vec![syntax])
         .with_presentation_context(uids::VERIFICATION, vec![IMPLICIT])
+        .with_presentation_context(NOTE, vec![syntax])
 }
 
 impl Scu {
@@ -244,7 +288,15 @@ impl<S: CloseSocket + Read + Write> Scu<S> {
     pub fn over(association: ClientAssociation<S>) -> Option<Self> {
         let mut accepted = association.presentation_contexts().iter();
         accepted.any(|context| context.id == 1).then_some(())?;
-        Some(Scu { association, message: 0 })
+        Some(Scu { association, message: 0, stores: (1, FILM) })
+    }
+
+    /// The same, but stores rejection notes.
+    #[must_use]
+    pub fn of_notes(self) -> Self {
+        let accepted = self.association.presentation_contexts();
+        assert!(accepted.iter().any(|context| context.id == 5), "notes are not accepted");
+        Scu { stores: (5, NOTE), ..self }
     }
 
     /// Sends a film; the status that is answered.
@@ -264,7 +316,7 @@ impl<S: CloseSocket + Read + Write> Scu<S> {
         let chunks: Vec<&[u8]> = bytes.chunks(16_000).collect();
         let last = chunks.len() - 1;
         for (n, chunk) in chunks.into_iter().enumerate() {
-            self.part(1, PDataValueType::Data, chunk, whole && n == last);
+            self.part(self.stores.0, PDataValueType::Data, chunk, whole && n == last);
         }
     }
 
@@ -273,7 +325,7 @@ impl<S: CloseSocket + Read + Write> Scu<S> {
         let word = |tag, word: u16| DataElement::new(tag, VR::US, dicom_value!(U16, [word]));
         let uid = |tag, uid: &str| DataElement::new(tag, VR::UI, PrimitiveValue::from(uid));
         let class = match has_data {
-            true => uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
+            true => self.stores.1,
             false => uids::VERIFICATION,
         };
         let mut elements = vec![
@@ -287,7 +339,7 @@ impl<S: CloseSocket + Read + Write> Scu<S> {
         }
         let set = InMemDicomObject::command_from_element_iter(elements);
         let bytes = File(set).data_set(IMPLICIT);
-        self.part(if has_data { 1 } else { 3 }, PDataValueType::Command, &bytes, true);
+        self.part(if has_data { self.stores.0 } else { 3 }, PDataValueType::Command, &bytes, true);
     }
 
     pub fn part(&mut self, context: u8, kind: PDataValueType, bytes: &[u8], is_last: bool) {

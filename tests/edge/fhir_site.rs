@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use nowcxr::config::Config;
+use nowcxr::config::{Config, WadoConfig};
+use nowcxr::edge::dicom::{Intake, scp};
 use nowcxr::edge::{self, Desk, Language, LocalSink, Sink};
 use nowcxr::http::access::Access;
+use nowcxr::http::dicomweb::Archive;
 use nowcxr::http::fhir::receive::{Receiver, routes};
+use nowcxr::http::fhir::studies::Films;
 use nowcxr::http::fhir::{Offer, metadata};
 use nowcxr::http::{Health, Server};
 use nowcxr::store::sled::{SledStore, StoreOptions};
@@ -19,6 +22,7 @@ use nowcxr::time::{EventTime, WallTime};
 use nowcxr::transport::local::LocalLog;
 use serde_json::{Value, json};
 
+use super::dicom_site::TITLE;
 use super::world::{LocalDesk, secret};
 
 /// 2026-03-01T08:00:00Z, in milliseconds.
@@ -30,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// An edge that listens.
 pub struct Site {
     pub address: SocketAddr,
+    /// Where one that has an archive takes films by C-STORE.
+    pub dicom: Option<SocketAddr>,
     pub now: Arc<AtomicI64>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -69,7 +75,16 @@ pub fn desk(config: &Config, dir: &Path, log: &LocalLog) -> LocalDesk {
 }
 
 impl Site {
-    pub fn start<K: Sink + Send + 'static>(mut desk: Desk<SledStore, K>, access: Access) -> Self {
+    pub fn start<K: Sink + Send + 'static>(desk: Desk<SledStore, K>, access: Access) -> Self {
+        Site::fetching(desk, access, None)
+    }
+
+    /// One that has an archive.
+    pub fn fetching<K: Sink + Send + 'static>(
+        mut desk: Desk<SledStore, K>,
+        access: Access,
+        wado: Option<&WadoConfig>,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -78,12 +93,22 @@ impl Site {
         let (hatches, counter) = edge::counter();
         let hatch = hatches.fhir;
         let offer = Offer { takes: true, ..Offer::default() };
-        let routes = routes(Receiver { hatch, access, patience: PATIENCE }).merge(metadata(offer));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (stop, now) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(MORNING)));
+        let mut dicom = None;
+        let films = wado.map(|wado| {
+            let intake = Intake::new(hatches.dicom);
+            let scp = runtime.block_on(scp::bind(any, TITLE, intake.clone())).unwrap();
+            dicom = Some(scp.address().unwrap());
+            let stops = Arc::clone(&stop);
+            runtime.spawn(async move { scp.serve(&stops).await });
+            Films { archive: Archive::open(wado).unwrap(), intake, patience: PATIENCE }
+        });
+        let receiver = Receiver { hatch, access, patience: PATIENCE, films };
+        let routes = routes(receiver).merge(metadata(offer));
         let server = Server::bind(any, routes, Arc::new(Health::new()));
         let server = runtime.block_on(server).unwrap();
         let address = server.address();
-        let (stop, now) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(MORNING)));
         let (stops, clock) = (Arc::clone(&stop), Arc::clone(&now));
         let desk_thread = thread::spawn(move || {
             let clock = || WallTime::from_millis(clock.load(Ordering::Acquire));
@@ -97,8 +122,10 @@ impl Site {
                 }
             };
             runtime.block_on(server.run(told)).unwrap();
+            // As the edge does: what an archive never answers is not waited for.
+            runtime.shutdown_background();
         });
-        Site { address, now, stop, threads: vec![listening, desk_thread] }
+        Site { address, dicom, now, stop, threads: vec![listening, desk_thread] }
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Answer {

@@ -14,7 +14,13 @@ mod fhir_hostile;
 mod fhir_site;
 mod fhir_trouble;
 mod fhir_twin;
+#[cfg(feature = "https")]
+#[path = "../tls/front.rs"]
+mod front;
+mod rejections;
 mod server;
+mod studies;
+mod study_site;
 #[cfg(feature = "https")]
 mod tls;
 mod twin;

@@ -7,6 +7,9 @@
 #[path = "../tls/certificates.rs"]
 mod certificates;
 #[cfg(feature = "https")]
+#[path = "../tls/front.rs"]
+mod front;
+#[cfg(feature = "https")]
 mod https;
 mod server;
 

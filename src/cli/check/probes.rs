@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use super::Row;
 use crate::cli::now;
-use crate::config::{AccessConfig, PredictConfig, TlsConfig};
+use crate::config::{AccessConfig, PredictConfig, TlsConfig, WadoConfig};
 use crate::edge::Guard;
 use crate::event::dictionary::Profile;
 use crate::http::access::Access;
+use crate::http::dicomweb::Archive;
 use crate::predict::Pipeline;
 
 const MIB: u64 = 1 << 20;
@@ -78,6 +79,19 @@ pub fn certificate(tls: &TlsConfig) -> Row {
         Err(error) => {
             let advice = "name the PEM files of a certificate that holds, and of its key";
             Row::fail(name, error.to_string(), advice)
+        }
+    }
+}
+
+/// The archive answers, and lets us ask.
+pub fn archive(wado: &WadoConfig) -> Row {
+    let name = "edge.wado";
+    let reached = Archive::open(wado).map_err(|error| error.to_string());
+    match reached.and_then(|archive| archive.reach()) {
+        Ok(()) => Row::ok(name, format!("{} answers", wado.base)),
+        Err(why) => {
+            let advice = "name the base of the archive's WADO-RS, and its token if it asks for one";
+            Row::fail(name, format!("{}: {why}", wado.base), advice)
         }
     }
 }

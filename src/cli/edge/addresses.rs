@@ -43,18 +43,20 @@ impl Addresses {
         let (hl7, fhir) = (edge.hl7_listen, edge.fhir_listen);
         let (dicom, dicomweb) = (edge.dicom_listen, edge.dicomweb_listen);
         let configured = Addresses { hl7, fhir, dicom, dicomweb };
-        match [named, configured].into_iter().find(|at| !at.languages().is_empty()) {
+        match [named, configured].into_iter().find(|at| !at.languages(config).is_empty()) {
             Some(at) => Ok(at),
             None => bail!("every listener of [edge] is off; name one with --hl7 127.0.0.1:2575"),
         }
     }
 
-    /// The languages that are heard.
-    pub fn languages(&self) -> Vec<Language> {
+    /// The languages that are heard. What FHIR has fetched is DICOM.
+    pub fn languages(&self, config: &Config) -> Vec<Language> {
+        let is_fetched = self.fhir.is_some() && config.edge.wado.is_some();
+        let is_sent = self.dicom.is_some() || self.dicomweb.is_some();
         let heard = [
             (self.hl7.is_some(), Language::Hl7),
             (self.fhir.is_some(), Language::Fhir),
-            (self.dicom.is_some() || self.dicomweb.is_some(), Language::Dicom),
+            (is_fetched || is_sent, Language::Dicom),
         ];
         heard.into_iter().filter(|(is_heard, _)| *is_heard).map(|(_, heard)| heard).collect()
     }

@@ -53,11 +53,11 @@ impl Listeners {
             bound.announce(Language::Hl7.name(), listener.address()?.to_string());
             bound.hl7 = Some(listener.behind(guard.clone()));
         }
+        let intake = Intake::new(hatches.dicom);
         if let Some(address) = at.fhir {
-            let routes = services::fhir(address, config, pages, hatches.fhir)?;
+            let routes = services::fhir(address, config, pages, hatches.fhir, &intake)?;
             bound.http(Language::Fhir.name(), fhir::BASE, address, routes)?;
         }
-        let intake = Intake::new(hatches.dicom);
         if let Some(address) = at.dicom {
             let title = &config.edge.ae_title;
             let scp = bound.runtime.block_on(scp::bind(address, title, intake.clone()));
@@ -132,7 +132,10 @@ impl Listeners {
             }
             Ok(())
         };
-        runtime.block_on(async { tokio::join!(hear_hl7, hear_dicom, serve_http).2 })
+        let served = runtime.block_on(async { tokio::join!(hear_hl7, hear_dicom, serve_http).2 });
+        // A film that is still being fetched is not waited for.
+        runtime.shutdown_background();
+        served
     }
 }
 

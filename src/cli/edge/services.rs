@@ -13,8 +13,9 @@ use crate::edge::dicom::Intake;
 use crate::edge::fhir::Parcel;
 use crate::http::access::Access;
 use crate::http::dashboard::Dashboard;
-use crate::http::dicomweb;
+use crate::http::dicomweb::{self, Archive, ArchiveError};
 use crate::http::fhir::receive::{DURABLE, Receiver, routes};
+use crate::http::fhir::studies::{FETCHING, Films};
 use crate::http::fhir::{BASE, Offer, answer, metadata};
 
 /// FHIR: what is taken, and what is served over a run.
@@ -23,10 +24,16 @@ pub fn fhir(
     config: &Config,
     pages: Option<&Dashboard>,
     hatch: Hatch<Parcel>,
+    intake: &Intake,
 ) -> Result<Router> {
     let access = admitted(address, config)?;
     let served = pages.map(Dashboard::offer).unwrap_or_default();
-    Ok(routes(Receiver { hatch, access, patience: DURABLE })
+    let films = config.edge.wado.as_ref().map(|wado| {
+        let (archive, intake) = (Archive::open(wado)?, intake.clone());
+        Ok::<_, ArchiveError>(Films { archive, intake, patience: FETCHING })
+    });
+    let films = films.transpose()?;
+    Ok(routes(Receiver { hatch, access, patience: DURABLE, films })
         .merge(metadata(Offer { takes: true, ..served }))
         .merge(pages.map(Dashboard::services).unwrap_or_default())
         .method_not_allowed_fallback(|| async {

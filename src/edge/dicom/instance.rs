@@ -1,5 +1,6 @@
-//! A DICOM file at the desk: whose film it is, and what becomes of it.
+//! A DICOM file at the desk: whose film it is or which films it takes back, and what becomes of it.
 
+use super::uid::{Uid, is_uid};
 use crate::edge::body::{Body, Film};
 use crate::edge::clock::{Clock, first_moment};
 use crate::edge::desk::{Desk, Message};
@@ -10,14 +11,11 @@ use crate::edge::scribe::Letterhead;
 use crate::edge::sink::Sink;
 use crate::engine::resolve::{Act, Deed, Heard, Status};
 use crate::event::{FILM_SIDE, Reason, Rejection, ViewPosition};
-use crate::film::{Declared, Origin, Prepared, origin, png, prepare};
+use crate::film::{Declared, NOTE_CLASS, Origin, Prepared, origin, png, prepare, rejected};
 use crate::ids::Digest;
 use crate::ports::StateStore;
 use crate::telemetry::{MessageTaken, MessageVerdict};
 use crate::time::{EventTime, WallTime};
-
-/// Characters of a UID (PS3.5 6.2).
-const MAX_UID: usize = 64;
 
 /// A file on its way to the desk, decoded and judged.
 #[derive(Clone, Debug)]
@@ -25,7 +23,16 @@ pub struct Instance {
     /// Who sent it: an AE title or the name of an account.
     sender: String,
     digest: Digest,
-    film: Result<(Origin, Picture), (Origin, Rejection)>,
+    origin: Origin,
+    content: Result<Content, Rejection>,
+}
+
+/// What a file says.
+#[derive(Clone, Debug)]
+enum Content {
+    Film(Picture),
+    /// The films that do not hold.
+    Rejected(Vec<Uid>),
 }
 
 /// What is kept of the pixels.
@@ -51,25 +58,44 @@ pub enum Stored {
 impl Instance {
     /// Decodes and judges a DICOM file (PS3.10). May take a second of processor time.
     pub fn open(sender: String, file: &[u8]) -> Self {
-        let film = match origin(file) {
-            Err(rejection) => Err((Origin::default(), rejection)),
-            Ok(origin) => match picture(&origin, file) {
-                Ok(picture) => Ok((origin, picture)),
-                Err(rejection) => Err((origin, rejection)),
-            },
+        let (origin, content) = match origin(file) {
+            Err(rejection) => (Origin::default(), Err(rejection)),
+            Ok(origin) => {
+                let content = match origin.class.as_deref() {
+                    Some(NOTE_CLASS) => note(file).map(Content::Rejected),
+                    _ => picture(&origin, file).map(Content::Film),
+                };
+                (origin, content)
+            }
         };
-        Instance { sender, digest: Digest::of(file), film }
+        Instance { sender, digest: Digest::of(file), origin, content }
     }
 
-    fn origin(&self) -> &Origin {
-        match &self.film {
-            Ok((origin, _)) | Err((origin, _)) => origin,
+    /// A film that was announced, and cannot be had.
+    pub fn missing(sender: String, instance: &Uid, why: Rejection) -> Self {
+        let origin = Origin { instance: Some(instance.to_string()), ..Origin::default() };
+        Instance { sender, digest: Digest::of(&[]), origin, content: Err(why) }
+    }
+
+    /// The film if it is the one that was asked for; else one that is missing, and why.
+    pub fn only_as(self, asked: &Uid) -> Self {
+        if self.uids().1 == asked.as_str() {
+            return self;
         }
+        let why = match self.content {
+            // It could not be read as far as its UID.
+            Err(why) if self.origin.instance.is_none() => why,
+            _ => {
+                let detail = "the archive gave another SOP instance than the one asked for";
+                Rejection::new(Reason::FilmUnavailable, detail)
+            }
+        };
+        Instance::missing(self.sender, asked, why)
     }
 
     /// SOP Class UID and SOP Instance UID; empty where the file says none, or something else.
     pub fn uids(&self) -> (&str, &str) {
-        let Origin { class, instance, .. } = self.origin();
+        let Origin { class, instance, .. } = &self.origin;
         (checked(class.as_deref()), checked(instance.as_deref()))
     }
 
@@ -79,15 +105,10 @@ impl Instance {
         (number, pseudonym): (u64, u128),
         now: WallTime,
     ) -> Result<Reading, Rejection> {
-        let (origin, picture) = match &self.film {
-            Ok(film) => film,
-            Err((_, rejection)) => return Err(rejection.clone()),
-        };
+        let content = self.content.as_ref().map_err(Clone::clone)?;
+        let origin = &self.origin;
         let missing = |what: &str| Rejection::new(Reason::MissingKey, format!("{what} is missing"));
         let known_at = EventTime::from_millis(now.as_millis());
-        let clock = Clock::new(reader.config.time_zone, known_at);
-        let times = origin.taken.iter().map(|(name, text)| (*name, clock.read(text)));
-        let observed_at = first_moment(times)?;
         let (_, instance) = self.uids();
         if instance.is_empty() {
             return Err(missing("SOP Instance UID"));
@@ -96,24 +117,41 @@ impl Instance {
         let ours = &reader.config.authority;
         let of = |issuer: &Option<String>| issuer.clone().unwrap_or_else(|| ours.clone());
         let patient = origin.patient.as_deref().ok_or_else(|| missing("Patient ID"))?;
-        let visit = origin.visit.as_deref();
-        let Picture { view, png } = picture.clone();
-        let body = Body::Film(Film { view, modality: origin.modality.clone(), png });
-        let act = Act {
-            heard: Heard { message: number, segment: 0 },
-            operation: names.operation(&[&pseudonym.to_string()]),
-            person: names.person(&of(&origin.patient_issuer), patient),
+        let person = names.person(&of(&origin.patient_issuer), patient);
+        let whole = pseudonym.to_string();
+        let act = |(nth, operation), deed| Act {
+            heard: Heard { message: number, segment: nth },
+            operation,
+            person,
             known_at,
-            deed: Deed::Report {
-                visit: visit.map(|visit| names.visit(&of(&origin.visit_issuer), visit)),
-                result: names.result(&[Language::Dicom.name(), instance]),
-                is_sole: true,
-                observed_at,
-                status: Status::Final,
-                body,
-            },
+            deed,
         };
-        Ok(Reading { acts: vec![act], refused: Vec::new() })
+        let acts = match content {
+            Content::Film(Picture { view, png }) => {
+                let clock = Clock::new(reader.config.time_zone, known_at);
+                let times = origin.taken.iter().map(|(name, text)| (*name, clock.read(text)));
+                let observed_at = first_moment(times)?;
+                let modality = origin.modality.clone();
+                let visit = origin.visit.as_deref();
+                let deed = Deed::Report {
+                    visit: visit.map(|visit| names.visit(&of(&origin.visit_issuer), visit)),
+                    result: names.film(instance),
+                    is_sole: true,
+                    observed_at,
+                    status: Status::Final,
+                    body: Body::Film(Film { view: *view, modality, png: png.clone() }),
+                };
+                vec![act((0, names.operation(&[&whole])), deed)]
+            }
+            Content::Rejected(films) => {
+                let end = |(nth, film): (u32, &Uid)| {
+                    let operation = names.operation(&[&whole, &nth.to_string()]);
+                    act((nth, operation), Film::end(names.film(film.as_str()), known_at))
+                };
+                (1..).zip(films).map(end).collect()
+            }
+        };
+        Ok(Reading { acts, refused: Vec::new() })
     }
 }
 
@@ -130,24 +168,47 @@ fn picture(origin: &Origin, file: &[u8]) -> Result<Picture, Rejection> {
     Ok(Picture { view, png })
 }
 
+/// The films that a rejection note names.
+fn note(file: &[u8]) -> Result<Vec<Uid>, Rejection> {
+    let wrong = || Rejection::new(Reason::Undecodable, "the rejection note names what is no UID");
+    rejected(file)?.iter().map(|film| Uid::new(film).ok_or_else(wrong)).collect()
+}
+
 /// The UID, if it is one.
 fn checked(uid: Option<&str>) -> &str {
-    let is_digit = |byte: u8| byte.is_ascii_digit() || byte == b'.';
-    uid.filter(|uid| uid.len() <= MAX_UID && uid.bytes().all(is_digit)).unwrap_or_default()
+    uid.filter(|uid| is_uid(uid)).unwrap_or_default()
 }
 
 /// Reasons for which a sender has nothing to mend.
 const fn is_of_no_use(reason: Reason) -> bool {
-    matches!(reason, Reason::FilmView | Reason::FilmNotChest | Reason::FilmBurnedIn)
+    matches!(
+        reason,
+        Reason::FilmView | Reason::FilmNotChest | Reason::FilmBurnedIn | Reason::Unsupported
+    )
 }
 
 impl Message for Instance {
     type Answer = Stored;
 
     fn hear<S: StateStore, K: Sink>(&self, desk: &mut Desk<S, K>, now: WallTime) -> Stored {
+        self.tell(desk, now, None)
+    }
+}
+
+impl Instance {
+    /// Tells the desk of the film. `study` is the pseudonym of what announced it, if anything did:
+    /// a film that was taken back comes again with a new version of its study.
+    pub(in crate::edge) fn tell<S: StateStore, K: Sink>(
+        &self,
+        desk: &mut Desk<S, K>,
+        now: WallTime,
+        study: Option<u128>,
+    ) -> Stored {
         let number = desk.next_number();
         let (_, instance) = self.uids();
-        let parts = [Language::Dicom.name(), instance, &self.digest.to_string()];
+        let (digest, study) = (self.digest.to_string(), study.map(|study| study.to_string()));
+        let mut parts = vec![Language::Dicom.name(), instance, &digest];
+        parts.extend(study.as_deref());
         let pseudonym = desk.parts().pseudonyms.message(&parts);
         let (sender, control_id) = (self.sender.clone(), instance.to_owned());
         let head = Letterhead { language: Some(Language::Dicom), sender, control_id };

@@ -40,16 +40,21 @@ impl Intake {
         self.hatch.enter()
     }
 
-    /// Decodes a file (PS3.10), hands it in, and waits until what follows from it is durable.
-    /// `None` if it cannot be written now or the edge is stopping: the sender must come again, and
-    /// the file is known then if it was durable after all.
-    pub async fn store(&self, sender: String, file: Vec<u8>) -> Option<Answered> {
+    /// Decodes and judges a file (PS3.10). `None` if the edge is stopping.
+    pub async fn open(&self, sender: String, file: Vec<u8>) -> Option<Instance> {
         let place = Arc::clone(&self.decoding).acquire_owned().await.ok()?;
         let opened = tokio::task::spawn_blocking(move || {
             let _place = place;
             Instance::open(sender, &file)
         });
-        let instance = opened.await.ok()?;
+        opened.await.ok()
+    }
+
+    /// Opens a file, hands it in, and waits until what follows from it is durable. `None` if it
+    /// cannot be written now or the edge is stopping: the sender must come again, and the file is
+    /// known then if it was durable after all.
+    pub async fn store(&self, sender: String, file: Vec<u8>) -> Option<Answered> {
+        let instance = self.open(sender, file).await?;
         let (class, uid) = instance.uids();
         let (class, uid) = (class.to_owned(), uid.to_owned());
         let answered = self.hatch.hand_in(instance)?;

@@ -1,4 +1,5 @@
-//! The storage service: films by C-STORE, and C-ECHO (PS3.4 A and B; PS3.8 for the associations).
+//! The storage service: films and rejection notes by C-STORE, and C-ECHO (PS3.4 A and B; PS3.8 for
+//! the associations).
 //!
 //! DICOM has no accounts: whoever knows the AE title may send. Without TLS that asks senders for a
 //! certificate, the listener belongs on a network that is the hospital's own.
@@ -25,7 +26,7 @@ use crate::edge::counter::MAX_WAITING;
 #[cfg(feature = "https")]
 use crate::edge::guard::HANDSHAKE;
 use crate::edge::guard::{Guard, Line, Taken};
-use crate::film::{MAX_ENCODED_BYTES, SYNTAXES};
+use crate::film::{FILM_CLASSES, MAX_ENCODED_BYTES, NOTE_CLASS, SYNTAXES};
 
 /// Associations held at once. Each may hold one file in memory.
 pub const MAX_ASSOCIATIONS: usize = 8;
@@ -35,10 +36,6 @@ const _: () = assert!(MAX_ASSOCIATIONS <= MAX_WAITING);
 const MAX_PDU_BYTES: u32 = 128 << 10;
 /// Between two units of an association.
 const SILENT: Duration = Duration::from_secs(60);
-/// What may be stored: computed and digital radiographs for presentation.
-const CLASSES: [&str; 2] =
-    [uids::COMPUTED_RADIOGRAPHY_IMAGE_STORAGE, uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION];
-
 /// Why an association ended early.
 #[derive(Debug, Error)]
 enum ScpError {
@@ -109,9 +106,10 @@ async fn converse(taken: Taken, title: &str, intake: Intake) -> Result<(), ScpEr
         .max_pdu_length(MAX_PDU_BYTES)
         .read_timeout(SILENT)
         .write_timeout(SILENT)
-        .with_abstract_syntax(uids::VERIFICATION);
+        .with_abstract_syntax(uids::VERIFICATION)
+        .with_abstract_syntax(NOTE_CLASS);
     let options =
-        CLASSES.iter().fold(options, |options, class| options.with_abstract_syntax(*class));
+        FILM_CLASSES.iter().fold(options, |options, class| options.with_abstract_syntax(*class));
     let options =
         SYNTAXES.iter().fold(options, |options, syntax| options.with_transfer_syntax(*syntax));
     match taken {

@@ -33,6 +33,8 @@ pub(super) struct Heeded {
     /// What is passed on, although it will not be used where it is read; by part as
     /// [`Reading::refused`] is.
     pub notes: Vec<(u32, Rejection)>,
+    /// FHIRPath of each part, the first of which has the number 1.
+    pub parts: Vec<String>,
 }
 
 impl<'a> Context<'a> {

@@ -6,8 +6,9 @@ use super::context::{Context, Heeded};
 use super::outcome::{Issue, Severity};
 use super::parcel::{Form, Item, Kind, Parcel};
 use super::resource::{Head, fields};
-use super::{encounter, observation, patient};
+use super::{encounter, imaging_study, observation, patient};
 use crate::edge::desk::{Desk, Message};
+use crate::edge::dicom::Stored;
 use crate::edge::language::Language;
 use crate::edge::register::Taken;
 use crate::edge::scribe::Letterhead;
@@ -26,6 +27,8 @@ pub enum Fate {
     Known,
     /// Nothing of it was taken.
     Refused,
+    /// Nothing of it was taken, and the sender should come again.
+    Deferred,
 }
 
 /// What the sender of a resource is told.
@@ -55,15 +58,20 @@ impl Message for Parcel {
     fn hear<S: StateStore, K: Sink>(&self, desk: &mut Desk<S, K>, now: WallTime) -> Vec<Told> {
         let all: Vec<Read> = self.items.iter().map(|item| read(desk, item, now)).collect();
         let fails = |read: &Read| read.heeded.is_err();
-        let is_off = self.form == Form::Transaction && all.iter().any(fails);
-        let told = |(item, read): (&Item, Read)| match (is_off, read.heeded.is_err()) {
-            (true, false) => {
+        let is_whole = self.form == Form::Transaction;
+        let is_off = is_whole && all.iter().any(fails);
+        let waits = self.items.iter().find_map(|item| item.deferred.as_ref());
+        let waits = waits.filter(|_| is_whole);
+        let told = |(item, read): (&Item, Read)| match (read.heeded.is_err(), &item.deferred) {
+            (false, _) if is_off => {
                 let text = "not taken: another entry of this transaction is refused";
-                let issue = Issue::new(Severity::Error, "processing", text);
-                count(read.number, MessageVerdict::Error);
-                item.told(Fate::Refused, String::new(), vec![issue])
+                item.untaken(Fate::Refused, "processing", text, read.number)
             }
-            _ => self.settle(desk, item, read, now),
+            (false, own) => match own.as_ref().or(waits) {
+                Some(why) => item.untaken(Fate::Deferred, "transient", why, read.number),
+                None => self.settle(desk, item, read, now),
+            },
+            (true, _) => self.settle(desk, item, read, now),
         };
         self.items.iter().zip(all).map(told).collect()
     }
@@ -92,28 +100,61 @@ impl Parcel {
             }
             Ok(_) if known => {
                 count(number, MessageVerdict::Known);
+                let (is_new, mut issues) = item.tell_films(desk, pseudonym, now);
+                if is_new {
+                    return item.told(Fate::Taken, id, issues);
+                }
                 let text = "the same content was taken before";
-                let issue = Issue::new(Severity::Information, "duplicate", text);
-                item.told(Fate::Known, id, vec![issue])
+                issues.insert(0, Issue::new(Severity::Information, "duplicate", text));
+                item.told(Fate::Known, id, issues)
             }
-            Ok(Heeded { reading, notes }) => {
+            Ok(Heeded { reading, notes, parts }) => {
                 count(number, MessageVerdict::Accepted);
                 let mut said = notes;
                 said.extend(reading.refused.iter().cloned());
                 let taken = Taken { pseudonym, at_ms: now.as_millis(), head };
                 said.extend(desk.accept(number, taken, reading));
                 let issues = said.iter().map(|(place, rejection)| {
-                    let expression =
-                        place.checked_sub(1).map(|n| format!("Observation.component[{n}]"));
+                    let nth = usize::try_from(*place).ok().and_then(|place| place.checked_sub(1));
+                    let expression = nth.and_then(|nth| parts.get(nth)).cloned();
                     Issue { expression, ..Issue::of(Severity::Warning, rejection) }
                 });
-                item.told(Fate::Taken, id, issues.collect())
+                let mut issues: Vec<Issue> = issues.collect();
+                issues.extend(item.tell_films(desk, pseudonym, now).1);
+                item.told(Fate::Taken, id, issues)
             }
         }
     }
 }
 
 impl Item {
+    /// Tells the desk of the films that came with a study; whether one is new, and what is to be
+    /// said of those that are not used.
+    fn tell_films<S: StateStore, K: Sink>(
+        &self,
+        desk: &mut Desk<S, K>,
+        study: u128,
+        now: WallTime,
+    ) -> (bool, Vec<Issue>) {
+        let (mut is_new, mut issues) = (false, Vec::new());
+        for (place, film) in &self.films {
+            match film.tell(desk, now, Some(study)) {
+                Stored::Taken => is_new = true,
+                Stored::Known => {}
+                Stored::OfNoUse(rejection) | Stored::Refused(rejection) => {
+                    let expression = Some(place.clone());
+                    issues.push(Issue { expression, ..Issue::of(Severity::Warning, &rejection) });
+                }
+            }
+        }
+        (is_new, issues)
+    }
+
+    fn untaken(&self, fate: Fate, code: &'static str, text: &str, number: u64) -> Told {
+        count(number, MessageVerdict::Error);
+        self.told(fate, String::new(), vec![Issue::new(Severity::Error, code, text)])
+    }
+
     fn told(&self, fate: Fate, id: String, issues: Vec<Issue>) -> Told {
         Told { fate, kind: self.kind, id, is_update: self.is_update, issues }
     }
@@ -148,6 +189,7 @@ fn heed(item: &Item, context: &Context<'_>) -> Result<Heeded, Rejection> {
         Some(Kind::Patient) => patient::read,
         Some(Kind::Encounter) => encounter::read,
         Some(Kind::Observation) => observation::read,
+        Some(Kind::ImagingStudy) => imaging_study::read,
         None => return Err(Rejection::new(Reason::Undecodable, "resourceType is missing")),
     };
     fields::<Head>(&item.content, item.kind.map_or("", Kind::name))?;

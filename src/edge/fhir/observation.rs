@@ -62,6 +62,7 @@ pub(super) fn read(resource: &Value, context: &Context<'_>) -> Result<Heeded, Re
         if let Err(rejection) = taken {
             heeded.reading.refused.push((place, rejection));
         }
+        heeded.parts.push(path);
     }
     match own {
         Err(_) if is_bare && shared.takes_back_pressure(&observation.code, &mut heeded) => {}

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::names::best;
 use super::resource::{Head, fields};
+use crate::edge::dicom::Instance;
 use crate::event::{Reason, Rejection};
 
 /// Bytes of one request's body.
@@ -24,6 +25,7 @@ pub enum Kind {
     Patient,
     Encounter,
     Observation,
+    ImagingStudy,
 }
 
 /// How the answer is to look.
@@ -32,7 +34,8 @@ pub enum Form {
     Single,
     /// Entries that stand each for itself.
     Batch,
-    /// All or none: if one entry cannot be read, nothing is taken.
+    /// All or none: if one entry cannot be read, or a film of one not be fetched now, nothing is
+    /// taken.
     Transaction,
 }
 
@@ -48,6 +51,10 @@ pub struct Item {
     pub fault: Option<Rejection>,
     /// Whether it was sent by PUT.
     pub is_update: bool,
+    /// The films of an ImagingStudy, opened, each with its place in it.
+    pub films: Vec<(String, Instance)>,
+    /// Why it cannot be taken now, where it could be later.
+    pub deferred: Option<String>,
 }
 
 /// One request.
@@ -72,13 +79,15 @@ pub enum Target<'a> {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::Patient, Kind::Encounter, Kind::Observation];
+    pub const ALL: [Kind; 4] =
+        [Kind::Patient, Kind::Encounter, Kind::Observation, Kind::ImagingStudy];
 
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Patient => "Patient",
             Kind::Encounter => "Encounter",
             Kind::Observation => "Observation",
+            Kind::ImagingStudy => "ImagingStudy",
         }
     }
 
@@ -113,10 +122,11 @@ impl Item {
             (None, _) => Some(undecodable("resourceType is missing")),
             (Some(_), None) => Some(Rejection::new(
                 Reason::Undecodable,
-                "only Patient, Encounter and Observation are taken",
+                "only Patient, Encounter, Observation and ImagingStudy are taken",
             )),
         };
-        Item { content, kind, patient: None, fault, is_update: false }
+        let (films, deferred) = (Vec::new(), None);
+        Item { content, kind, patient: None, fault, is_update: false, films, deferred }
     }
 }
 

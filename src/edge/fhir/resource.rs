@@ -82,6 +82,29 @@ pub(super) struct Hospitalization {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+pub(super) struct ImagingStudy {
+    pub status: Option<String>,
+    pub identifier: Vec<Identifier>,
+    pub subject: Option<Reference>,
+    pub series: Vec<Series>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Series {
+    pub uid: Option<String>,
+    pub modality: Coding,
+    pub instance: Vec<SopInstance>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct SopInstance {
+    pub uid: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub(super) struct Patient {
     pub birth_date: Option<String>,
     pub gender: Option<String>,

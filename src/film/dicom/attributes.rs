@@ -91,9 +91,14 @@ impl<'a> Attributes<'a> {
 
     /// The first item of a sequence.
     pub(super) fn first_item(&self, tag: Tag) -> Result<Option<Attributes<'a>>, Rejection> {
-        let Some(element) = self.element(tag) else { return Ok(None) };
-        let Some(&item) = items(element.value, self.encoding)?.first() else { return Ok(None) };
-        Ok(Some(Attributes::new(elements(item, self.encoding)?, self.encoding)))
+        Ok(self.items(tag)?.into_iter().next())
+    }
+
+    /// The items of a sequence; none where it is absent.
+    pub(super) fn items(&self, tag: Tag) -> Result<Vec<Attributes<'a>>, Rejection> {
+        let Some(element) = self.element(tag) else { return Ok(Vec::new()) };
+        let item = |item| Ok(Attributes::new(elements(item, self.encoding)?, self.encoding));
+        items(element.value, self.encoding)?.into_iter().map(item).collect()
     }
 
     /// The view by View Position, else by View Code Sequence; `None` where neither is there.

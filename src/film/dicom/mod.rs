@@ -11,6 +11,7 @@ mod dataset;
 mod lut;
 mod origin;
 mod pixels;
+mod rejection_note;
 
 use std::borrow::Cow;
 
@@ -20,6 +21,7 @@ use super::{Declared, Decoded, Grey, Note, gate, undecodable, within_limits};
 use crate::event::{Reason, Rejection};
 
 pub use origin::{Origin, origin};
+pub use rejection_note::{FILM_CLASSES, MAX_REJECTED, NOTE_CLASS, rejected};
 
 /// Bytes of a data set after inflation.
 const MAX_DATASET_BYTES: usize = 2 * super::MAX_ENCODED_BYTES;

@@ -56,7 +56,7 @@ fn statement(offer: Offer) -> Value {
         let documentation = format!(
             "POST [base] takes a Bundle of at most {MAX_ENTRIES} entries and {MAX_BODY_BYTES} \
              bytes, each POST or PUT. A transaction is refused as a whole if one entry cannot be \
-             read."
+             read, or a film of it not be fetched now."
         );
         rest.insert(
             "interaction".to_owned(),
@@ -82,6 +82,12 @@ fn statement(offer: Offer) -> Value {
 /// A type whose resources are taken.
 fn taken(kind: Kind) -> Value {
     let documentation = match kind {
+        Kind::ImagingStudy => {
+            "The films of its series of CR and DX are fetched by WADO-RS from the archive of this \
+            service (edge.wado), whatever its endpoints are; what the DICOM files say of them \
+            counts. While the archive does not answer it is refused with 503. Cancelled or \
+            entered-in-error takes back the films of the instances that it names."
+        }
         Kind::Patient => {
             "Age (birthDate), sex (gender), and link replaced-by or replaces. Names and \
             addresses are not read."
@@ -154,7 +160,7 @@ mod tests {
             all.iter().map(|one| one["type"].as_str().expect("a type").to_owned()).collect()
         };
         let takes = Offer { takes: true, ..Offer::default() };
-        assert_eq!(types(takes), ["Patient", "Encounter", "Observation"]);
+        assert_eq!(types(takes), ["Patient", "Encounter", "Observation", "ImagingStudy"]);
         let serves = Offer { serves: true, ..Offer::default() };
         assert_eq!(types(serves), ["RiskAssessment", "Provenance"]);
         assert!(statement(serves)["rest"][0].get("interaction").is_none());

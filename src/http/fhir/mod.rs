@@ -11,6 +11,7 @@ pub mod provenance;
 pub mod receive;
 pub mod risk_assessment;
 pub mod searchset;
+pub mod studies;
 mod systems;
 
 pub use capability::{Offer, metadata};

@@ -2,7 +2,8 @@
 //!
 //! A request is answered once everything that follows from it is durable; where that takes too
 //! long, because the log cannot be written, the sender is told to come again, and what it sends
-//! then is known if it was durable after all.
+//! then is known if it was durable after all. The same holds where the archive does not give the
+//! films of a study: of a batch the study alone waits for them, of a transaction the whole.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,8 @@ use axum::routing::{post, put};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{BASE, answer};
+use super::studies::Films;
+use super::{BASE, answer, studies};
 use crate::edge::Hatch;
 use crate::edge::fhir::outcome::operation_outcome;
 use crate::edge::fhir::parcel::{MAX_BODY_BYTES, Target};
@@ -42,6 +44,8 @@ pub struct Receiver {
     pub access: Access,
     /// How long a sender waits; [`DURABLE`].
     pub patience: Duration,
+    /// `None` where no archive is configured.
+    pub films: Option<Films>,
 }
 
 /// `POST [base]`, `POST [base]/TYPE`, `PUT [base]/TYPE/ID`, for the role admin.
@@ -131,7 +135,9 @@ async fn take(receiver: &Receiver, target: Target<'_>, request: Request) -> Resp
         Ok(body) => body,
         Err(response) => return response,
     };
-    let parcel = Parcel::open(target, &body, sender, id);
+    let mut parcel = Parcel::open(target, &body, sender, id);
+    drop(body);
+    studies::bring(receiver.films.as_ref(), &mut parcel).await;
     let form = parcel.form;
     let Some(answered) = receiver.hatch.hand_in(parcel) else {
         return answer::busy(LATER, "too many requests wait, or the service is stopping");
@@ -159,6 +165,7 @@ async fn body_of(body: Body) -> Result<axum::body::Bytes, Response> {
 
 fn respond(form: Form, told: &[Told]) -> Response {
     match (form, told) {
+        (Form::Single, [told]) if told.fate == Fate::Deferred => later(&told.issues),
         (Form::Single, [told]) => {
             let mut response = answer::outcome(status(told), &told.issues);
             if let Some(location) = location(told).and_then(|to| HeaderValue::try_from(to).ok()) {
@@ -170,11 +177,21 @@ fn respond(form: Form, told: &[Told]) -> Response {
             let worst = all.iter().map(status).max().unwrap_or(StatusCode::BAD_REQUEST);
             answer::outcome(worst, &refusals(all))
         }
+        (Form::Transaction, all) if all.iter().any(|told| told.fate == Fate::Deferred) => {
+            let issues: Vec<Issue> = all.iter().flat_map(|told| told.issues.clone()).collect();
+            later(&issues)
+        }
         (Form::Transaction, all) => {
             answer::resource(StatusCode::OK, &bundled("transaction-response", all))
         }
         (_, all) => answer::resource(StatusCode::OK, &bundled("batch-response", all)),
     }
+}
+
+/// Come again: what was sent is to be had later.
+fn later(issues: &[Issue]) -> Response {
+    let text = issues.iter().find(|issue| issue.code == "transient");
+    answer::busy(LATER, text.map_or("send this again", |issue| &issue.text))
 }
 
 /// Why a transaction was refused, entry by entry.
@@ -212,6 +229,7 @@ fn status(told: &Told) -> StatusCode {
     match (told.fate, told.is_update) {
         (Fate::Taken, false) => StatusCode::CREATED,
         (Fate::Taken, true) | (Fate::Known, _) => StatusCode::OK,
+        (Fate::Deferred, _) => StatusCode::SERVICE_UNAVAILABLE,
         (Fate::Refused, _) => match code {
             "structure" => StatusCode::BAD_REQUEST,
             "too-costly" => StatusCode::PAYLOAD_TOO_LARGE,
@@ -224,6 +242,7 @@ fn status(told: &Told) -> StatusCode {
 fn location(told: &Told) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
     let is_id = (1..=64).contains(&told.id.len()) && told.id.chars().all(plain);
-    let kind = told.kind.filter(|_| is_id && told.fate != Fate::Refused)?;
+    let is_there = matches!(told.fate, Fate::Taken | Fate::Known);
+    let kind = told.kind.filter(|_| is_id && is_there)?;
     Some(format!("{BASE}/{}/{}", kind.name(), told.id))
 }

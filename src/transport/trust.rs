@@ -6,21 +6,17 @@ use std::path::Path;
 
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-use crate::ports::PortError;
-
 /// The most of a file of certificates that is read. Those of the whole web have 250 KB.
 const CA_BYTES_MAX: u64 = 4 << 20;
 
 /// TLS that believes those whose certificates are in the file and nobody else, or without a file
-/// the authorities of the web.
+/// the authorities of the web. `key` is that of the configuration which names the file.
 ///
 /// # Errors
-/// `Stop` where the file holds no certificate that can be read.
-pub(super) fn believing(ca: Option<&Path>) -> Result<TlsConfig, PortError> {
+/// What is wrong, where the file holds no certificate that can be read.
+pub fn believing(ca: Option<&Path>, key: &str) -> Result<TlsConfig, String> {
     let Some(ca) = ca else { return Ok(TlsConfig::default()) };
-    let wrong = |why: &dyn std::fmt::Display| {
-        PortError::Stop(format!("registry.ca names {}, which {why}", ca.display()))
-    };
+    let wrong = |why: &dyn std::fmt::Display| format!("{key} names {}, which {why}", ca.display());
     let mut pem = Vec::new();
     File::open(ca)
         .and_then(|file| file.take(CA_BYTES_MAX).read_to_end(&mut pem))
