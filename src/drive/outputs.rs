@@ -16,8 +16,8 @@ use crate::ports::{
 };
 use crate::store::values;
 use crate::telemetry::{
-    AlertTold, FactDuplicate, FactLate, FactUsed, PredictionAnswered, PredictionStatus,
-    RecordRejected, WatermarkAdvanced, WindowSealed,
+    AlertTold, AlertWithheld, FactDuplicate, FactLate, FactUsed, PredictionAnswered,
+    PredictionStatus, RecordRejected, RiskTold, WatermarkAdvanced, WindowSealed,
 };
 use crate::time::{EventTime, Span};
 use crate::wire::{Codec, DeadLetter};
@@ -214,6 +214,7 @@ where
     }
 
     fn risk(&mut self, event: &RiskEvent) -> Result<(), DriveError> {
+        RiskTold { event }.emit();
         *self.counts.events.entry(event.counted_as()).or_default() += 1;
         let ticket = Ticket { stay: event.stay, t: event.t, revision: event.revision };
         let latency = self.answered_after.remove(&ticket);
@@ -233,6 +234,7 @@ where
 
     fn alert(&mut self, event: &AlertEvent) -> Result<(), DriveError> {
         if self.withholds(event) {
+            AlertWithheld { event }.emit();
             return Ok(());
         }
         AlertTold { event }.emit();

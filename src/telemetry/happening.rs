@@ -8,7 +8,7 @@ use tracing::{debug, error, info, trace, warn};
 use super::Metrics;
 use crate::event::Rejection;
 use crate::event::alert::AlertEvent;
-use crate::event::risk::Triggers;
+use crate::event::risk::{RiskEvent, Triggers};
 use crate::ids::{FeedId, Origin, StayId, Ticket};
 use crate::ports::Outcome;
 use crate::time::{EventTime, Span};
@@ -78,6 +78,18 @@ pub enum PredictionStatus {
     Expired,
     /// The answer was for a task or an epoch that is no longer ours.
     Dropped,
+}
+
+/// A risk event leaves.
+#[derive(Clone, Copy, Debug)]
+pub struct RiskTold<'a> {
+    pub event: &'a RiskEvent,
+}
+
+/// A record of an alert speaks of what an earlier state had computed, and nobody is told.
+#[derive(Clone, Copy, Debug)]
+pub struct AlertWithheld<'a> {
+    pub event: &'a AlertEvent,
 }
 
 /// A record of an alert leaves.
@@ -283,6 +295,24 @@ impl<'a> PredictionAnswered<'a> {
     fn count(&self, metrics: &Metrics) {
         let latency = metrics.prediction_latency.with_label_values(&[self.status.name()]);
         latency.observe(self.latency.as_secs_f64());
+    }
+}
+
+impl RiskTold<'_> {
+    pub fn emit(&self) {
+        let event = self.event;
+        let (stay, status, revision) = (event.stay.0, event.counted_as(), event.revision);
+        debug!(stay, t = %event.t, status, revision, "risk event told");
+        let which = if revision == 0 { "first" } else { "later" };
+        count(|metrics| metrics.risk_events.with_label_values(&[status, which]).inc());
+    }
+}
+
+impl AlertWithheld<'_> {
+    pub fn emit(&self) {
+        let event = self.event;
+        debug!(stay = event.stay.0, alert = %event.alert, "alert of the past withheld");
+        count(|metrics| metrics.alerts_withheld.inc());
     }
 }
 

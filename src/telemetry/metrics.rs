@@ -22,7 +22,9 @@ pub mod name {
     pub const WINDOWS_SEALED: &str = "nowcxr_windows_sealed_total";
     pub const PREDICTIONS_REQUESTED: &str = "nowcxr_predictions_requested_total";
     pub const PREDICTION_LATENCY: &str = "nowcxr_prediction_latency_seconds";
+    pub const RISK_EVENTS: &str = "nowcxr_risk_events_total";
     pub const ALERTS_TOLD: &str = "nowcxr_alerts_told_total";
+    pub const ALERTS_WITHHELD: &str = "nowcxr_alerts_withheld_total";
     pub const COMMIT_TIME: &str = "nowcxr_commit_seconds";
     pub const COMMIT_PUTS: &str = "nowcxr_commit_puts";
     pub const WATERMARK: &str = "nowcxr_watermark_timestamp_seconds";
@@ -38,6 +40,7 @@ pub mod name {
     pub const TASK_PAUSES: &str = "nowcxr_task_pauses_total";
     pub const TASK_PAUSED_TIME: &str = "nowcxr_task_paused_seconds";
     pub const EDGE_MESSAGES: &str = "nowcxr_edge_messages_total";
+    pub const EDGE_ACTS: &str = "nowcxr_edge_acts_total";
     pub const EDGE_SAID: &str = "nowcxr_edge_said_total";
     pub const EDGE_REJECTED: &str = "nowcxr_edge_rejected_total";
     pub const EDGE_CONNECTIONS: &str = "nowcxr_edge_connections";
@@ -81,7 +84,9 @@ pub struct Metrics {
     pub(super) windows_sealed: IntCounterVec,
     pub(super) predictions_requested: IntCounter,
     pub(super) prediction_latency: HistogramVec,
+    pub(super) risk_events: IntCounterVec,
     pub(super) alerts_told: IntCounterVec,
+    pub(super) alerts_withheld: IntCounter,
     pub(super) commit_time: Histogram,
     pub(super) commit_puts: Histogram,
     pub(super) watermark: IntGaugeVec,
@@ -107,6 +112,7 @@ pub(super) struct CopyMetrics {
 /// Those of the hospital's edge.
 pub(super) struct EdgeMetrics {
     pub messages: IntCounterVec,
+    pub acts: IntCounterVec,
     pub said: IntCounterVec,
     pub rejected: IntCounterVec,
     pub connections: IntGauge,
@@ -198,6 +204,11 @@ impl EdgeMetrics {
                 "Messages that the edge answered, by how.",
                 &["verdict"],
             )?,
+            acts: make.counters(
+                name::EDGE_ACTS,
+                "What messages said, by kind: reports, and who is where and who is who.",
+                &["act"],
+            )?,
             said: make.counters(
                 name::EDGE_SAID,
                 "Things that messages said, by what became of each; rejected ones stand apart.",
@@ -251,10 +262,19 @@ impl Metrics {
                 &PREDICTION_BUCKETS,
                 "status",
             )?,
+            risk_events: make.counters(
+                name::RISK_EVENTS,
+                "Risk events that left, by status and whether a later revision of their window.",
+                &["status", "revision"],
+            )?,
             alerts_told: make.counters(
                 name::ALERTS_TOLD,
                 "Records of alerts, by what they are about, their state and how far they disturb.",
                 &["subject", "state", "delivery"],
+            )?,
+            alerts_withheld: make.counter(
+                name::ALERTS_WITHHELD,
+                "Records of alerts about what was computed before, which are told to nobody.",
             )?,
             commit_time: make.histogram(name::COMMIT_TIME, "One commit.", &COMMIT_BUCKETS)?,
             commit_puts: make.histogram(name::COMMIT_PUTS, "Values in one.", &PUT_BUCKETS)?,

@@ -19,12 +19,14 @@ use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
-pub use edge::{EdgeConnections, EdgeFact, EdgeFate, MessageTaken, MessageVerdict, SenderClock};
+pub use edge::{
+    EdgeAct, EdgeConnections, EdgeFact, EdgeFate, MessageTaken, MessageVerdict, SenderClock,
+};
 pub use happening::{
-    AlertTold, Committed, FactDuplicate, FactLate, FactUsed, FeedPassed, LogSegmentsDeleted,
-    LogTailCut, PauseCause, PredictionAnswered, PredictionRequested, PredictionStatus,
-    RecordRejected, StoreFound, StoreRecovered, TaskPaused, TaskResumed, WatermarkAdvanced,
-    WindowSealed,
+    AlertTold, AlertWithheld, Committed, FactDuplicate, FactLate, FactUsed, FeedPassed,
+    LogSegmentsDeleted, LogTailCut, PauseCause, PredictionAnswered, PredictionRequested,
+    PredictionStatus, RecordRejected, RiskTold, StoreFound, StoreRecovered, TaskPaused,
+    TaskResumed, WatermarkAdvanced, WindowSealed,
 };
 pub use metrics::{CONTENT_TYPE, Metrics, name};
 pub use standby::{StandbyEnded, StandbyFollowed, StandbyWarm, StandbysKept, StateRestored};

@@ -19,10 +19,12 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     for counters in [
         &metrics.records_rejected,
         &metrics.windows_sealed,
+        &metrics.risk_events,
         &metrics.alerts_told,
         &metrics.feed_passed,
         &metrics.task_pauses,
         &metrics.edge.messages,
+        &metrics.edge.acts,
         &metrics.edge.said,
         &metrics.edge.rejected,
     ] {

@@ -14,8 +14,11 @@ mod fhir_hostile;
 mod fhir_site;
 mod fhir_trouble;
 mod fhir_twin;
+#[path = "../parts/film_files.rs"]
+mod film_files;
 mod server;
 #[cfg(feature = "https")]
 mod tls;
 mod twin;
+#[path = "../parts/world.rs"]
 mod world;
