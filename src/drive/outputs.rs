@@ -17,7 +17,7 @@ use crate::ports::{
 use crate::store::values;
 use crate::telemetry::{
     AlertTold, AlertWithheld, FactDuplicate, FactLate, FactUsed, PredictionAnswered,
-    PredictionStatus, RecordRejected, RiskTold, WatermarkAdvanced, WindowSealed,
+    PredictionStatus, RecordRejected, RiskTold, ValueSuspected, WatermarkAdvanced, WindowSealed,
 };
 use crate::time::{EventTime, Span};
 use crate::wire::{Codec, DeadLetter};
@@ -217,6 +217,11 @@ where
         RiskTold { event }.emit();
         *self.counts.events.entry(event.counted_as()).or_default() += 1;
         let ticket = Ticket { stay: event.stay, t: event.t, revision: event.revision };
+        for last in &event.last_observed {
+            if let Some(why) = last.suspect {
+                ValueSuspected { ticket, variable: &last.variable, why }.emit();
+            }
+        }
         let latency = self.answered_after.remove(&ticket);
         if let Some(latency) = latency {
             self.counts.latency_of(latency);

@@ -8,7 +8,7 @@ use tracing::{debug, error, info, trace, warn};
 use super::Metrics;
 use crate::event::Rejection;
 use crate::event::alert::AlertEvent;
-use crate::event::risk::{RiskEvent, Triggers};
+use crate::event::risk::{RiskEvent, Suspicion, Triggers};
 use crate::ids::{FeedId, Origin, StayId, Ticket};
 use crate::ports::Outcome;
 use crate::time::{EventTime, Span};
@@ -84,6 +84,14 @@ pub enum PredictionStatus {
 #[derive(Clone, Copy, Debug)]
 pub struct RiskTold<'a> {
     pub event: &'a RiskEvent,
+}
+
+/// The newest value of a variable in a window may be no measurement.
+#[derive(Clone, Copy, Debug)]
+pub struct ValueSuspected<'a> {
+    pub ticket: Ticket,
+    pub variable: &'a str,
+    pub why: Suspicion,
 }
 
 /// A record of an alert speaks of what an earlier state had computed, and nobody is told.
@@ -304,7 +312,15 @@ impl RiskTold<'_> {
         let (stay, status, revision) = (event.stay.0, event.counted_as(), event.revision);
         debug!(stay, t = %event.t, status, revision, "risk event told");
         let which = if revision == 0 { "first" } else { "later" };
-        count(|metrics| metrics.risk_events.with_label_values(&[status, which]).inc());
+        count(|metrics| metrics.told.risk_events.with_label_values(&[status, which]).inc());
+    }
+}
+
+impl ValueSuspected<'_> {
+    pub fn emit(&self) {
+        let (ticket, variable, why) = (self.ticket, self.variable, self.why.code());
+        debug!(%ticket, variable, why, "value suspected");
+        count(|metrics| metrics.told.values_suspected.with_label_values(&[variable, why]).inc());
     }
 }
 
@@ -312,7 +328,7 @@ impl AlertWithheld<'_> {
     pub fn emit(&self) {
         let event = self.event;
         debug!(stay = event.stay.0, alert = %event.alert, "alert of the past withheld");
-        count(|metrics| metrics.alerts_withheld.inc());
+        count(|metrics| metrics.told.alerts_withheld.inc());
     }
 }
 
@@ -327,7 +343,7 @@ impl AlertTold<'_> {
             stay, %alert, revision, subject, state, delivery, escalation, %raised_at,
             "alert told"
         );
-        count(|metrics| metrics.alerts_told.with_label_values(&[subject, state, delivery]).inc());
+        count(|metrics| metrics.told.alerts.with_label_values(&[subject, state, delivery]).inc());
     }
 }
 

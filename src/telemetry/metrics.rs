@@ -23,6 +23,7 @@ pub mod name {
     pub const PREDICTIONS_REQUESTED: &str = "nowcxr_predictions_requested_total";
     pub const PREDICTION_LATENCY: &str = "nowcxr_prediction_latency_seconds";
     pub const RISK_EVENTS: &str = "nowcxr_risk_events_total";
+    pub const VALUES_SUSPECTED: &str = "nowcxr_values_suspected_total";
     pub const ALERTS_TOLD: &str = "nowcxr_alerts_told_total";
     pub const ALERTS_WITHHELD: &str = "nowcxr_alerts_withheld_total";
     pub const COMMIT_TIME: &str = "nowcxr_commit_seconds";
@@ -84,9 +85,7 @@ pub struct Metrics {
     pub(super) windows_sealed: IntCounterVec,
     pub(super) predictions_requested: IntCounter,
     pub(super) prediction_latency: HistogramVec,
-    pub(super) risk_events: IntCounterVec,
-    pub(super) alerts_told: IntCounterVec,
-    pub(super) alerts_withheld: IntCounter,
+    pub(super) told: ToldMetrics,
     pub(super) commit_time: Histogram,
     pub(super) commit_puts: Histogram,
     pub(super) watermark: IntGaugeVec,
@@ -100,6 +99,14 @@ pub struct Metrics {
     pub(super) task_paused_time: Histogram,
     pub(super) copies: CopyMetrics,
     pub(super) edge: EdgeMetrics,
+}
+
+/// Those of what leaves for people.
+pub(super) struct ToldMetrics {
+    pub risk_events: IntCounterVec,
+    pub values_suspected: IntCounterVec,
+    pub alerts: IntCounterVec,
+    pub alerts_withheld: IntCounter,
 }
 
 /// Those of copies of a task's state.
@@ -176,6 +183,32 @@ impl Maker {
     ) -> prometheus::Result<HistogramVec> {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         self.keep(HistogramVec::new(options, &[by])?)
+    }
+}
+
+impl ToldMetrics {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        Ok(ToldMetrics {
+            risk_events: make.counters(
+                name::RISK_EVENTS,
+                "Risk events that left, by status and whether a later revision of their window.",
+                &["status", "revision"],
+            )?,
+            values_suspected: make.counters(
+                name::VALUES_SUSPECTED,
+                "Newest values in risk events that may be no measurement: stuck, or a jump.",
+                &["variable", "why"],
+            )?,
+            alerts: make.counters(
+                name::ALERTS_TOLD,
+                "Records of alerts, by what they are about, their state and how far they disturb.",
+                &["subject", "state", "delivery"],
+            )?,
+            alerts_withheld: make.counter(
+                name::ALERTS_WITHHELD,
+                "Records of alerts about what was computed before, which are told to nobody.",
+            )?,
+        })
     }
 }
 
@@ -262,20 +295,7 @@ impl Metrics {
                 &PREDICTION_BUCKETS,
                 "status",
             )?,
-            risk_events: make.counters(
-                name::RISK_EVENTS,
-                "Risk events that left, by status and whether a later revision of their window.",
-                &["status", "revision"],
-            )?,
-            alerts_told: make.counters(
-                name::ALERTS_TOLD,
-                "Records of alerts, by what they are about, their state and how far they disturb.",
-                &["subject", "state", "delivery"],
-            )?,
-            alerts_withheld: make.counter(
-                name::ALERTS_WITHHELD,
-                "Records of alerts about what was computed before, which are told to nobody.",
-            )?,
+            told: ToldMetrics::new(&make)?,
             commit_time: make.histogram(name::COMMIT_TIME, "One commit.", &COMMIT_BUCKETS)?,
             commit_puts: make.histogram(name::COMMIT_PUTS, "Values in one.", &PUT_BUCKETS)?,
             watermark: make.gauges(

@@ -26,7 +26,7 @@ pub use happening::{
     AlertTold, AlertWithheld, Committed, FactDuplicate, FactLate, FactUsed, FeedPassed,
     LogSegmentsDeleted, LogTailCut, PauseCause, PredictionAnswered, PredictionRequested,
     PredictionStatus, RecordRejected, RiskTold, StoreFound, StoreRecovered, TaskPaused,
-    TaskResumed, WatermarkAdvanced, WindowSealed,
+    TaskResumed, ValueSuspected, WatermarkAdvanced, WindowSealed,
 };
 pub use metrics::{CONTENT_TYPE, Metrics, name};
 pub use standby::{StandbyEnded, StandbyFollowed, StandbyWarm, StandbysKept, StateRestored};

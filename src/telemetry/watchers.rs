@@ -19,8 +19,9 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     for counters in [
         &metrics.records_rejected,
         &metrics.windows_sealed,
-        &metrics.risk_events,
-        &metrics.alerts_told,
+        &metrics.told.risk_events,
+        &metrics.told.values_suspected,
+        &metrics.told.alerts,
         &metrics.feed_passed,
         &metrics.task_pauses,
         &metrics.edge.messages,

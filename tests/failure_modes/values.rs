@@ -1,9 +1,11 @@
 //! Values that are not what they seem, and words that nobody knows.
 
+use nowcxr::event::risk::Suspicion;
 use nowcxr::ids::Topic;
+use nowcxr::wire::RiskRecord;
 
 use super::counters::Watch;
-use super::hospital::{Hospital, Order};
+use super::hospital::{Hospital, Order, last_word};
 
 fn rejected(watch: &Watch, reason: &str, topic: Topic) -> u64 {
     let topic = topic.name();
@@ -67,6 +69,57 @@ fn f08_out_of_range_or_garbage() {
         assert_eq!(rejected(&watch, reason, Topic::Vital), n, "{reason}");
     }
     assert_eq!(events[0].series.n_facts, 0);
+}
+
+/// Of the last word at this minute: which newest values are suspect, and why.
+fn suspects(events: &[RiskRecord], minute: i64) -> Vec<(String, Suspicion)> {
+    let newest = last_word(events, minute).series.last_observed.iter();
+    newest.filter_map(|one| Some((one.variable.clone(), one.suspect?))).collect()
+}
+
+#[test]
+fn f09_artefact() {
+    let watch = Watch::start();
+    let mut hospital = Hospital::new(&[]);
+    hospital.admit(60, 7);
+    // A heart that beats 72 times for hours on end, beside a full saturation.
+    for hour in 1..8 {
+        let beats = format!("NM|8867-4^HR^LN||{}|/min|||||F", if hour < 7 { 72 } else { 75 });
+        let order = Order { drawn: 60 * hour + 10, ..monitor("M1", 60 * hour + 20) };
+        hospital.result(7, order, &[&beats, "NM|59408-5^SpO2^LN||100|%|||||F"]);
+    }
+    // A pressure that leaps within a minute, and what the next ones say of it.
+    let pressures = [(471, 118), (472, 50), (530, 62), (590, 119), (591, 230), (592, 120)];
+    for (drawn, mmhg) in pressures {
+        let order = Order { drawn, ..monitor("M2", drawn + 1) };
+        hospital.result(7, order, &[&format!("NM|8480-6^SBP^LN||{mmhg}|mm[Hg]|||||F")]);
+    }
+    let beyond = Order { drawn: 593, ..monitor("M2", 594) };
+    hospital.result(7, beyond, &["NM|8480-6^SBP^LN||20000|mm[Hg]|||||F"]);
+    for (drawn, beats) in [(597, 76), (598, 190)] {
+        let order = Order { drawn, ..monitor("M1", drawn + 1) };
+        hospital.result(7, order, &[&format!("NM|8867-4^HR^LN||{beats}|/min|||||F")]);
+    }
+    hospital.pass(600, 720);
+    let events = hospital.events();
+    let hr = |why| vec![("heart_rate".to_owned(), why)];
+    assert_eq!(suspects(&events, 360), [], "five times over four hours");
+    assert_eq!(suspects(&events, 420), hr(Suspicion::Stuck));
+    assert_eq!(suspects(&events, 480), [("sbp".to_owned(), Suspicion::Jump)]);
+    assert_eq!(suspects(&events, 540), [], "the fall was true, and the heart has moved");
+    assert_eq!(
+        suspects(&events, 600),
+        hr(Suspicion::Jump),
+        "one rise was alone, one is not told of"
+    );
+    let suspected = |variable: &str, why: &str| {
+        let labels = format!("variable=\"{variable}\",why=\"{why}\"");
+        watch.rose(&format!("nowcxr_values_suspected_total{{{labels}}}"))
+    };
+    assert_eq!((suspected("heart_rate", "stuck"), suspected("sbp", "jump")), (1, 1));
+    assert!(suspected("heart_rate", "jump") > 0);
+    // Nothing is dropped: seven pairs, six pressures but the implausible one, two rates.
+    assert_eq!(last_word(&events, 600).series.n_facts, 2 * 7 + 6 + 2);
 }
 
 #[test]
