@@ -39,8 +39,8 @@ pub struct EngineConfig {
     pub keep: Span,
     /// A record available so long after it was appended is rejected.
     pub max_future: Span,
-    /// A charted copy of what the laboratory has reported, observed up to this long after it, is not
-    /// used a second time; zero for no such rule.
+    /// A charted copy of what the laboratory has reported, observed up to this long after it, is
+    /// not used a second time; zero for no such rule.
     pub shadow: Span,
     /// How the values of each variable can deceive, in the order of their ids: see [`signals`].
     pub signals: Vec<Signal>,

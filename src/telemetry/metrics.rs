@@ -19,6 +19,8 @@ pub mod name {
     pub const FACTS_USED: &str = "nowcxr_facts_used_total";
     pub const FACTS_LATE: &str = "nowcxr_facts_late_total";
     pub const FACTS_DUPLICATE: &str = "nowcxr_facts_duplicate_total";
+    pub const FACTS_SHADOW: &str = "nowcxr_facts_shadow_total";
+    pub const FACTS_OVERSHADOWED: &str = "nowcxr_facts_overshadowed_total";
     pub const WINDOWS_SEALED: &str = "nowcxr_windows_sealed_total";
     pub const PREDICTIONS_REQUESTED: &str = "nowcxr_predictions_requested_total";
     pub const PREDICTION_LATENCY: &str = "nowcxr_prediction_latency_seconds";
@@ -79,9 +81,7 @@ impl ByTopic {
 pub struct Metrics {
     registry: Registry,
     pub(super) records_rejected: IntCounterVec,
-    pub(super) facts_used: ByTopic,
-    pub(super) facts_late: ByTopic,
-    pub(super) facts_duplicate: ByTopic,
+    pub(super) facts: FactMetrics,
     pub(super) windows_sealed: IntCounterVec,
     pub(super) predictions_requested: IntCounter,
     pub(super) prediction_latency: HistogramVec,
@@ -99,6 +99,15 @@ pub struct Metrics {
     pub(super) task_paused_time: Histogram,
     pub(super) copies: CopyMetrics,
     pub(super) edge: EdgeMetrics,
+}
+
+/// Those of facts that became something else than dead letters.
+pub(super) struct FactMetrics {
+    pub used: ByTopic,
+    pub late: ByTopic,
+    pub duplicate: ByTopic,
+    pub shadow: ByTopic,
+    pub overshadowed: IntCounter,
 }
 
 /// Those of what leaves for people.
@@ -183,6 +192,22 @@ impl Maker {
     ) -> prometheus::Result<HistogramVec> {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         self.keep(HistogramVec::new(options, &[by])?)
+    }
+}
+
+impl FactMetrics {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        Ok(FactMetrics {
+            used: make.by_topic(name::FACTS_USED, "Facts that entered a stay's state.")?,
+            late: make.by_topic(name::FACTS_LATE, "Facts that their feed had passed.")?,
+            duplicate: make.by_topic(name::FACTS_DUPLICATE, "Facts known already.")?,
+            shadow: make
+                .by_topic(name::FACTS_SHADOW, "Charted copies of the laboratory's results.")?,
+            overshadowed: make.counter(
+                name::FACTS_OVERSHADOWED,
+                "Charted copies that had been used before the laboratory reported.",
+            )?,
+        })
     }
 }
 
@@ -279,9 +304,7 @@ impl Metrics {
                 "Records that became dead letters.",
                 &rejected,
             )?,
-            facts_used: make.by_topic(name::FACTS_USED, "Facts that entered a stay's state.")?,
-            facts_late: make.by_topic(name::FACTS_LATE, "Facts that their feed had passed.")?,
-            facts_duplicate: make.by_topic(name::FACTS_DUPLICATE, "Facts known already.")?,
+            facts: FactMetrics::new(&make)?,
             windows_sealed: make.counters(
                 name::WINDOWS_SEALED,
                 "Windows sealed, by the set of their triggers.",

@@ -9,6 +9,7 @@ mod edge;
 mod happening;
 mod metrics;
 mod standby;
+mod told;
 #[cfg(test)]
 mod watchers;
 
@@ -23,13 +24,14 @@ pub use edge::{
     EdgeAct, EdgeConnections, EdgeFact, EdgeFate, MessageTaken, MessageVerdict, SenderClock,
 };
 pub use happening::{
-    AlertTold, AlertWithheld, Committed, FactDuplicate, FactLate, FactUsed, FeedPassed,
+    Committed, FactDuplicate, FactLate, FactShadow, FactUsed, FactsOvershadowed, FeedPassed,
     LogSegmentsDeleted, LogTailCut, PauseCause, PredictionAnswered, PredictionRequested,
-    PredictionStatus, RecordRejected, RiskTold, StoreFound, StoreRecovered, TaskPaused,
-    TaskResumed, ValueSuspected, WatermarkAdvanced, WindowSealed,
+    PredictionStatus, RecordRejected, StoreFound, StoreRecovered, TaskPaused, TaskResumed,
+    WatermarkAdvanced, WindowSealed,
 };
 pub use metrics::{CONTENT_TYPE, Metrics, name};
 pub use standby::{StandbyEnded, StandbyFollowed, StandbyWarm, StandbysKept, StateRestored};
+pub use told::{AlertTold, AlertWithheld, RiskTold, ValueSuspected};
 
 /// Why logging or metrics could not be set up. Nothing was changed.
 #[derive(Debug, Error)]
