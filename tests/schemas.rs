@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use nowcxr::config::EngineConfig;
 use nowcxr::event::dictionary::{Dictionary, Profile};
+use nowcxr::event::risk::Suspicion;
 use nowcxr::event::{FactBody, Reason};
 use nowcxr::ids::{FactId, StayId, Topic};
 use nowcxr::time::EventTime;
@@ -410,4 +411,22 @@ fn speed_of_the_input_path() {
     assert_eq!(facts, n);
     let (encode, decode) = ((encoded - start) / n, (decoded - encoded) / n);
     println!("vital, {} B: encode {encode} ns, decode to a checked fact {decode} ns", bytes.len());
+}
+
+/// Version 0.1.0 said nothing of suspicions, and wrote its risk events under id 7.
+#[test]
+fn a_risk_event_of_the_first_version_is_read() {
+    let codec = codec();
+    let said: RiskRecord = example();
+    let mut suspect = said.clone();
+    suspect.series.last_observed[0].suspect = Some(Suspicion::Jump);
+    let (plain, other) =
+        (codec.encode(&said).expect("encodes"), codec.encode(&suspect).expect("encodes"));
+    assert_eq!(codec.decode::<RiskRecord>(&other).expect("decodes"), suspect);
+    // One byte says that there is no suspicion; without it the bytes are those of 0.1.0.
+    let at = plain.iter().zip(&other).position(|(a, b)| a != b).expect("they differ");
+    let old = [&[0, 0, 0, 0, 7], &plain[5..at], &plain[at + 1..]].concat();
+    assert_eq!(codec.decode::<RiskRecord>(&old).expect("decodes"), said);
+    let under_new_id = [&plain[..at], &plain[at + 1..]].concat();
+    assert!(codec.decode::<RiskRecord>(&under_new_id).is_err());
 }

@@ -156,6 +156,7 @@ fn named(fate: &Fate) -> String {
         Fate::Used => "used".to_owned(),
         Fate::Late => "late".to_owned(),
         Fate::Duplicate => "duplicate".to_owned(),
+        Fate::Shadow => "shadow".to_owned(),
         Fate::Rejected(rejection) => format!("rejected as {}", rejection.reason.code()),
     }
 }

@@ -337,6 +337,7 @@ fn close_books(ran: &mut Ran) -> Books {
                 used: fate("used"),
                 late: fate("late"),
                 duplicate: fate("duplicate"),
+                shadow: fate("shadow"),
                 rejected: rejected.map(|((_, reason), n)| (*reason, *n)).collect(),
             },
         );

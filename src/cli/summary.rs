@@ -17,7 +17,7 @@ use crate::wire::{AlertRecord, AlertStatus};
 
 /// Rows of the table of the highest risks.
 const TOP: usize = 8;
-const FATES: [&str; 4] = ["used", "late", "duplicate", "rejected"];
+const FATES: [&str; 5] = ["used", "late", "duplicate", "shadow", "rejected"];
 
 /// The whole of it.
 #[derive(Debug, Serialize)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
+use super::engine::signals;
 use super::registry::with_secrets;
 use super::value::Reader;
 use super::{AlertPolicy, ESCALATIONS_MAX, EngineConfig, Feed, HOLD_MAX, LatePolicy, PERSIST_MAX};
@@ -126,7 +127,7 @@ pub fn profile(reader: &mut Reader) -> Profile {
     reader.choice("engine.profile", Profile::Clinical)
 }
 
-pub fn engine(reader: &mut Reader) -> EngineConfig {
+pub fn engine(reader: &mut Reader, profile: Profile) -> EngineConfig {
     let config = EngineConfig {
         feeds: feeds(reader),
         every: reader.span_or_off("engine.every", Span::MINUTE),
@@ -141,6 +142,8 @@ pub fn engine(reader: &mut Reader) -> EngineConfig {
         max_waiting: reader.count("engine.max_waiting", 1, 1_000_000),
         keep: reader.span("engine.keep", Span::HOUR),
         max_future: reader.span("engine.max_future", Span::ZERO),
+        shadow: reader.span("engine.shadow", Span::ZERO),
+        signals: signals(profile),
         alerts: alert_policy(reader),
     };
     if config.every.is_none() && config.landmarks.is_empty() && !config.on_film {

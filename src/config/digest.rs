@@ -29,6 +29,9 @@ impl Config {
             max_waiting,
             keep,
             max_future,
+            shadow,
+            // The dictionary's.
+            signals: _,
             alerts,
         } = &self.engine;
         let feeds: Vec<String> =
@@ -52,6 +55,7 @@ impl Config {
             format!("engine.on_film={on_film}"),
             format!("engine.profile={}", profile(self.profile)),
             format!("engine.revise_windows={revise_windows}"),
+            format!("engine.shadow={}", show(*shadow)),
             format!("engine.silent_after={}", show(*silent_after)),
             format!("feeds.list={}", feeds.join(",")),
             format!("model={model}"),

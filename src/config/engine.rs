@@ -1,8 +1,11 @@
 //! How windows are cut, how long things are kept, and who the feeds are.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 
 use super::AlertPolicy;
+use crate::event::dictionary::{Dictionary, Profile, Signal};
 use crate::ids::Topic;
 use crate::time::Span;
 
@@ -36,6 +39,11 @@ pub struct EngineConfig {
     pub keep: Span,
     /// A record available so long after it was appended is rejected.
     pub max_future: Span,
+    /// A charted copy of what the laboratory has reported, observed up to this long after it, is
+    /// not used a second time; zero for no such rule.
+    pub shadow: Span,
+    /// How the values of each variable can deceive, in the order of their ids: see [`signals`].
+    pub signals: Vec<Signal>,
     /// When a risk becomes an alert.
     pub alerts: AlertPolicy,
 }
@@ -64,6 +72,22 @@ impl EngineConfig {
     }
 }
 
+/// What the dictionary of this version says of each variable's values. Whoever reads values opens
+/// the dictionary itself, and says what is wrong with it if anything is.
+pub fn signals(profile: Profile) -> Vec<Signal> {
+    static BOTH: LazyLock<[Vec<Signal>; 2]> = LazyLock::new(|| {
+        [Profile::Clinical, Profile::Reference].map(|profile| {
+            let known = Dictionary::builtin(profile);
+            known.map_or_else(|_| Vec::new(), |d| d.variables().iter().map(|v| v.signal).collect())
+        })
+    });
+    let [clinical, reference] = &*BOTH;
+    match profile {
+        Profile::Clinical => clinical.clone(),
+        Profile::Reference => reference.clone(),
+    }
+}
+
 impl Default for EngineConfig {
     fn default() -> Self {
         let feed = |topic: Topic| Feed { name: topic.name().to_owned(), topic };
@@ -81,6 +105,8 @@ impl Default for EngineConfig {
             max_waiting: 20_000,
             keep: Span::hours(96),
             max_future: Span::minutes(5),
+            shadow: Span::minutes(65),
+            signals: signals(Profile::Clinical),
             alerts: AlertPolicy::default(),
         }
     }

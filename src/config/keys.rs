@@ -100,6 +100,12 @@ const REST: &[Key] = &[
         "A record available so long after it was appended is rejected.",
     ),
     key(
+        "engine.shadow",
+        r#""65m""#,
+        "A charted value that copies the laboratory's, observed up to so long after it, is counted \
+         as a shadow and not used. `0m` uses it twice. Glucose and pH, profile `clinical` only.",
+    ),
+    key(
         "feeds.list",
         FEEDS,
         "The sources of facts, and of what people do about alerts. Their order is their id in \

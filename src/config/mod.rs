@@ -117,7 +117,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(raw::Written::gather(file, environment, flags)?);
         let profile = checked::profile(&mut reader);
-        let engine = checked::engine(&mut reader);
+        let engine = checked::engine(&mut reader, profile);
         let memory = engine.memory();
         let config = Config {
             profile,

@@ -189,12 +189,14 @@ where
         let opened = store.opened().clone();
         let (watermark, stays) = values::load(&store, task.config().feeds.len())?;
         task.restore(watermark, stays);
-        let succession = Succession::open(&mut task, &store, options.partition)?;
+        let mut succession = Succession::open(&mut task, &store, options.partition)?;
         source.seek(&opened.positions)?;
         // A store that was lost, or lost its last commits, makes outputs again that have left.
-        let lost = has_left > opened.last_output;
+        let is_behind = has_left > opened.last_output;
+        let lost = is_behind || succession.may_repeat(&opened.positions);
         let held = if lost { committer.held()? } else { Held::default() };
         let read_to = held.newest_envelope.as_deref().map(envelope::read_to).unwrap_or_default();
+        let read_to = if lost { succession.was_told(read_to) } else { read_to };
         let rehearsal = Rehearsal::open(&mut committer, &store, &opened.positions, read_to)?;
         if !rehearsal.is_over() {
             let (task, inputs) = (options.partition, rehearsal.len());
@@ -382,6 +384,9 @@ where
         commit.number = self.commit_number + 1;
         let trace_id = self.trace_id();
         commit.positions = self.positions();
+        if self.rehearsal.is_over() {
+            self.succession.is_told();
+        }
         let partition = self.options.partition;
         values::put_changes(&mut self.task, partition, &self.ports.store, &mut commit)?;
         self.counts.put(partition, &mut commit)?;

@@ -16,8 +16,9 @@ use crate::ports::{
 };
 use crate::store::values;
 use crate::telemetry::{
-    AlertTold, FactDuplicate, FactLate, FactUsed, PredictionAnswered, PredictionStatus,
-    RecordRejected, WatermarkAdvanced, WindowSealed,
+    AlertTold, AlertWithheld, FactDuplicate, FactLate, FactShadow, FactUsed, FactsOvershadowed,
+    PredictionAnswered, PredictionStatus, RecordRejected, RiskTold, ValueSuspected,
+    WatermarkAdvanced, WindowSealed,
 };
 use crate::time::{EventTime, Span};
 use crate::wire::{Codec, DeadLetter};
@@ -26,7 +27,7 @@ use crate::wire::{Codec, DeadLetter};
 const LATENCIES_MAX: usize = 100_000;
 
 /// The names of fates and of statuses, as they are counted and stored.
-const FATES: [&str; 4] = ["used", "late", "duplicate", "rejected"];
+const FATES: [&str; 5] = ["used", "late", "duplicate", "shadow", "rejected"];
 const STATUSES: [&str; 5] = ["scored", "degraded", "closing", "unscored", "retracted"];
 
 /// What a task has done since its state began. The counts are a value of the state, so that they
@@ -123,6 +124,7 @@ impl Counts {
             Fate::Used => "used",
             Fate::Late => "late",
             Fate::Duplicate => "duplicate",
+            Fate::Shadow => "shadow",
             Fate::Rejected(rejection) => {
                 *self.rejected.entry((topic, rejection.reason)).or_default() += 1;
                 "rejected"
@@ -144,6 +146,7 @@ fn tell(origin: Origin, stay: Option<StayId>, fate: &Fate) {
         Fate::Used => FactUsed { origin, stay }.emit(),
         Fate::Late => FactLate { origin, stay }.emit(),
         Fate::Duplicate => FactDuplicate { origin, stay }.emit(),
+        Fate::Shadow => FactShadow { origin, stay }.emit(),
         Fate::Rejected(rejection) => RecordRejected { origin, rejection }.emit(),
     }
 }
@@ -173,6 +176,10 @@ where
                 if let Fate::Rejected(rejection) = fate {
                     self.rejected.push(Rejected { origin, stay, rejection });
                 }
+                Ok(())
+            }
+            Effect::Overshadowed { stay, copies } => {
+                FactsOvershadowed { stay, copies }.emit();
                 Ok(())
             }
             Effect::Sealed { ticket, triggers, .. } => {
@@ -214,8 +221,14 @@ where
     }
 
     fn risk(&mut self, event: &RiskEvent) -> Result<(), DriveError> {
+        RiskTold { event }.emit();
         *self.counts.events.entry(event.counted_as()).or_default() += 1;
         let ticket = Ticket { stay: event.stay, t: event.t, revision: event.revision };
+        for last in &event.last_observed {
+            if let Some(why) = last.suspect {
+                ValueSuspected { ticket, variable: &last.variable, why }.emit();
+            }
+        }
         let latency = self.answered_after.remove(&ticket);
         if let Some(latency) = latency {
             self.counts.latency_of(latency);
@@ -233,6 +246,7 @@ where
 
     fn alert(&mut self, event: &AlertEvent) -> Result<(), DriveError> {
         if self.withholds(event) {
+            AlertWithheld { event }.emit();
             return Ok(());
         }
         AlertTold { event }.emit();

@@ -1,9 +1,12 @@
 //! Whose state it is: a task may go on with what another configuration or model has made, and may
 //! read again what was computed before.
 
+use std::collections::BTreeMap;
+
 use super::{Drive, DriveError};
 use crate::engine::{Maker, Task};
 use crate::event::alert::AlertEvent;
+use crate::ids::{Position, Topic};
 use crate::ports::{Commit, Committer, PortError, Predictor, Source, StateStore};
 use crate::store::lineage::Lineage;
 use crate::store::values;
@@ -34,6 +37,35 @@ impl Succession {
             task.hand_over(earlier);
         }
         Ok(Succession { lineage, is_changed: earlier.is_some(), withheld: 0 })
+    }
+
+    /// Whether outputs that left may be made again, although the state knows of all that left
+    /// last: an earlier one was lost, and this one has not read as far since.
+    pub(super) fn may_repeat(&self, positions: &[Position]) -> bool {
+        let reached = |told: &Position| {
+            let same = |p: &&Position| (p.topic, p.partition) == (told.topic, told.partition);
+            positions.iter().find(same).is_some_and(|at| at.next >= told.next)
+        };
+        !self.lineage.told_to.iter().all(reached)
+    }
+
+    /// Outputs have left that were made after reading as far as this; the furthest of all.
+    pub(super) fn was_told(&mut self, read_to: Vec<Position>) -> Vec<Position> {
+        let mut furthest: BTreeMap<(Topic, u32), u64> = BTreeMap::new();
+        for position in read_to.iter().chain(&self.lineage.told_to) {
+            let next = furthest.entry((position.topic, position.partition)).or_default();
+            *next = position.next.max(*next);
+        }
+        let position = |((topic, partition), next)| Position { topic, partition, next };
+        self.lineage.told_to = furthest.into_iter().map(position).collect();
+        self.is_changed = true;
+        self.lineage.told_to.clone()
+    }
+
+    /// Everything was made again that had left.
+    pub(super) fn is_told(&mut self) {
+        self.is_changed |= !self.lineage.told_to.is_empty();
+        self.lineage.told_to.clear();
     }
 
     /// Adds to a commit what the store does not hold yet.

@@ -21,7 +21,7 @@ use crate::event::Rejection;
 use crate::event::dictionary::DictionaryError;
 use crate::ids::Topic;
 use crate::ports::{PortError, StateStore};
-use crate::telemetry::{EdgeFact, EdgeFate};
+use crate::telemetry::{EdgeAct, EdgeFact, EdgeFate};
 use crate::time::{EventTime, Span, WallTime};
 use crate::wire::WireError;
 
@@ -220,6 +220,7 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         }
         let before = self.effects.len();
         for act in reading.acts {
+            EdgeAct { act: act.deed.name() }.emit();
             self.parts.resolver.step(act, &mut self.effects);
         }
         self.counters.spoken.extend(taken.head.language);

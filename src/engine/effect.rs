@@ -13,6 +13,9 @@ use crate::time::EventTime;
 pub enum Effect {
     /// A record's fate, decided once. A rejected record leaves as a dead letter.
     Decided { origin: Origin, stay: Option<StayId>, fate: Fate },
+    /// So many charted values were copies of what the laboratory has reported now, and are not used
+    /// from here on.
+    Overshadowed { stay: StayId, copies: usize },
     /// The watermark moved to this time.
     Advanced(EventTime),
     /// A window was closed over what was known; it is to be asked for after the commit.
@@ -48,5 +51,7 @@ pub enum Fate {
     Late,
     /// A fact with this id was decided before.
     Duplicate,
+    /// A charted copy of what the laboratory has reported, which is used instead.
+    Shadow,
     Rejected(Rejection),
 }

@@ -18,8 +18,8 @@
 //!    first has k = t; training uses first revisions only.
 //! 6. Per (stay, t, revision, model) one answer is accepted and one event leaves. A sealed revision
 //!    never changes; a correction seals a new one that names what it supersedes.
-//! 7. Every record read ends as exactly one of: used, late, duplicate, rejected (with its reason
-//!    and position), decided once, in the order duplicate, late, range.
+//! 7. Every record read ends as exactly one of: used, late, duplicate, shadow, rejected (with its
+//!    reason and position), decided once, in the order duplicate, late, range, shadow.
 //! 8. Alerts are those of a course in which no wrong prediction ever was: see [`alert`].
 
 pub mod alert;

@@ -43,3 +43,15 @@ pub enum FactBody {
     /// What a person did about alerts. Both clocks are the act's own time.
     Acted(Box<Act>),
 }
+
+impl FactBody {
+    /// The value that it brings, new or corrected.
+    pub fn observation(&self) -> Option<Observation> {
+        match self {
+            FactBody::Observed(observation) | FactBody::Corrected { observation, .. } => {
+                Some(*observation)
+            }
+            _ => None,
+        }
+    }
+}

@@ -95,6 +95,18 @@ pub struct LastObserved {
     /// Code of the variable in the dictionary.
     pub variable: String,
     pub at: EventTime,
+    /// Why that value may be no measurement. It was used all the same.
+    pub suspect: Option<Suspicion>,
+}
+
+/// Why a value may be no measurement, although it is believable by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Suspicion {
+    /// The same value for hours, of something that never stands still.
+    Stuck,
+    /// A change faster than a body's, which no other value confirms yet.
+    Jump,
 }
 
 /// The film that the model saw.
@@ -196,6 +208,25 @@ impl FilmAge {
             FilmAge::From12h => "12-24h",
             FilmAge::From24h => "24-36h",
             FilmAge::From36h => ">=36h",
+        }
+    }
+}
+
+impl Suspicion {
+    pub const ALL: [Suspicion; 2] = [Suspicion::Stuck, Suspicion::Jump];
+
+    pub const fn code(self) -> &'static str {
+        match self {
+            Suspicion::Stuck => "stuck",
+            Suspicion::Jump => "jump",
+        }
+    }
+
+    /// The same for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Suspicion::Stuck => "the same value for hours: is the sensor on?",
+            Suspicion::Jump => "a sudden change that no other value confirms yet",
         }
     }
 }

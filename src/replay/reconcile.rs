@@ -34,6 +34,9 @@ pub struct EngineCounts {
     pub used: u64,
     pub late: u64,
     pub duplicate: u64,
+    /// Charted copies of the laboratory's results.
+    #[serde(default)]
+    pub shadow: u64,
     pub rejected: BTreeMap<Reason, u64>,
 }
 
@@ -61,7 +64,8 @@ impl TableCounts {
 
 impl EngineCounts {
     fn accounted(&self) -> u64 {
-        self.used + self.late + self.duplicate + self.rejected.values().sum::<u64>()
+        let rejected: u64 = self.rejected.values().sum();
+        self.used + self.late + self.duplicate + self.shadow + rejected
     }
 }
 
@@ -162,18 +166,19 @@ impl fmt::Display for Reconciliation {
         }
         writeln!(
             f,
-            "{:<16} {:>11} {:>13} {:>12} {:>13}",
-            "topic", "used", "late", "duplicate", "rejected"
+            "{:<16} {:>11} {:>13} {:>12} {:>13} {:>9}",
+            "topic", "used", "late", "duplicate", "shadow", "rejected"
         )?;
         for (topic, c) in &self.engine {
             let rejected: u64 = c.rejected.values().sum();
             writeln!(
                 f,
-                "{:<16} {:>11} {:>13} {:>12} {:>13}",
+                "{:<16} {:>11} {:>13} {:>12} {:>13} {:>9}",
                 topic.name(),
                 c.used,
                 c.late,
                 c.duplicate,
+                c.shadow,
                 rejected
             )?;
             write_reasons(f, &c.rejected)?;
@@ -209,7 +214,8 @@ mod tests {
         let mut books = books();
         assert!(books.differences().is_empty());
         let rejected = BTreeMap::from([(Reason::Implausible, 1)]);
-        let counts = EngineCounts { used: 3, late: 1, duplicate: 0, rejected };
+        let counts =
+            EngineCounts { used: 2, late: 1, shadow: 1, rejected, ..EngineCounts::default() };
         books.enter_engine(Topic::Lab, counts.clone());
         assert!(books.differences().is_empty());
         books.enter_engine(Topic::Lab, EngineCounts { used: 4, ..counts });

@@ -5,7 +5,8 @@
 //! 25 bytes where a struct would be 32, and the value that the store writes is the buffer itself.
 //! Rows arrive nearly in order, so a row that is out of place is moved past the few behind it.
 //!
-//! Record, little-endian: dt ms u32 | seq u32 | key u64 | value f64 | variable u8.
+//! Record, little-endian: dt ms u32 | seq u32 | key u64 | value f64 | variable u8. An hour has
+//! fewer than 2^31 ms: the highest bit of the first field says that the value was charted.
 
 use std::ops::RangeInclusive;
 
@@ -17,6 +18,9 @@ use crate::time::{EventTime, Span};
 
 /// Bytes of one record.
 const RECORD: usize = 25;
+
+/// The bit of the first field that says so of a charted value.
+const CHARTED: u32 = 1 << 31;
 
 type Record = [u8; RECORD];
 
@@ -48,6 +52,8 @@ pub struct Entry {
     pub key: u64,
     pub variable: VariableId,
     pub value: f64,
+    /// Whether it may be a copy: of a variable that the laboratory reports, and not from there.
+    pub charted: bool,
 }
 
 /// What is written: hour and records, as they lie.
@@ -172,7 +178,8 @@ impl Entry {
     #[inline]
     fn pack(&self) -> Record {
         let mut record = [0; RECORD];
-        record[0..4].copy_from_slice(&self.dt_ms.to_le_bytes());
+        let charted = if self.charted { CHARTED } else { 0 };
+        record[0..4].copy_from_slice(&(self.dt_ms | charted).to_le_bytes());
         record[4..8].copy_from_slice(&self.seq.to_le_bytes());
         record[8..16].copy_from_slice(&self.key.to_le_bytes());
         record[16..24].copy_from_slice(&self.value.to_le_bytes());
@@ -189,6 +196,7 @@ impl Entry {
             key: key(record),
             value: f64::from_bits(le_u64(record, 16)),
             variable: VariableId(record[24]),
+            charted: le_u64(record, 0) as u32 & CHARTED != 0,
         }
     }
 }
@@ -196,7 +204,7 @@ impl Entry {
 #[inline]
 fn place(record: &Record) -> (u32, u32) {
     let both = le_u64(record, 0);
-    (both as u32, (both >> 32) as u32)
+    (both as u32 & !CHARTED, (both >> 32) as u32)
 }
 
 #[inline]
@@ -244,7 +252,8 @@ mod tests {
 
     fn entry(dt_ms: u32, seq: u32) -> Entry {
         let value = f64::from(dt_ms) / 7.0;
-        Entry { dt_ms, seq, key: u64::from(seq) << 32, variable: VariableId(3), value }
+        let (key, charted) = (u64::from(seq) << 32, seq.is_multiple_of(3));
+        Entry { dt_ms, seq, key, variable: VariableId(3), value, charted }
     }
 
     fn read(chunk: &Chunk) -> Vec<Entry> {

@@ -56,16 +56,34 @@ impl History {
         key: u64,
         seq: u32,
     ) -> bool {
+        self.add(at, Entry { dt_ms: 0, seq, key, variable, value, charted: false })
+    }
+
+    /// As [`History::append`], for a value that may be a copy of the laboratory's.
+    pub fn append_charted(
+        &mut self,
+        at: EventTime,
+        variable: VariableId,
+        value: f64,
+        key: u64,
+        seq: u32,
+    ) -> bool {
+        self.add(at, Entry { dt_ms: 0, seq, key, variable, value, charted: true })
+    }
+
+    /// Adds an entry whose place in its hour `at` says.
+    #[inline]
+    fn add(&mut self, at: EventTime, entry: Entry) -> bool {
         let hour = at.hour();
         let dt_ms = at.as_millis().rem_euclid(Span::HOUR.as_millis()) as u32;
         let held = self.hour_mut(hour);
         let first = held.chunk.is_empty();
-        held.chunk.append(Entry { dt_ms, seq, key, variable, value });
+        held.chunk.append(Entry { dt_ms, ..entry });
         held.dirty = true;
         self.changed = true;
         self.rows += 1;
         if let Some(keys) = self.keys.get_mut()
-            && !keys.insert(key)
+            && !keys.insert(entry.key)
         {
             self.index();
         }
@@ -102,10 +120,7 @@ impl History {
         let retracted = |entry: &Entry| {
             excluded.iter().any(|&(key, from_seq)| key == entry.key && from_seq < seq_below)
         };
-        let hours = from.hour()..=to.hour();
-        let (first, last) = (self.place(*hours.start()), self.place(hours.end().saturating_add(1)));
-        let newest = self.newest.iter().filter(|held| hours.contains(&held.chunk.hour()));
-        for Held { chunk, .. } in self.hours[first..last].iter().chain(newest) {
+        for chunk in self.within(from, to) {
             let inside = chunk.offsets(from, to);
             chunk.for_each(|entry| {
                 if inside.contains(&entry.dt_ms) && entry.seq < seq_below && !retracted(&entry) {
@@ -113,6 +128,31 @@ impl History {
                 }
             });
         }
+    }
+
+    /// The entries of a variable observed in `from..=to`, retracted ones among them.
+    pub fn entries_of(&self, variable: VariableId, from: EventTime, to: EventTime) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        if from > to {
+            return entries;
+        }
+        for chunk in self.within(from, to) {
+            let inside = chunk.offsets(from, to);
+            chunk.for_each(|entry| {
+                if entry.variable == variable && inside.contains(&entry.dt_ms) {
+                    entries.push(entry);
+                }
+            });
+        }
+        entries
+    }
+
+    /// The chunks of the hours from that of `from` to that of `to`, which is no earlier.
+    fn within(&self, from: EventTime, to: EventTime) -> impl Iterator<Item = &Chunk> {
+        let hours = from.hour()..=to.hour();
+        let (first, last) = (self.place(*hours.start()), self.place(hours.end().saturating_add(1)));
+        let newest = self.newest.iter().filter(move |held| hours.contains(&held.chunk.hour()));
+        self.hours[first..last].iter().chain(newest).map(|held| &held.chunk)
     }
 
     /// When the fact with this key was observed, and its place in the order of application. Near

@@ -4,7 +4,7 @@
 //! [`History`] keeps the observations of a stay as hour [`Chunk`]s, the unit in which the store
 //! writes them; a cut of it is the series of a window. [`grid::hourly`] turns a series into what
 //! the models read, and [`Normaliser`] scales it. [`sketch`] is what the encoder of the irregular
-//! series reads instead.
+//! series reads instead. [`suspicion`] says whether a value may be no measurement.
 
 pub mod chunk;
 pub mod grid;
@@ -12,11 +12,13 @@ mod history;
 mod key_filter;
 mod normaliser;
 pub mod sketch;
+mod suspicion;
 
 pub use chunk::Chunk;
 pub use grid::{Grid, GridSpan, LegacyDrop, hourly};
 pub use history::History;
 pub use normaliser::{NORMALISED_COLUMNS, Normaliser, NormaliserError, NormaliserFit};
+pub use suspicion::suspicion;
 
 use serde::{Deserialize, Serialize};
 

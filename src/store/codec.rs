@@ -11,9 +11,10 @@ use thiserror::Error;
 /// The newest format that this program reads and writes. It counts for all values together: a
 /// change in any one of them raises it, so that an older program refuses the whole store.
 ///
-/// Format 2 knows the topic of acknowledgements and what people did; all else is as in format 1,
-/// so values of both are read alike.
-pub const NEWEST_VERSION: u8 = 2;
+/// Format 2 knows the topic of acknowledgements and what people did; format 3 says of a row whether
+/// it was charted, by a bit that was unset before. All else is as in format 1, so values of all
+/// three are read alike.
+pub const NEWEST_VERSION: u8 = 3;
 
 const CRC_BYTES: usize = 4;
 const SMALLEST: usize = 1 + CRC_BYTES;

@@ -16,6 +16,11 @@ pub struct Lineage {
     pub computed_before: Vec<Position>,
     /// The watermark when that had been read again; alerts known by then are not told.
     pub quiet_until: Option<EventTime>,
+    /// How far an earlier state, which was lost, had read when the last of its outputs left. Until
+    /// this one has read as far, what it makes may have left already. Stored behind the rest, where
+    /// there is something to store.
+    #[serde(skip)]
+    pub told_to: Vec<Position>,
 }
 
 impl Lineage {

@@ -116,15 +116,26 @@ pub fn put_lineage(
     lineage: &Lineage,
     commit: &mut Commit,
 ) -> Result<(), PortError> {
-    commit.puts.push((Key::Lineage { partition }.encode(), value(lineage)?));
+    let stored = match lineage.told_to.as_slice() {
+        [] => value(lineage)?,
+        told_to => value(&(lineage, told_to))?,
+    };
+    commit.puts.push((Key::Lineage { partition }.encode(), stored));
     Ok(())
 }
 
 /// Who makes the state of a partition, if the store says so.
 pub fn lineage(store: &impl StateStore, partition: u32) -> Result<Option<Lineage>, PortError> {
     let Some(bytes) = store.get(&Key::Lineage { partition }.encode())? else { return Ok(None) };
-    let lineage = postcard::from_bytes(payload(&bytes)?);
-    lineage.map(Some).map_err(|error| unreadable(&error.to_string()))
+    let payload = payload(&bytes)?;
+    let decoded = || {
+        let (mut lineage, rest) = postcard::take_from_bytes::<Lineage>(payload)?;
+        if !rest.is_empty() {
+            lineage.told_to = postcard::from_bytes(rest)?;
+        }
+        Ok(lineage)
+    };
+    decoded().map(Some).map_err(|error: postcard::Error| unreadable(&error.to_string()))
 }
 
 /// A head, and behind it what earlier makers have said of the stay, if there were any.

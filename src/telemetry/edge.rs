@@ -50,6 +50,13 @@ pub enum FilmAsked<'a> {
     Deferred(&'a str),
 }
 
+/// One thing that a message said, before it is known what becomes of it.
+#[derive(Clone, Copy, Debug)]
+pub struct EdgeAct {
+    /// The kind of act.
+    pub act: &'static str,
+}
+
 /// How many connections are open.
 #[derive(Clone, Copy, Debug)]
 pub struct EdgeConnections(pub usize);
@@ -101,6 +108,13 @@ impl EdgeFact {
         };
         trace!(fate, "part of a message");
         count(|metrics| metrics.edge.said.with_label_values(&[fate]).inc());
+    }
+}
+
+impl EdgeAct {
+    pub fn emit(&self) {
+        trace!(act = self.act, "act of a message");
+        count(|metrics| metrics.edge.acts.with_label_values(&[self.act]).inc());
     }
 }
 

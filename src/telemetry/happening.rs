@@ -7,7 +7,6 @@ use tracing::{debug, error, info, trace, warn};
 
 use super::Metrics;
 use crate::event::Rejection;
-use crate::event::alert::AlertEvent;
 use crate::event::risk::Triggers;
 use crate::ids::{FeedId, Origin, StayId, Ticket};
 use crate::ports::Outcome;
@@ -32,6 +31,20 @@ pub struct FactLate {
 pub struct FactDuplicate {
     pub origin: Origin,
     pub stay: Option<StayId>,
+}
+
+/// A charted copy of what the laboratory has reported.
+#[derive(Clone, Copy, Debug)]
+pub struct FactShadow {
+    pub origin: Origin,
+    pub stay: Option<StayId>,
+}
+
+/// Charted values that the laboratory has reported only now: they were used, and are not any more.
+#[derive(Clone, Copy, Debug)]
+pub struct FactsOvershadowed {
+    pub stay: StayId,
+    pub copies: usize,
 }
 
 /// A fact entered its stay's state. The most frequent happening: it logs at `trace`.
@@ -78,12 +91,6 @@ pub enum PredictionStatus {
     Expired,
     /// The answer was for a task or an epoch that is no longer ours.
     Dropped,
-}
-
-/// A record of an alert leaves.
-#[derive(Clone, Copy, Debug)]
-pub struct AlertTold<'a> {
-    pub event: &'a AlertEvent,
 }
 
 /// One commit is applied.
@@ -205,21 +212,35 @@ impl RecordRejected<'_> {
 impl FactLate {
     pub fn emit(&self) {
         debug!(origin = %self.origin, stay = self.stay.map(|stay| stay.0), "fact late");
-        count(|metrics| metrics.facts_late.of(self.origin.topic).inc());
+        count(|metrics| metrics.facts.late.of(self.origin.topic).inc());
     }
 }
 
 impl FactDuplicate {
     pub fn emit(&self) {
         debug!(origin = %self.origin, stay = self.stay.map(|stay| stay.0), "fact duplicate");
-        count(|metrics| metrics.facts_duplicate.of(self.origin.topic).inc());
+        count(|metrics| metrics.facts.duplicate.of(self.origin.topic).inc());
+    }
+}
+
+impl FactShadow {
+    pub fn emit(&self) {
+        debug!(origin = %self.origin, stay = self.stay.map(|stay| stay.0), "fact is a shadow");
+        count(|metrics| metrics.facts.shadow.of(self.origin.topic).inc());
+    }
+}
+
+impl FactsOvershadowed {
+    pub fn emit(&self) {
+        debug!(stay = self.stay.0, copies = self.copies, "charted copies not used any more");
+        count(|metrics| metrics.facts.overshadowed.inc_by(self.copies as u64));
     }
 }
 
 impl FactUsed {
     pub fn emit(&self) {
         trace!(origin = %self.origin, stay = self.stay.map(|stay| stay.0), "fact used");
-        count(|metrics| metrics.facts_used.of(self.origin.topic).inc());
+        count(|metrics| metrics.facts.used.of(self.origin.topic).inc());
     }
 }
 
@@ -283,21 +304,6 @@ impl<'a> PredictionAnswered<'a> {
     fn count(&self, metrics: &Metrics) {
         let latency = metrics.prediction_latency.with_label_values(&[self.status.name()]);
         latency.observe(self.latency.as_secs_f64());
-    }
-}
-
-impl AlertTold<'_> {
-    pub fn emit(&self) {
-        let event = self.event;
-        let (stay, alert, revision) = (event.stay.0, event.alert, event.revision);
-        let (subject, state) = (event.claim.subject().name(), event.state.name());
-        let (raised_at, escalation) = (event.raised_at, event.escalation);
-        let delivery = event.delivery.name();
-        info!(
-            stay, %alert, revision, subject, state, delivery, escalation, %raised_at,
-            "alert told"
-        );
-        count(|metrics| metrics.alerts_told.with_label_values(&[subject, state, delivery]).inc());
     }
 }
 

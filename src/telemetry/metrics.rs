@@ -19,10 +19,15 @@ pub mod name {
     pub const FACTS_USED: &str = "nowcxr_facts_used_total";
     pub const FACTS_LATE: &str = "nowcxr_facts_late_total";
     pub const FACTS_DUPLICATE: &str = "nowcxr_facts_duplicate_total";
+    pub const FACTS_SHADOW: &str = "nowcxr_facts_shadow_total";
+    pub const FACTS_OVERSHADOWED: &str = "nowcxr_facts_overshadowed_total";
     pub const WINDOWS_SEALED: &str = "nowcxr_windows_sealed_total";
     pub const PREDICTIONS_REQUESTED: &str = "nowcxr_predictions_requested_total";
     pub const PREDICTION_LATENCY: &str = "nowcxr_prediction_latency_seconds";
+    pub const RISK_EVENTS: &str = "nowcxr_risk_events_total";
+    pub const VALUES_SUSPECTED: &str = "nowcxr_values_suspected_total";
     pub const ALERTS_TOLD: &str = "nowcxr_alerts_told_total";
+    pub const ALERTS_WITHHELD: &str = "nowcxr_alerts_withheld_total";
     pub const COMMIT_TIME: &str = "nowcxr_commit_seconds";
     pub const COMMIT_PUTS: &str = "nowcxr_commit_puts";
     pub const WATERMARK: &str = "nowcxr_watermark_timestamp_seconds";
@@ -38,6 +43,7 @@ pub mod name {
     pub const TASK_PAUSES: &str = "nowcxr_task_pauses_total";
     pub const TASK_PAUSED_TIME: &str = "nowcxr_task_paused_seconds";
     pub const EDGE_MESSAGES: &str = "nowcxr_edge_messages_total";
+    pub const EDGE_ACTS: &str = "nowcxr_edge_acts_total";
     pub const EDGE_SAID: &str = "nowcxr_edge_said_total";
     pub const EDGE_REJECTED: &str = "nowcxr_edge_rejected_total";
     pub const EDGE_CONNECTIONS: &str = "nowcxr_edge_connections";
@@ -76,13 +82,11 @@ impl ByTopic {
 pub struct Metrics {
     registry: Registry,
     pub(super) records_rejected: IntCounterVec,
-    pub(super) facts_used: ByTopic,
-    pub(super) facts_late: ByTopic,
-    pub(super) facts_duplicate: ByTopic,
+    pub(super) facts: FactMetrics,
     pub(super) windows_sealed: IntCounterVec,
     pub(super) predictions_requested: IntCounter,
     pub(super) prediction_latency: HistogramVec,
-    pub(super) alerts_told: IntCounterVec,
+    pub(super) told: ToldMetrics,
     pub(super) commit_time: Histogram,
     pub(super) commit_puts: Histogram,
     pub(super) watermark: IntGaugeVec,
@@ -98,6 +102,23 @@ pub struct Metrics {
     pub(super) edge: EdgeMetrics,
 }
 
+/// Those of facts that became something else than dead letters.
+pub(super) struct FactMetrics {
+    pub used: ByTopic,
+    pub late: ByTopic,
+    pub duplicate: ByTopic,
+    pub shadow: ByTopic,
+    pub overshadowed: IntCounter,
+}
+
+/// Those of what leaves for people.
+pub(super) struct ToldMetrics {
+    pub risk_events: IntCounterVec,
+    pub values_suspected: IntCounterVec,
+    pub alerts: IntCounterVec,
+    pub alerts_withheld: IntCounter,
+}
+
 /// Those of copies of a task's state.
 pub(super) struct CopyMetrics {
     pub restored_records: IntCounter,
@@ -108,6 +129,7 @@ pub(super) struct CopyMetrics {
 /// Those of the hospital's edge.
 pub(super) struct EdgeMetrics {
     pub messages: IntCounterVec,
+    pub acts: IntCounterVec,
     pub said: IntCounterVec,
     pub rejected: IntCounterVec,
     pub connections: IntGauge,
@@ -175,6 +197,48 @@ impl Maker {
     }
 }
 
+impl FactMetrics {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        Ok(FactMetrics {
+            used: make.by_topic(name::FACTS_USED, "Facts that entered a stay's state.")?,
+            late: make.by_topic(name::FACTS_LATE, "Facts that their feed had passed.")?,
+            duplicate: make.by_topic(name::FACTS_DUPLICATE, "Facts known already.")?,
+            shadow: make
+                .by_topic(name::FACTS_SHADOW, "Charted copies of the laboratory's results.")?,
+            overshadowed: make.counter(
+                name::FACTS_OVERSHADOWED,
+                "Charted copies that had been used before the laboratory reported.",
+            )?,
+        })
+    }
+}
+
+impl ToldMetrics {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        Ok(ToldMetrics {
+            risk_events: make.counters(
+                name::RISK_EVENTS,
+                "Risk events that left, by status and whether a later revision of their window.",
+                &["status", "revision"],
+            )?,
+            values_suspected: make.counters(
+                name::VALUES_SUSPECTED,
+                "Newest values in risk events that may be no measurement: stuck, or a jump.",
+                &["variable", "why"],
+            )?,
+            alerts: make.counters(
+                name::ALERTS_TOLD,
+                "Records of alerts, by what they are about, their state and how far they disturb.",
+                &["subject", "state", "delivery"],
+            )?,
+            alerts_withheld: make.counter(
+                name::ALERTS_WITHHELD,
+                "Records of alerts about what was computed before, which are told to nobody.",
+            )?,
+        })
+    }
+}
+
 impl CopyMetrics {
     fn new(make: &Maker) -> prometheus::Result<Self> {
         Ok(CopyMetrics {
@@ -199,6 +263,11 @@ impl EdgeMetrics {
                 name::EDGE_MESSAGES,
                 "Messages that the edge answered, by how.",
                 &["verdict"],
+            )?,
+            acts: make.counters(
+                name::EDGE_ACTS,
+                "What messages said, by kind: reports, and who is where and who is who.",
+                &["act"],
             )?,
             said: make.counters(
                 name::EDGE_SAID,
@@ -242,9 +311,7 @@ impl Metrics {
                 "Records that became dead letters.",
                 &rejected,
             )?,
-            facts_used: make.by_topic(name::FACTS_USED, "Facts that entered a stay's state.")?,
-            facts_late: make.by_topic(name::FACTS_LATE, "Facts that their feed had passed.")?,
-            facts_duplicate: make.by_topic(name::FACTS_DUPLICATE, "Facts known already.")?,
+            facts: FactMetrics::new(&make)?,
             windows_sealed: make.counters(
                 name::WINDOWS_SEALED,
                 "Windows sealed, by the set of their triggers.",
@@ -258,11 +325,7 @@ impl Metrics {
                 &PREDICTION_BUCKETS,
                 "status",
             )?,
-            alerts_told: make.counters(
-                name::ALERTS_TOLD,
-                "Records of alerts, by what they are about, their state and how far they disturb.",
-                &["subject", "state", "delivery"],
-            )?,
+            told: ToldMetrics::new(&make)?,
             commit_time: make.histogram(name::COMMIT_TIME, "One commit.", &COMMIT_BUCKETS)?,
             commit_puts: make.histogram(name::COMMIT_PUTS, "Values in one.", &PUT_BUCKETS)?,
             watermark: make.gauges(

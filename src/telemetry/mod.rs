@@ -9,6 +9,7 @@ mod edge;
 mod happening;
 mod metrics;
 mod standby;
+mod told;
 #[cfg(test)]
 mod watchers;
 
@@ -20,16 +21,18 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
 pub use edge::{
-    EdgeConnections, EdgeFact, EdgeFate, FilmAsked, MessageTaken, MessageVerdict, SenderClock,
+    EdgeAct, EdgeConnections, EdgeFact, EdgeFate, FilmAsked, MessageTaken, MessageVerdict,
+    SenderClock,
 };
 pub use happening::{
-    AlertTold, Committed, FactDuplicate, FactLate, FactUsed, FeedPassed, LogSegmentsDeleted,
-    LogTailCut, PauseCause, PredictionAnswered, PredictionRequested, PredictionStatus,
-    RecordRejected, StoreFound, StoreRecovered, TaskPaused, TaskResumed, WatermarkAdvanced,
-    WindowSealed,
+    Committed, FactDuplicate, FactLate, FactShadow, FactUsed, FactsOvershadowed, FeedPassed,
+    LogSegmentsDeleted, LogTailCut, PauseCause, PredictionAnswered, PredictionRequested,
+    PredictionStatus, RecordRejected, StoreFound, StoreRecovered, TaskPaused, TaskResumed,
+    WatermarkAdvanced, WindowSealed,
 };
 pub use metrics::{CONTENT_TYPE, Metrics, name};
 pub use standby::{StandbyEnded, StandbyFollowed, StandbyWarm, StandbysKept, StateRestored};
+pub use told::{AlertTold, AlertWithheld, RiskTold, ValueSuspected};
 
 /// Why logging or metrics could not be set up. Nothing was changed.
 #[derive(Debug, Error)]

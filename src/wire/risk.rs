@@ -9,7 +9,7 @@ use super::form;
 use super::schemas::{RecordKind, WireError};
 use crate::event::risk::{
     Contribution, Doubt, FilmAge, FilmUsed, Generation, Interval, LastObserved, Mode, ModelName,
-    N_PHENOTYPES, Probability, RiskEvent, Scores, SeriesUsed, Status, StayEnd, Triggers,
+    N_PHENOTYPES, Probability, RiskEvent, Scores, SeriesUsed, Status, StayEnd, Suspicion, Triggers,
 };
 use crate::event::{Rejection, ViewPosition};
 use crate::ids::{Digest, EventId, StayId};
@@ -120,6 +120,8 @@ pub struct LastObservedRecord {
     pub variable: String,
     #[serde(with = "form")]
     pub at: EventTime,
+    #[serde(default)]
+    pub suspect: Option<Suspicion>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -221,11 +223,11 @@ impl TryFrom<RiskRecord> for RiskEvent {
             last_observed_at: record.series.last_observed_at,
             imputed: record.series.imputed,
         };
-        let last_observed = record
-            .series
-            .last_observed
-            .into_iter()
-            .map(|last| LastObserved { variable: last.variable, at: last.at });
+        let last_observed = record.series.last_observed.into_iter().map(|last| LastObserved {
+            variable: last.variable,
+            at: last.at,
+            suspect: last.suspect,
+        });
         let ModelRecord { name, version, digest } = record.model;
         Ok(RiskEvent {
             id: record.event_id,
@@ -256,6 +258,7 @@ impl SeriesRecord {
         let record = |last: &LastObserved| LastObservedRecord {
             variable: last.variable.clone(),
             at: last.at,
+            suspect: last.suspect,
         };
         SeriesRecord {
             from: series.from,

@@ -116,6 +116,12 @@ pub struct OlderSchema {
     pub text: String,
 }
 
+/// What released versions wrote under ids that they do not use any more.
+const RELEASED: [(u32, RecordKind, &str); 2] = [
+    (7, RecordKind::Risk, include_str!("../../schemas/released/0.1.0/risk.avsc")),
+    (10, RecordKind::View, include_str!("../../schemas/released/0.1.0/view.avsc")),
+];
+
 /// Prepared writers by kind and readers by id.
 pub struct Schemas {
     /// In the order of [`RecordKind::ALL`].
@@ -136,8 +142,9 @@ impl Schemas {
         let ids: Ids = toml::from_str(include_str!("../../schemas/ids.toml"))
             .map_err(|error| WireError::Schema(format!("ids.toml: {error}")))?;
         let mut schemas = Schemas::under(&|kind| ids.ids.get(kind.name()).copied())?;
-        for OlderSchema { id, kind, text } in older {
-            schemas.add_reader(*id, *kind, intern(text, *kind)?)?;
+        let given = older.iter().map(|one| (one.id, one.kind, one.text.as_str()));
+        for (id, kind, text) in RELEASED.into_iter().chain(given) {
+            schemas.add_reader(id, kind, intern(text, kind)?)?;
         }
         Ok(schemas)
     }

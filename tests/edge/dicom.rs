@@ -23,12 +23,12 @@ use nowcxr::wire::RiskRecord;
 use nowcxr::wire::records::{ImagingEvent, ObservationStatus, PictureField};
 use serde_json::{Value, json};
 
-use super::dicom_site::{FEEDS, File, Scu, Site, TITLE, desk, film, implicit_peer, peer};
+use super::dicom_site::{Scu, Site, TITLE, implicit_peer, peer};
 use super::fhir_site::{MORNING, encounter, patient, with};
+use super::film_files::{EXPLICIT, FEEDS, File, desk, film};
 use super::world::{codec, config, letters, log, pass, risk_events};
 
 const MINUTE: i64 = 60_000;
-const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 
 struct Place {
     dir: tempfile::TempDir,

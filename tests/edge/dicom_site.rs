@@ -1,51 +1,37 @@
-//! An edge that hears DICOM and HL7 at one desk, over a local log; a peer that sends it films; and
-//! the films.
+//! An edge that hears DICOM and HL7 at one desk, over a local log, and a peer that sends it films.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use dicom_core::value::DataSetSequence;
-use dicom_core::{DataElement, PrimitiveValue, Tag, VR, dicom_value};
+use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};
-use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use dicom_object::InMemDicomObject;
 use dicom_ul::association::CloseSocket;
 use dicom_ul::association::client::ClientAssociationOptions;
 use dicom_ul::pdu::{PDataValue, PDataValueType};
 use dicom_ul::{ClientAssociation, Pdu};
 use nowcxr::edge::dicom::{Intake, scp};
 use nowcxr::edge::hl7::server as mllp;
-use nowcxr::edge::{self, Guard, Language, LocalSink};
-use nowcxr::event::{FILM_SIDE, PreparedFilm, ViewPosition};
-use nowcxr::film::{Declared, prepare};
+use nowcxr::edge::{self, Guard};
 use nowcxr::http::access::Access;
 use nowcxr::http::dicomweb::{Receiver, routes};
 use nowcxr::http::{Health, Server};
-use nowcxr::store::sled::{SledStore, StoreOptions};
 use nowcxr::time::WallTime;
 use nowcxr::transport::local::LocalLog;
 
 use super::fhir_site::MORNING;
+use super::film_files::{EXPLICIT, FILM, File, IMPLICIT, desk};
 use super::server::{admission, answers, send};
-use super::world::{LocalDesk, config, secret};
+use super::world::config;
 
 pub const TITLE: &str = "NOWCXR";
-/// The SOP classes of films and of rejection notes.
-pub const FILM: &str = uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION;
-const NOTE: &str = uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE;
-const EXPLICIT: &str = "1.2.840.10008.1.2.1";
-const IMPLICIT: &str = "1.2.840.10008.1.2";
-
-/// The feeds of an edge that brings films.
-pub const FEEDS: &str = r#"feeds.list=[
-    {name="stay",topic="stay"}, {name="lab",topic="lab"}, {name="vital",topic="vital"},
-    {name="imaging",topic="imaging"},
-]"#;
+/// The SOP class of rejection notes.
+pub const NOTE: &str = uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE;
 
 /// An edge that listens.
 pub struct Site {
@@ -55,14 +41,6 @@ pub struct Site {
     pub hl7: SocketAddr,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
-}
-
-pub fn desk(dir: &Path, log: &LocalLog, more: &[&str]) -> LocalDesk {
-    let config = config(&[&[FEEDS], more].concat());
-    let (store, _) = SledStore::open(dir.join("edge"), &StoreOptions::default()).unwrap();
-    let sink = LocalSink::open(log, None).unwrap();
-    let languages = [Language::Hl7, Language::Dicom];
-    edge::open(&languages, &config, secret(&config), store, sink).unwrap()
 }
 
 impl Site {
@@ -122,134 +100,6 @@ impl Site {
         self.stop.store(true, Ordering::Release);
         self.threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
-}
-
-/// A film's data set, without its file's head.
-#[derive(Clone)]
-pub struct File(pub InMemDicomObject);
-
-impl File {
-    /// An AP film of patient 7 of the authority H, taken at 08:30 UTC.
-    pub fn new(instance: &str) -> Self {
-        let pixels = PrimitiveValue::from(film().pixels().to_vec());
-        let side = FILM_SIDE as u16;
-        let word = |tag, word: u16| DataElement::new(tag, VR::US, dicom_value!(U16, [word]));
-        let mut set = InMemDicomObject::new_empty();
-        for (tag, number) in [
-            (tags::SAMPLES_PER_PIXEL, 1),
-            (tags::ROWS, side),
-            (tags::COLUMNS, side),
-            (tags::BITS_ALLOCATED, 8),
-            (tags::BITS_STORED, 8),
-            (tags::HIGH_BIT, 7),
-            (tags::PIXEL_REPRESENTATION, 0),
-        ] {
-            set.put(word(tag, number));
-        }
-        set.put(DataElement::new(tags::PIXEL_DATA, VR::OB, pixels));
-        File(set)
-            .with(tags::SOP_CLASS_UID, VR::UI, FILM)
-            .with(tags::SOP_INSTANCE_UID, VR::UI, instance)
-            .with(tags::MODALITY, VR::CS, "DX")
-            .with(tags::BODY_PART_EXAMINED, VR::CS, "CHEST")
-            .with(tags::VIEW_POSITION, VR::CS, "AP")
-            .with(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2")
-            .with(tags::PATIENT_NAME, VR::PN, "MUSTER^ERIKA")
-            .with(tags::PATIENT_ID, VR::LO, "7")
-            .with(tags::ISSUER_OF_PATIENT_ID, VR::LO, "H")
-            .with(tags::ACQUISITION_DATE, VR::DA, "20260301")
-            .with(tags::ACQUISITION_TIME, VR::TM, "083000.000000")
-            .with(tags::STUDY_DATE, VR::DA, "20260228")
-    }
-
-    /// A key object selection of patient 7 with a title of DCM, and the instances that it names.
-    pub fn note(instance: &str, title: &str, named: &[(&str, &str)]) -> Self {
-        let text = |tag, vr, text: &str| DataElement::new(tag, vr, PrimitiveValue::from(text));
-        let sequence = |tag, items: Vec<InMemDicomObject>| {
-            DataElement::new(tag, VR::SQ, DataSetSequence::from(items))
-        };
-        let of = |all: Vec<DataElement<_, _>>| InMemDicomObject::from_element_iter(all);
-        let code = of(vec![
-            text(tags::CODE_VALUE, VR::SH, title),
-            text(tags::CODING_SCHEME_DESIGNATOR, VR::SH, "DCM"),
-        ]);
-        let image = |(class, instance): &(&str, &str)| {
-            let referenced = of(vec![
-                text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, class),
-                text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, instance),
-            ]);
-            of(vec![
-                text(tags::RELATIONSHIP_TYPE, VR::CS, "CONTAINS"),
-                text(tags::VALUE_TYPE, VR::CS, "IMAGE"),
-                sequence(tags::REFERENCED_SOP_SEQUENCE, vec![referenced]),
-            ])
-        };
-        let words = of(vec![
-            text(tags::VALUE_TYPE, VR::CS, "TEXT"),
-            text(tags::TEXT_VALUE, VR::UT, "the wrong side"),
-        ]);
-        let content = std::iter::once(words).chain(named.iter().map(image)).collect();
-        let mut set = InMemDicomObject::new_empty();
-        set.put(sequence(tags::CONCEPT_NAME_CODE_SEQUENCE, vec![code]));
-        set.put(sequence(tags::CONTENT_SEQUENCE, content));
-        File(set)
-            .with(tags::SOP_CLASS_UID, VR::UI, NOTE)
-            .with(tags::SOP_INSTANCE_UID, VR::UI, instance)
-            .with(tags::MODALITY, VR::CS, "KO")
-            .with(tags::PATIENT_ID, VR::LO, "7")
-            .with(tags::ISSUER_OF_PATIENT_ID, VR::LO, "H")
-    }
-
-    #[must_use]
-    pub fn with(mut self, tag: Tag, vr: VR, text: &str) -> Self {
-        self.0.put(DataElement::new(tag, vr, PrimitiveValue::from(text)));
-        self
-    }
-
-    #[must_use]
-    pub fn without(mut self, tag: Tag) -> Self {
-        self.0.remove_element(tag);
-        self
-    }
-
-    /// The data set in a transfer syntax that peers send it in.
-    pub fn data_set(&self, syntax: &str) -> Vec<u8> {
-        use dicom_transfer_syntax_registry::entries;
-        let syntax = match syntax {
-            IMPLICIT => entries::IMPLICIT_VR_LITTLE_ENDIAN.erased(),
-            _ => entries::EXPLICIT_VR_LITTLE_ENDIAN.erased(),
-        };
-        let mut bytes = Vec::new();
-        self.0.write_dataset_with_ts(&mut bytes, &syntax).unwrap();
-        bytes
-    }
-
-    /// The whole file (PS3.10).
-    pub fn bytes(&self) -> Vec<u8> {
-        let meta = FileMetaTableBuilder::new()
-            .media_storage_sop_class_uid(uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION)
-            .media_storage_sop_instance_uid("1.2.3")
-            .transfer_syntax(EXPLICIT)
-            .build()
-            .unwrap();
-        let mut bytes = [&[0; 128][..], b"DICM"].concat();
-        meta.write(&mut bytes).unwrap();
-        bytes.extend(self.data_set(EXPLICIT));
-        bytes
-    }
-}
-
-/// An AP film of the synthetic ward, as the model sees it.
-pub fn film() -> &'static PreparedFilm {
-    static FILM: OnceLock<PreparedFilm> = OnceLock::new();
-    FILM.get_or_init(|| {
-        let films = (0..20).flat_map(|number| nowcxr::synth::stay(1, number, 256).unwrap().films);
-        let ap = Declared { view: Some(ViewPosition::Ap), ..Declared::default() };
-        films
-            .filter(|film| film.view == Some(ViewPosition::Ap))
-            .find_map(|film| Some(prepare(&film.jpeg, ap).ok()?.film))
-            .expect("a good AP film among twenty stays")
-    })
 }
 
 /// A peer that sends films.

@@ -14,6 +14,8 @@ mod fhir_hostile;
 mod fhir_site;
 mod fhir_trouble;
 mod fhir_twin;
+#[path = "../parts/film_files.rs"]
+mod film_files;
 #[cfg(feature = "https")]
 #[path = "../tls/front.rs"]
 mod front;
@@ -24,4 +26,5 @@ mod study_site;
 #[cfg(feature = "https")]
 mod tls;
 mod twin;
+#[path = "../parts/world.rs"]
 mod world;

@@ -13,8 +13,9 @@ use nowcxr::wire::records::{ImagingEvent, ObservationStatus};
 use serde_json::{Value, json};
 
 use super::dicom::{films, reasons};
-use super::dicom_site::{File, Scu, TITLE};
+use super::dicom_site::{Scu, TITLE};
 use super::fhir_site::{MORNING, Site, issues, observation, with, without};
+use super::film_files::File;
 use super::study_site::{Gives, Pacs, available, settings, site, site_alone, study};
 use super::world::{facts, letters, log};
 

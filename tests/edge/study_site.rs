@@ -21,8 +21,8 @@ use nowcxr::transport::local::LocalLog;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::dicom_site::FEEDS;
 use super::fhir_site::{Site, encounter, patient, with};
+use super::film_files::FEEDS;
 use super::world::{config, secret};
 
 const RELATED: &str = "multipart/related; type=\"application/dicom\"; boundary=part";

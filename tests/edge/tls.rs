@@ -18,12 +18,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::certificates::certify;
-use super::dicom_site::{FEEDS, File, Scu, Site, TITLE, asks};
+use super::dicom_site::{Scu, Site, TITLE, asks};
 use super::fhir_site::MORNING;
+use super::film_files::{EXPLICIT, FEEDS, File};
 use super::server::{admission, answers, send};
 use super::world::{config, facts, log};
 
-const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An edge that asks for certificates if it is told to, and their directory.

@@ -281,7 +281,7 @@ fn sorted(mut rows: Vec<(EventTime, VariableId, f64)>) -> Vec<(EventTime, Variab
 }
 
 #[test]
-fn every_record_ends_as_exactly_one_of_the_four_fates() {
+fn every_record_ends_as_exactly_one_of_the_five_fates() {
     let mut seen = BTreeSet::new();
     for seed in 0..SEEDS {
         let ward = ward(seed, &Faults::ALL);
@@ -292,6 +292,7 @@ fn every_record_ends_as_exactly_one_of_the_four_fates() {
                     Fate::Used => "used",
                     Fate::Late => "late",
                     Fate::Duplicate => "duplicate",
+                    Fate::Shadow => "shadow",
                     Fate::Rejected(_) => "rejected",
                 });
                 assert!(decided.insert(origin, ()).is_none(), "seed {seed}: {origin} twice");
@@ -299,7 +300,7 @@ fn every_record_ends_as_exactly_one_of_the_four_fates() {
         }
         assert_eq!(decided.len(), ward.n_records(), "seed {seed}");
     }
-    assert_eq!(seen.len(), 4, "the wards never showed every fate, only {seen:?}");
+    assert_eq!(seen.len(), 5, "the wards never showed every fate, only {seen:?}");
 }
 
 #[test]

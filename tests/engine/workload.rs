@@ -13,6 +13,8 @@ use crate::support::{Record, mark, minute};
 
 /// Minutes between two marks of a feed.
 const MARK_EVERY: i64 = 30;
+/// The variable whose results are charted, too.
+const GLUCOSE: u8 = 7;
 /// Minutes that a ward is watched.
 const LENGTH: i64 = 30 * 60;
 
@@ -33,13 +35,18 @@ pub struct Faults {
     pub duplicates: bool,
     pub late: bool,
     pub corrections: bool,
+    /// Whether results of the laboratory are charted, too.
+    pub copies: bool,
 }
 
 impl Faults {
-    pub const NONE: Faults = Faults { duplicates: false, late: false, corrections: false };
+    pub const NONE: Faults =
+        Faults { duplicates: false, late: false, corrections: false, copies: false };
     /// Nothing is late, so that every record counts from when it was available.
-    pub const PROMPT: Faults = Faults { duplicates: true, late: false, corrections: true };
-    pub const ALL: Faults = Faults { duplicates: true, late: true, corrections: true };
+    pub const PROMPT: Faults =
+        Faults { duplicates: true, late: false, corrections: true, copies: false };
+    pub const ALL: Faults =
+        Faults { duplicates: true, late: true, corrections: true, copies: true };
 }
 
 /// A ward that is the same for the same seed.
@@ -82,11 +89,16 @@ fn course(stay: u64, rng: &mut ChaCha8Rng, faults: &Faults, out: &mut Vec<(i64, 
             _ => Topic::Lab,
         };
         let fact = new(topic, id.clone(), observed, available);
-        let record = if film {
-            fact.film(&id)
-        } else {
-            fact.value(rng.random_range(0..17), f64::from(rng.random_range(1..200)))
-        };
+        let is_copied = faults.copies && topic == Topic::Lab && rng.random_bool(0.4);
+        let variable = if is_copied { GLUCOSE } else { rng.random_range(0..17) };
+        let value = f64::from(rng.random_range(1..200));
+        if is_copied {
+            let at = observed + rng.random_range(-10..80);
+            let known = at + rng.random_range(1..120);
+            let copy = new(Topic::Vital, format!("{id}/charted"), at, known);
+            out.push((known, copy.value(variable, value)));
+        }
+        let record = if film { fact.film(&id) } else { fact.value(variable, value) };
         out.push((available + late, record));
         if faults.corrections && rng.random_bool(0.08) {
             let at = available + rng.random_range(1..200);

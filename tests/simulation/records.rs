@@ -99,6 +99,14 @@ impl Sheet {
         Sheet { replaces: Some(fact_id(name)), retracts: true, ..self }
     }
 
+    /// Which variable it speaks of, and its value.
+    pub fn says_value(&self) -> Option<(usize, i64)> {
+        match self.says {
+            Says::Value(which, value) => Some((which, value)),
+            _ => None,
+        }
+    }
+
     /// Sent by the second laboratory.
     pub fn by_b(self) -> Self {
         Sheet { is_b: true, ..self }

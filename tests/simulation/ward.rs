@@ -245,6 +245,12 @@ fn course(
             Topic::Lab if labs => sheet.value(dice.below(2), dice.between(60, 200)).by_b(),
             _ => sheet.value(dice.below(2), dice.between(60, 200)),
         };
+        if topic == Topic::Lab && dice.chance(0.3) {
+            let (at, name) = (observed + dice.between(-10, 80), format!("{i}/charted"));
+            let (_, value) = sheet.says_value().unwrap_or_default();
+            let copy = new(Topic::Vital, name).at(at, at + dice.between(1, 120));
+            out.push(copy.value(COPIED, value + dice.between(0, 1)));
+        }
         if dice.chance(wrong.corrected) {
             let again = replacement(&sheet, dice);
             if dice.chance(0.4) {
@@ -332,12 +338,16 @@ fn segments(
     segments
 }
 
-/// A measured value of one of the two variables that a topic's sheets speak of.
+/// Which of a monitor's variables is the laboratory's, charted.
+const COPIED: usize = 2;
+
+/// A measured value of one of the variables that a topic's sheets speak of.
 pub fn measured(topic: Topic, which: usize, value: i64) -> (&'static str, &'static str, FactBody) {
     let (code, unit) = match (topic, which) {
         (Topic::Lab, 0) => ("2345-7", "mg/dL"),
         (Topic::Lab, _) => ("2339-0", "mg/dL"),
         (_, 0) => ("8867-4", "/min"),
+        (_, COPIED) => ("2345-7", "mg/dL"),
         _ => ("8480-6", "mm[Hg]"),
     };
     let variable = dictionary().by_loinc(code).unwrap();

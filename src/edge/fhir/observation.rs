@@ -26,11 +26,13 @@ struct Shared<'a> {
     id: String,
     person: PersonId,
     visit: Option<VisitId>,
-    observed_at: EventTime,
-    known_at: EventTime,
+    /// When it was observed, and when it could be known.
+    times: (EventTime, EventTime),
     status: Status,
     specimen: Option<String>,
     of_lab: bool,
+    /// Of another category than the laboratory's.
+    charted: bool,
 }
 
 /// What was measured: as it is passed on, and in the dictionary.
@@ -95,7 +97,9 @@ impl<'a> Shared<'a> {
         let of_lab = observation.category.iter().any(|category| category.has(LABORATORY));
         let id = context.id("Observation");
         let of_lab = of_lab || specimen.is_some();
-        Ok(Shared { context, id, person, visit, observed_at, known_at, status, specimen, of_lab })
+        let charted = !of_lab && !observation.category.is_empty();
+        let times = (observed_at, known_at);
+        Ok(Shared { context, id, person, visit, times, status, specimen, of_lab, charted })
     }
 
     /// Takes the value of the Observation or of one component.
@@ -115,16 +119,16 @@ impl<'a> Shared<'a> {
         if let Some(rejection) = doubt(reader, variable, (&value, unit.as_deref())) {
             heeded.notes.push((place, rejection));
         }
-        let is_lab = self.of_lab || reader.is_of_lab(variable);
+        let is_lab = self.of_lab || (!self.charted && reader.is_of_lab(variable));
         let topic = if is_lab { Topic::Lab } else { Topic::Vital };
         let result = reader.pseudonyms.result(&["Observation", &self.id, &code]);
         let specimen = self.specimen.clone();
         let body = Body::Measured(Measured { topic, code_system, code, value, unit, specimen });
-        let (visit, observed_at, status) = (self.visit, self.observed_at, self.status);
+        let (visit, (observed_at, known_at), status) = (self.visit, self.times, self.status);
         // Its id names it, whatever its time.
         let deed = Deed::Report { visit, result, is_sole: true, observed_at, status, body };
         let nth = heeded.reading.acts.len();
-        let act = self.context.act((place, nth), self.person, self.known_at, deed);
+        let act = self.context.act((place, nth), self.person, known_at, deed);
         heeded.reading.acts.push(act);
         Ok(())
     }

@@ -219,7 +219,9 @@ fn topic(
     has_specimen: bool,
 ) -> Topic {
     let section = order.field(24).map(|field| field.text()).unwrap_or_default();
-    let of_lab = LABORATORY.contains(&section.as_ref()) || context.reader.is_of_lab(variable);
+    // What only a laboratory measures, another section has charted.
+    let unsaid = section.is_empty() && context.reader.is_of_lab(variable);
+    let of_lab = LABORATORY.contains(&section.as_ref()) || unsaid;
     if of_lab || has_specimen { Topic::Lab } else { Topic::Vital }
 }
 

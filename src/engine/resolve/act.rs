@@ -79,6 +79,23 @@ pub enum Deed<B> {
     },
 }
 
+impl<B> Deed<B> {
+    /// The kind of act, as it is counted.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Deed::Arrive { .. } => "arrive",
+            Deed::Leave { .. } => "leave",
+            Deed::Cancel { .. } => "cancel",
+            Deed::Describe { .. } => "describe",
+            Deed::Course { .. } => "course",
+            Deed::Know { .. } => "know",
+            Deed::Merge { .. } => "merge",
+            Deed::Number { .. } => "number",
+            Deed::Report { .. } => "report",
+        }
+    }
+}
+
 /// What is known of a patient. Nothing that would name one: an age, and no date of birth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {

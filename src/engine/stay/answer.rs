@@ -9,6 +9,7 @@ use crate::engine::effect::{Effect, View};
 use crate::engine::request::{Answer, Outcome, PredictionRequest};
 use crate::event::risk::{Doubt, FilmAge, LastObserved, RiskEvent, Scores, Status};
 use crate::ids::{Ticket, VariableId};
+use crate::series::suspicion;
 use crate::time::{EventTime, Span};
 
 /// Fewer variables than this in the series, and the prediction says so.
@@ -148,7 +149,7 @@ impl Stay {
             event.stay_end = Some(how);
         }
         let given = self.given(window, context);
-        event.last_observed = last_observed(given.as_ref(), &context.identity.variables);
+        event.last_observed = last_observed(given.as_ref(), context);
         let point = Point::of(&event, window.admitted.at, &context.config.alerts);
         let view = View { event: event.clone(), given };
         effects.push(Effect::Risk(Box::new(event)));
@@ -204,15 +205,19 @@ impl Stay {
     }
 }
 
-/// The newest row of each variable, in the order of their ids.
-fn last_observed(given: Option<&PredictionRequest>, codes: &[String]) -> Vec<LastObserved> {
+/// The newest row of each variable, in the order of their ids, and whether it is suspect.
+fn last_observed(given: Option<&PredictionRequest>, context: Context<'_>) -> Vec<LastObserved> {
+    let (codes, signals) = (&context.identity.variables, &context.config.signals);
     let rows = given.map_or(&[][..], |given| &given.rows);
     // Rows are in order of observation, so the last of a variable is its newest.
     let newest: BTreeMap<VariableId, EventTime> =
         rows.iter().map(|row| (row.variable, row.at)).collect();
     let named = |(id, at): (VariableId, EventTime)| {
         let variable = codes.get(usize::from(id.0))?.clone();
-        Some(LastObserved { variable, at })
+        let own = rows.iter().rev().filter(|row| row.variable == id);
+        let signal = signals.get(usize::from(id.0));
+        let suspect = signal.and_then(|s| suspicion(own.map(|row| (row.at, row.value)), s));
+        Some(LastObserved { variable, at, suspect })
     };
     newest.into_iter().filter_map(named).collect()
 }

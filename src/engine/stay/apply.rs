@@ -1,5 +1,5 @@
 //! Applying a fact whose turn has come: its fate is decided here, once, in the order duplicate,
-//! late, range.
+//! late, range, shadow.
 
 use super::{Admitted, Context, HeldFilm, Phase, Stay, Waiting};
 use crate::config::LatePolicy;
@@ -40,7 +40,7 @@ impl Stay {
         };
         let admitted = admitted_at(waiting.fact.observed_at, admission);
         let known_at = order.effective;
-        self.remember(&waiting.fact);
+        self.others_seen.insert(waiting.fact.id.key());
         self.phase = Phase::Open(admitted);
         self.last_fact_at = known_at;
         // Windows before this moment would claim to have known of the stay.
@@ -90,13 +90,19 @@ impl Stay {
             self.reject(origin, rejection, effects);
             return;
         }
-        self.decide(origin, if late { Fate::Late } else { Fate::Used }, effects);
+        let shadow = self.is_shadow(&fact, context);
+        let fate = match (shadow, late) {
+            (true, _) => Fate::Shadow,
+            (false, true) => Fate::Late,
+            (false, false) => Fate::Used,
+        };
+        self.decide(origin, fate, effects);
         if let Phase::Silent(admitted) = self.phase {
             self.phase = Phase::Open(admitted);
             self.sealed_to = effective - Span::from_millis(1);
         }
         self.last_fact_at = self.last_fact_at.max(effective);
-        self.take(fact, effective, context, effects);
+        self.take(fact, shadow, effective, context, effects);
     }
 
     /// Whether a window that should have held this fact had been promised complete by `mark`.
@@ -144,35 +150,26 @@ impl Stay {
     fn take(
         &mut self,
         fact: Fact,
+        shadow: bool,
         effective: EventTime,
         context: Context<'_>,
         effects: &mut Vec<Effect>,
     ) {
         let seq = self.next_seq;
         self.next_seq = seq.saturating_add(1);
-        self.remember(&fact);
+        let mut copies = 0;
+        match fact.body.observation().filter(|_| !shadow) {
+            // The history remembers what it holds; everything else is remembered here.
+            Some(observation) => copies = self.append(&fact, observation, seq, context),
+            None => drop(self.others_seen.insert(fact.id.key())),
+        }
         match fact.body {
-            FactBody::Observed(observation) => {
-                self.history.append(
-                    fact.observed_at,
-                    observation.variable(),
-                    observation.value(),
-                    fact.id.key(),
-                    seq,
-                );
-            }
+            FactBody::Observed(_) => {}
             FactBody::Filmed(film) => self.take_film(&fact, film, seq, effective, context),
             FactBody::Stay(event) => {
                 self.take_stay_event(event, fact.observed_at, effective, context, effects);
             }
-            FactBody::Corrected { replaces, observation } => {
-                self.history.append(
-                    fact.observed_at,
-                    observation.variable(),
-                    observation.value(),
-                    fact.id.key(),
-                    seq,
-                );
+            FactBody::Corrected { replaces, .. } => {
                 self.correct(replaces, seq, effective, context, effects);
             }
             FactBody::FilmCorrected { replaces, film } => {
@@ -182,6 +179,9 @@ impl Stay {
             FactBody::Retracted { fact } => self.retract(fact, seq, effective, context, effects),
             // Heard by the alerts before it came here.
             FactBody::Acted(_) => {}
+        }
+        if copies > 0 {
+            effects.push(Effect::Overshadowed { stay: self.id, copies });
         }
     }
 
@@ -234,14 +234,6 @@ impl Stay {
     /// Whether a fact with this key was applied before.
     fn knows(&self, key: u64) -> bool {
         self.others_seen.contains(&key) || self.history.applied(key).is_some()
-    }
-
-    /// The history remembers observations; everything else is remembered here.
-    fn remember(&mut self, fact: &Fact) {
-        let in_history = matches!(fact.body, FactBody::Observed(_) | FactBody::Corrected { .. });
-        if !in_history {
-            self.others_seen.insert(fact.id.key());
-        }
     }
 }
 

@@ -10,6 +10,7 @@ mod apply;
 mod handover;
 mod revise;
 mod seal;
+mod shadow;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};

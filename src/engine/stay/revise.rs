@@ -91,19 +91,23 @@ impl Stay {
         Some(Touched { key, seq, at: Some(at) })
     }
 
-    /// The fact, what it corrected, what that corrected, and so on. A correction has put what it
-    /// replaced among the retractions under its own place in the order.
+    /// The fact, what it corrected, what that corrected, and so on; and the charted copies of each.
+    /// A correction has put what it replaced among the retractions under its own place in the
+    /// order, a result its copies.
     fn corrected_by(&self, fact: FactId) -> Vec<Touched> {
         let mut chain: Vec<Touched> = Vec::new();
-        let mut next = Some(fact.key());
-        while let Some(touched) = next.and_then(|key| self.touched_by(key)) {
+        let mut next = vec![fact.key()];
+        while let Some(key) = next.pop() {
+            let Some(touched) = self.touched_by(key) else { continue };
             if chain.iter().any(|known| known.key == touched.key) {
-                break;
+                continue;
             }
             chain.push(touched);
-            let replaced = self.retractions.iter().find(|(_, from)| *from == touched.seq);
             // A film that was taken anew is another film: the one before may well be good.
-            next = replaced.filter(|_| touched.at.is_some()).map(|(key, _)| *key);
+            if touched.at.is_some() {
+                let replaced = self.retractions.iter().filter(|(_, from)| *from == touched.seq);
+                next.extend(replaced.map(|(key, _)| *key));
+            }
         }
         chain
     }

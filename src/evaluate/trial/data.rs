@@ -28,6 +28,7 @@ pub struct TopicFates {
     pub used: u64,
     pub late: u64,
     pub duplicate: u64,
+    pub shadow: u64,
     pub rejected: u64,
 }
 
@@ -83,6 +84,7 @@ impl Quality {
                 used: counts.used,
                 late: counts.late,
                 duplicate: counts.duplicate,
+                shadow: counts.shadow,
                 rejected: counts.rejected.values().sum(),
             });
             let rejected = counts.rejected.iter();

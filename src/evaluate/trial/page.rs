@@ -215,9 +215,9 @@ fn definitions(trial: &SilentTrial) -> String {
         "<ul>\n<li>First revisions: what was said at the time, not what was known better \
          later.</li>\n<li>Patient-days: from the first window of each stay to its \
          last.</li>\n<li>An alert is counted once, by its newest record.</li>\n<li>Records: each \
-         ends as exactly one of used, late, duplicate and rejected; a late one still serves later \
-         windows.</li>\n{resamples}<li>Groups of fewer than ten stays are not \
-         shown.</li>\n<li>PSI: each stay weighs the same; what so few stays give by chance is no \
-         drift.</li>\n</ul>\n"
+         ends as exactly one of used, late, duplicate, shadow and rejected; a late one still \
+         serves later windows, and a shadow is a charted copy of a result.</li>\n\
+         {resamples}<li>Groups of fewer than ten stays are not shown.</li>\n<li>PSI: each stay \
+         weighs the same; what so few stays give by chance is no drift.</li>\n</ul>\n"
     )
 }

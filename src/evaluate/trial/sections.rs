@@ -24,12 +24,12 @@ pub(super) fn data(quality: &Quality) -> String {
         .topics
         .iter()
         .map(|one| {
-            let numbers = [one.used, one.late, one.duplicate, one.rejected];
+            let numbers = [one.used, one.late, one.duplicate, one.shadow, one.rejected];
             let numbers = numbers.iter().map(u64::to_string);
             [one.topic.to_owned()].into_iter().chain(numbers).collect()
         })
         .collect();
-    let head = ["records", "used", "late", "duplicate", "rejected"];
+    let head = ["records", "used", "late", "duplicate", "shadow", "rejected"];
     if quality.reasons.is_empty() {
         return table(&head, &rows) + "<p>No record was rejected.</p>\n";
     }

@@ -62,7 +62,7 @@ fn envelope(node: &str) -> Envelope {
 fn books() -> Reconciliation {
     let mut books = Reconciliation::default();
     let rejected = [(crate::event::Reason::Implausible, 3)].into();
-    let counts = EngineCounts { used: 70, late: 5, duplicate: 2, rejected };
+    let counts = EngineCounts { used: 70, late: 5, duplicate: 2, shadow: 0, rejected };
     books.enter_engine(Topic::Vital, counts);
     books
 }

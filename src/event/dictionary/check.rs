@@ -6,10 +6,11 @@ use std::collections::btree_map::Entry as Place;
 
 use super::file::{Entry, File, KindEntry, NormalEntry, PairHalf, UnitEntry};
 use super::{
-    BySize, Columns, Cut, Dictionary, DictionaryError, GRID_COLUMNS, Item, Kind, Profile,
-    StaticRules, Unit, Variable,
+    BySize, Columns, Cut, Dictionary, DictionaryError, GRID_COLUMNS, Item, Kind, Profile, Signal,
+    StaticRules, Stuck, Unit, Variable,
 };
 use crate::ids::VariableId;
+use crate::time::Span;
 
 /// The version of the file's layout that this code reads.
 const VERSION: u32 = 1;
@@ -157,6 +158,7 @@ fn variable(entry: Entry, id: VariableId, profile: Profile, to: &mut Complaints)
     let cut = cut(&entry, to);
     Variable {
         id,
+        signal: signal(&entry, profile, to),
         kind: kind(&entry, to),
         code: entry.code,
         name: entry.name,
@@ -243,6 +245,35 @@ fn cut(entry: &Entry, to: &mut Complaints) -> Option<Cut> {
         then: category(entry, &cut.then, to),
         otherwise: category(entry, &cut.otherwise, to),
     })
+}
+
+/// Copies are a matter of `clinical`: the published pipeline uses whatever was charted.
+fn signal(entry: &Entry, profile: Profile, to: &mut Complaints) -> Signal {
+    let (stuck, change, copied) = (&entry.stuck, entry.max_change, entry.copied_within);
+    let is_silent = stuck.is_none() && change.is_none() && copied.is_none();
+    if entry.kind == KindEntry::Categorical && !is_silent {
+        to.add(&entry.code, "a categorical variable has no stuck, max_change or copied_within");
+    }
+    if let Some(stuck) = stuck
+        && !(stuck.times >= 2 && stuck.hours > 0.0 && stuck.hours.is_finite())
+    {
+        to.add(&entry.code, "stuck needs 2 times or more, and hours above 0");
+    }
+    if change.is_some_and(|change| !(change > 0.0 && change.is_finite())) {
+        to.add(&entry.code, "max_change must be above 0");
+    }
+    if copied.is_some_and(|copied| !(copied >= 0.0 && copied.is_finite())) {
+        to.add(&entry.code, "copied_within must be 0 or more");
+    }
+    Signal {
+        stuck: stuck.as_ref().map(|stuck| Stuck {
+            times: stuck.times,
+            over: Span::from_millis((stuck.hours * Span::HOUR.as_millis() as f64) as i64),
+            below: stuck.below,
+        }),
+        max_change: change,
+        copied_within: copied.filter(|_| profile == Profile::Clinical),
+    }
 }
 
 /// The index of a category, 0 with a complaint if there is none.

@@ -43,6 +43,9 @@ pub(super) struct Entry {
     #[serde(default)]
     pub(super) scores: BTreeMap<String, String>,
     pub(super) cut: Option<CutEntry>,
+    pub(super) stuck: Option<StuckEntry>,
+    pub(super) max_change: Option<f64>,
+    pub(super) copied_within: Option<f64>,
     #[serde(default)]
     pub(super) items: Vec<ItemEntry>,
 }
@@ -101,6 +104,14 @@ pub(super) struct CutEntry {
     pub(super) limit: f64,
     pub(super) then: String,
     pub(super) otherwise: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StuckEntry {
+    pub(super) times: usize,
+    pub(super) hours: f64,
+    pub(super) below: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,12 +8,15 @@
 mod check;
 mod file;
 mod observe;
+mod signal;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
 use thiserror::Error;
+
+pub use signal::{Signal, Stuck};
 
 use crate::ids::VariableId;
 
@@ -65,6 +68,7 @@ pub struct Variable {
     pub columns: Option<Columns>,
     /// False where published data never held it, so a model knows nothing of it.
     pub trained: bool,
+    pub signal: Signal,
     units: Vec<Unit>,
     by_size: Option<BySize>,
     pair: Option<usize>,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::{RawValue, Reason};
+use crate::time::Span;
 
 fn dictionary(profile: Profile) -> Dictionary {
     Dictionary::builtin(profile).unwrap()
@@ -275,4 +276,29 @@ fn a_grid_of_another_width_must_be_meant() {
     let error = Dictionary::parse(&file.replace("columns = 84", ""), Profile::Clinical);
     let error = error.unwrap_err().to_string();
     assert!(error.contains("84 columns, models read 79"), "{error}");
+}
+
+#[test]
+fn signals_are_those_of_the_file_and_copies_a_matter_of_clinical() {
+    let signal = |profile, code: &str| {
+        let dictionary = Dictionary::builtin(profile).unwrap();
+        dictionary.variable(dictionary.by_code(code).unwrap()).unwrap().signal
+    };
+    let spo2 = signal(Profile::Clinical, "spo2").stuck.unwrap();
+    assert_eq!((spo2.times, spo2.over, spo2.below), (10, Span::hours(9), Some(97.0)));
+    assert_eq!(signal(Profile::Clinical, "glucose").copied_within, Some(0.5));
+    assert_eq!(signal(Profile::Reference, "glucose").copied_within, None);
+    // A ventilator's rate may stand still, a leap of it is suspect in either profile.
+    let breath = signal(Profile::Reference, "respiratory_rate");
+    assert_eq!((breath.stuck, breath.max_change), (None, Some(30.0)));
+    let good = include_str!("../../../schemas/variables.toml");
+    let bad = good
+        .replacen("times = 6", "times = 1", 1)
+        .replacen("max_change = 15.0", "max_change = 0.0", 1)
+        .replacen("copied_within = 0.5", "copied_within = -1.0", 1)
+        .replacen("unit = \"{score}\"", "unit = \"{score}\"\nmax_change = 1.0", 1);
+    let error = Dictionary::parse(&bad, Profile::Clinical).unwrap_err().to_string();
+    for part in ["dbp: stuck", "spo2: max_change", "glucose: copied_within", "gcs_eye: a categ"] {
+        assert!(error.contains(part), "{part} is not in: {error}");
+    }
 }

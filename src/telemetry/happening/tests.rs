@@ -8,9 +8,10 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::event::Reason;
-use crate::event::alert::{Claim, Fault, Priority, Response, State};
+use crate::event::alert::{AlertEvent, Claim, Fault, Priority, Response, State};
 use crate::event::risk::{Mode, ModelName};
 use crate::ids::Topic;
+use crate::telemetry::AlertTold;
 
 /// Log lines, kept for the test.
 #[derive(Clone, Default)]

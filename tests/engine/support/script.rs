@@ -182,6 +182,7 @@ fn show(effect: &Effect) -> String {
             Fate::Rejected(rejection) => format!("{origin} rejected {rejection}"),
             fate => format!("{origin} {}", format!("{fate:?}").to_lowercase()),
         },
+        Effect::Overshadowed { stay, copies } => format!("overshadowed {stay} {copies} copies"),
         Effect::Advanced(to) => format!("watermark {}", show_time(*to)),
         Effect::Sealed { ticket, triggers, .. } => {
             format!("sealed {} {}", show_ticket(ticket), show_triggers(triggers))

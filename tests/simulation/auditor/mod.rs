@@ -31,6 +31,7 @@ pub enum Fate {
     Used,
     Late,
     Duplicate,
+    Shadow,
     Rejected(Reason),
 }
 
@@ -232,6 +233,7 @@ pub fn counted(fates: &[(Origin, Fate)]) -> BTreeMap<(Topic, &'static str), u64>
             Fate::Used => "used",
             Fate::Late => "late",
             Fate::Duplicate => "duplicate",
+            Fate::Shadow => "shadow",
             Fate::Rejected(_) => "rejected",
         };
         *counts.entry((origin.topic, name)).or_default() += 1;

@@ -2,6 +2,7 @@
 //! everything is looked for by scanning.
 
 mod answers;
+mod copies;
 mod revise;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +66,8 @@ pub struct Stay {
     applied: Vec<Applied>,
     /// Ids that a correction has replaced, known or not.
     void: BTreeSet<FactId>,
+    /// Of a laboratory's result the charted copies that it took the place of.
+    copies: BTreeMap<FactId, Vec<FactId>>,
     admissions: BTreeSet<FactId>,
     films_due: BTreeSet<EventTime>,
     sealed_to: EventTime,
@@ -94,6 +97,7 @@ impl Stay {
             orphans: Vec::new(),
             applied: Vec::new(),
             void: BTreeSet::new(),
+            copies: BTreeMap::new(),
             admissions: BTreeSet::new(),
             films_due: BTreeSet::new(),
             sealed_to: EventTime::MIN,
@@ -279,15 +283,22 @@ impl Stay {
         if let Some(reason) = self.out_of_range(&pending.fact, config) {
             return self.reject(&pending, reason, desk);
         }
-        self.decide(&pending, if late { Fate::Late } else { Fate::Used }, desk);
+        let shadow = self.is_shadow(&pending.fact, config);
+        let fate = match late {
+            _ if shadow => Fate::Shadow,
+            true => Fate::Late,
+            false => Fate::Used,
+        };
+        self.decide(&pending, fate, desk);
         if self.phase == Phase::Silent {
             self.phase = Phase::Open;
             self.sealed_to = effective - Span::from_millis(1);
         }
         self.last_fact_at = self.last_fact_at.max(effective);
         let fact = pending.fact;
-        let void = self.void.contains(&fact.id);
+        let void = shadow || self.void.contains(&fact.id);
         self.applied.push(Applied { fact: fact.clone(), void });
+        self.overshadow(&fact, config);
         let is_film = self.applied.last().is_some_and(|a| a.film().is_some());
         if is_film && config.on_film {
             self.films_due.insert(effective);

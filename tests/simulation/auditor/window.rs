@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nowcxr::engine::{Identity, Outcome, PredictionRequest};
 use nowcxr::event::risk::{
-    Doubt, FilmUsed, LastObserved, RiskEvent, Scores, SeriesUsed, Status, StayEnd, Triggers,
+    Doubt, FilmUsed, LastObserved, RiskEvent, Scores, SeriesUsed, Status, StayEnd, Suspicion,
+    Triggers,
 };
 use nowcxr::event::{Fact, FactBody, Film};
 use nowcxr::ids::{Digest, EventId, FactId, NAMESPACE, StayId, Ticket, VariableId};
 use nowcxr::series::{Row, StaticFacts};
 use nowcxr::time::{EventTime, Span};
 use uuid::Uuid;
+
+use crate::ward::dictionary;
 
 /// What a window is there to say.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,6 +96,32 @@ pub fn rows_of(applied: &[Applied], from: EventTime, t: EventTime) -> Vec<(FactI
     let mut rows: Vec<_> = applied.iter().filter_map(inside).collect();
     rows.sort_by_key(|(_, row)| row.at);
     rows
+}
+
+/// Why the newest of a variable's values may be no measurement, by looking at all before it.
+fn suspect(rows: &[Row], variable: VariableId) -> Option<Suspicion> {
+    let signal = dictionary().variable(variable)?.signal;
+    let own: Vec<&Row> = rows.iter().filter(|row| row.variable == variable).collect();
+    let newest = *own.last()?;
+    let ms = |row: &Row| newest.at.as_millis() - row.at.as_millis();
+    let leaps = |from: &Row, to: &Row| {
+        let minutes = ((ms(from) - ms(to)) as f64 / 60_000.0).max(1.0);
+        let limit = signal.max_change.unwrap_or(f64::INFINITY);
+        (to.value - from.value).abs() > limit * minutes
+    };
+    if let [.., one, _] = own[..]
+        && leaps(one, newest)
+    {
+        match own[..] {
+            [.., other, one, _] if leaps(other, one) && !leaps(other, newest) => {}
+            _ => return Some(Suspicion::Jump),
+        }
+    }
+    let stuck = signal.stuck?;
+    let same: Vec<&&Row> = own.iter().rev().take_while(|row| row.value == newest.value).collect();
+    let is_long = ms(same.last()?) >= stuck.over.as_millis();
+    let is_low = stuck.below.is_none_or(|below| newest.value < below);
+    (same.len() >= stuck.times && is_long && is_low).then_some(Suspicion::Stuck)
 }
 
 pub fn event_id(ticket: Ticket, identity: &Identity, kind: &str) -> EventId {
@@ -209,7 +238,11 @@ impl Window {
             series: self.series(identity.variables.len()),
             last_observed: newest
                 .into_iter()
-                .map(|(id, at)| LastObserved { variable: name(id), at })
+                .map(|(id, at)| LastObserved {
+                    variable: name(id),
+                    at,
+                    suspect: suspect(&self.plain_rows(), id),
+                })
                 .collect(),
             film: self.film.map(|(_, film)| film),
             validity,

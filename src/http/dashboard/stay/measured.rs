@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::StayPage;
 use crate::event::dictionary::{Kind, Variable};
+use crate::event::risk::Suspicion;
 use crate::http::dashboard::chart::{self, Point};
 use crate::http::dashboard::format;
 use crate::time::{EventTime, Span};
@@ -19,6 +20,7 @@ struct Measured<'a> {
     last: Option<(EventTime, f64)>,
     /// Hours shown without an observation: the model was given the value before.
     imputed: usize,
+    suspect: Option<Suspicion>,
 }
 
 impl StayPage<'_> {
@@ -91,7 +93,10 @@ impl StayPage<'_> {
             points.push(Point { at: begins + Span::minutes(30), value, observed: false });
         }
         points.sort_by_key(|point| point.at);
-        Measured { variable, points, last: rows.last().copied(), imputed }
+        let newest = self.view.map_or(&[][..], |view| &view.risk.series.last_observed);
+        let suspect = newest.iter().find(|newest| newest.variable == variable.code);
+        let suspect = suspect.and_then(|newest| newest.suspect);
+        Measured { variable, points, last: rows.last().copied(), imputed, suspect }
     }
 
     fn cell(&self, one: &Measured<'_>) -> Markup {
@@ -112,6 +117,9 @@ impl StayPage<'_> {
                     span.value { (shown(one.variable, value)) }
                     " " span.unit { (format::unit(&one.variable.unit)) }
                     span.faint.old[old] { " " (format::age(t.since(at))) " ago" }
+                }
+                @if let Some(suspect) = one.suspect {
+                    p.suspect { strong { "Suspect: " } (suspect.words()) }
                 }
                 @if clamped {
                     p.saw { (if seen < value { "⌈" } else { "⌊" }) " model saw "

@@ -72,6 +72,7 @@ impl Stay {
                         EngineFate::Used => Fate::Used,
                         EngineFate::Late => Fate::Late,
                         EngineFate::Duplicate => Fate::Duplicate,
+                        EngineFate::Shadow => Fate::Shadow,
                         EngineFate::Rejected(rejection) => {
                             let letter = Said::letter(origin, stay, rejection.reason, None);
                             desk.said.push(letter);

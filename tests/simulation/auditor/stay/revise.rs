@@ -16,17 +16,21 @@ impl Stay {
         self.applied.iter_mut().filter(|a| a.fact.id == id).for_each(|a| a.void = true);
     }
 
-    /// The fact and all that it corrected.
+    /// The fact, all that it corrected, and the copies of each.
     fn corrected_by(&self, id: FactId) -> Vec<FactId> {
         let mut ids = Vec::new();
-        let mut next = Some(id);
-        while let Some(id) = next.filter(|id| !ids.contains(id) && self.touches(*id)) {
+        let mut next = vec![id];
+        while let Some(id) = next.pop() {
+            if ids.contains(&id) || !self.touches(id) {
+                continue;
+            }
             ids.push(id);
+            next.extend(self.copies.get(&id).into_iter().flatten());
             let fact = self.applied.iter().rev().find(|a| a.fact.id == id);
-            next = fact.and_then(|a| match a.fact.body {
+            next.extend(fact.and_then(|a| match a.fact.body {
                 FactBody::Corrected { replaces, .. } => Some(replaces),
                 _ => None,
-            });
+            }));
         }
         ids
     }

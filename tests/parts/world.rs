@@ -10,7 +10,7 @@ use nowcxr::engine::{Identity, Task};
 use nowcxr::event::dictionary::Dictionary;
 use nowcxr::event::risk::{Generation, Mode, ModelName, N_PHENOTYPES, Probability, Scores};
 use nowcxr::ids::{Digest, Topic};
-use nowcxr::ports::{Outcome, OutputKind, PredictionRequest};
+use nowcxr::ports::{Outcome, OutputKind, PredictionRequest, Predictor};
 use nowcxr::predict::{Score, Worker, WorkerConfig};
 use nowcxr::series::Row;
 use nowcxr::store::memory::MemoryStore;
@@ -127,17 +127,29 @@ impl Score for Sum {
     fn recover(&mut self) {}
 }
 
-/// Reads the log's inputs to their end with the one loop, and gives the risk events that leave.
-pub fn risk_events(config: &Config, log: &LocalLog) -> Vec<RiskRecord> {
+pub type LocalDrive<P> = Drive<LocalSource, MemoryStore, Outbox<LocalOutlet, LocalJournal>, P>;
+
+/// A predictor that scores by the rows alone.
+pub fn summing() -> Worker {
+    Worker::start(Sum, WorkerConfig::default()).unwrap()
+}
+
+/// The one loop over the log's inputs.
+pub fn drive<P: Predictor>(
+    config: &Config,
+    log: &Arc<LocalLog>,
+    (store, predictor): (MemoryStore, P),
+    options: DriveOptions,
+) -> LocalDrive<P> {
     let clock = || WallTime::from_millis(0);
     let ports = Ports {
         source: LocalSource::open(log, &Topic::ALL, 0).unwrap(),
-        store: MemoryStore::new(),
+        store,
         committer: Outbox {
             outlet: LocalOutlet::open(log, 0, Box::new(clock)).unwrap(),
             journal: LocalJournal::open(log, 0, Box::new(clock)).unwrap(),
         },
-        predictor: Worker::start(Sum, WorkerConfig::default()).unwrap(),
+        predictor,
     };
     let dictionary = Dictionary::builtin(config.profile).unwrap();
     let identity = Identity {
@@ -153,18 +165,28 @@ pub fn risk_events(config: &Config, log: &LocalLog) -> Vec<RiskRecord> {
         epoch: 1,
     };
     let task = Task::new(config.engine.clone(), identity);
-    let options = DriveOptions::default();
-    let mut drive = Drive::open(ports, task, codec(config), options, clock).unwrap();
-    while !drive.turn().unwrap().idle() {}
-    drive.finish().unwrap();
-    for ((topic, fate), n) in &drive.counts().fates {
-        println!("{} {fate}: {n}", topic.name());
-    }
-    println!("rejected: {:?}", drive.counts().rejected);
+    Drive::open(ports, task, codec(config), options, clock).unwrap()
+}
+
+/// The risk events that have left, in the order in which they are compared.
+pub fn risk_records(config: &Config, log: &LocalLog) -> Vec<RiskRecord> {
     let codec = codec(config);
     let records = outputs(log, OutputKind::Risk, 0).unwrap();
     let mut events: Vec<RiskRecord> =
         records.map(|output| codec.decode(&output.unwrap().payload).unwrap()).collect();
     events.sort_by_key(|event| (event.stay_id, event.t, event.revision));
     events
+}
+
+/// Reads the log's inputs to their end with the one loop, and gives the risk events that leave.
+pub fn risk_events(config: &Config, log: &Arc<LocalLog>) -> Vec<RiskRecord> {
+    let parts = (MemoryStore::new(), summing());
+    let mut drive = drive(config, log, parts, DriveOptions::default());
+    while !drive.turn().unwrap().idle() {}
+    drive.finish().unwrap();
+    for ((topic, fate), n) in &drive.counts().fates {
+        println!("{} {fate}: {n}", topic.name());
+    }
+    println!("rejected: {:?}", drive.counts().rejected);
+    risk_records(config, log)
 }
