@@ -7,58 +7,11 @@ use nowcxr::edge::{self, Desk, Language, LocalSink};
 use nowcxr::store::memory::MemoryStore;
 use nowcxr::time::WallTime;
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::fhir_site::{MORNING, encounter, issues, observation, patient};
+use super::fhir_resources::{MORNING, WORDS, bundle};
+use super::fhir_site::issues;
 use super::world::{config, log, secret};
-
-/// Words that steer the readers, and some that do not.
-const WORDS: [&str; 44] = [
-    "resourceType",
-    "Patient",
-    "Encounter",
-    "Observation",
-    "Bundle",
-    "batch",
-    "transaction",
-    "type",
-    "id",
-    "identifier",
-    "system",
-    "value",
-    "meta",
-    "lastUpdated",
-    "status",
-    "final",
-    "finished",
-    "entered-in-error",
-    "in-progress",
-    "code",
-    "coding",
-    "http://loinc.org",
-    "2345-7",
-    "subject",
-    "reference",
-    "Patient/p1",
-    "urn:uuid:1",
-    "#p",
-    "encounter",
-    "effectiveDateTime",
-    "issued",
-    "2026-03-01T08:00:00Z",
-    "0000-99-99T99:99:99+99:99",
-    "valueQuantity",
-    "valueString",
-    "component",
-    "contained",
-    "location",
-    "period",
-    "start",
-    "entry",
-    "resource",
-    "request",
-    "fullUrl",
-];
 
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![4 => prop::sample::select(&WORDS[..]).prop_map(str::to_owned), 1 => ".{0,12}"]
@@ -92,21 +45,6 @@ fn spoil(value: &mut Value, nth: &mut usize, by: &Value) {
         Value::Object(all) => all.values_mut().for_each(|one| spoil(one, nth, by)),
         _ => {}
     }
-}
-
-fn whole() -> Value {
-    let entry = |resource: Value| {
-        let text = |key: &str| resource[key].as_str().unwrap().to_owned();
-        let url = format!("{}/{}", text("resourceType"), text("id"));
-        let request = json!({ "method": "PUT", "url": url });
-        json!({ "fullUrl": "urn:uuid:1", "resource": resource, "request": request })
-    };
-    let part = json!({ "code": { "coding": [{ "code": "8480-6" }] }, "valueInteger": 120 });
-    let mut panel = observation("b", 0, "85354-9", 1.0, "mm[Hg]");
-    panel["component"] = json!([part]);
-    let entries =
-        [patient(), encounter("MICU"), observation("g", 0, "2345-7", 104.0, "mg/dL"), panel];
-    json!({ "resourceType": "Bundle", "type": "batch", "entry": entries.map(entry) })
 }
 
 /// What a desk answers to a body, wherever it is sent.
@@ -144,7 +82,7 @@ proptest! {
 
     #[test]
     fn a_bundle_with_one_wrong_value_is_answered(nth in 0usize..130, by in any_json()) {
-        let (mut value, mut nth) = (whole(), nth);
+        let (mut value, mut nth) = (bundle(), nth);
         spoil(&mut value, &mut nth, &by);
         heard(value.to_string().as_bytes());
     }
@@ -155,7 +93,7 @@ proptest! {
         cut in 0usize..2_000,
     ) {
         heard(&bytes);
-        let text = whole().to_string();
+        let text = bundle().to_string();
         heard(&text.as_bytes()[..cut.min(text.len())]);
     }
 }

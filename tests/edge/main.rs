@@ -11,9 +11,11 @@ mod dicom;
 mod dicom_site;
 mod fhir;
 mod fhir_hostile;
+mod fhir_resources;
 mod fhir_site;
 mod fhir_trouble;
 mod fhir_twin;
+mod morning;
 mod server;
 #[cfg(feature = "https")]
 mod tls;
