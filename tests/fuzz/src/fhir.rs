@@ -7,10 +7,13 @@ use nowcxr::edge::fhir::{Fate, Kind, Parcel, Severity};
 use serde_json::Value;
 
 use crate::edge::heard;
+use crate::json::{Dice, change};
 use crate::memory::bounded;
 
 #[path = "../../edge/fhir_resources.rs"]
 pub mod resources;
+
+use resources::WORDS;
 
 /// Requests of one input that are heard.
 const MAX_HEARD: usize = 8;
@@ -49,6 +52,30 @@ fn opened((n, request): (usize, &[u8])) -> Option<Parcel> {
     let parcel = Parcel::open(target, body, "sender".into(), n.to_string());
     assert!(parcel.items.len() <= MAX_ENTRIES);
     Some(parcel)
+}
+
+/// An input with one value of one body changed; `None` where that body is no JSON, or would not fit.
+/// `edit` changes the bytes of a text.
+pub fn changed(
+    bytes: &[u8],
+    max_bytes: usize,
+    seed: u32,
+    edit: impl FnMut(Vec<u8>) -> Vec<u8>,
+) -> Option<Vec<u8>> {
+    let (mut dice, mut edit) = (Dice::new(seed), edit);
+    let mut requests: Vec<Vec<u8>> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+    let place = dice.below(requests.len());
+    let request = requests.get_mut(place)?;
+    let (letter, body) = request.split_first()?;
+    let mut tree: Value = serde_json::from_slice(body).ok()?;
+    for _ in 0..=dice.below(3) {
+        change(&mut tree, &WORDS, &mut dice, |text| {
+            String::from_utf8_lossy(&edit(text.into_bytes())).into_owned()
+        });
+    }
+    *request = [&[*letter], tree.to_string().as_bytes()].concat();
+    let changed = requests.join(&0);
+    (changed.len() <= max_bytes).then_some(changed)
 }
 
 /// A bundle, and the requests of the ordinary tests one after the other.

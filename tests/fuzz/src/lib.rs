@@ -9,6 +9,7 @@ pub mod edge;
 pub mod fhir;
 pub mod film;
 pub mod hl7;
+pub mod json;
 pub mod memory;
 pub mod seeds;
 pub mod wire;
