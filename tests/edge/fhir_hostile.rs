@@ -7,9 +7,10 @@ use nowcxr::edge::{self, Desk, Language, LocalSink};
 use nowcxr::store::memory::MemoryStore;
 use nowcxr::time::WallTime;
 use proptest::prelude::*;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
 
-use super::fhir_resources::{MORNING, WORDS, bundle};
+use super::fhir_resources::{MORNING, WORDS, bundle, encounter, observation, patient, with};
 use super::fhir_site::issues;
 use super::world::{config, log, secret};
 
@@ -47,13 +48,17 @@ fn spoil(value: &mut Value, nth: &mut usize, by: &Value) {
     }
 }
 
-/// What a desk answers to a body, wherever it is sent.
-fn heard(body: &[u8]) {
+/// A desk over memory, and the directory of its log.
+fn desk() -> (Desk<MemoryStore, LocalSink>, TempDir) {
     let (config, dir) = (config(&[]), tempfile::tempdir().unwrap());
     let sink = LocalSink::open(&log(dir.path()), None).unwrap();
     let store = MemoryStore::new();
-    let mut desk: Desk<MemoryStore, LocalSink> =
-        edge::open(&[Language::Fhir], &config, secret(&config), store, sink).unwrap();
+    (edge::open(&[Language::Fhir], &config, secret(&config), store, sink).unwrap(), dir)
+}
+
+/// What a desk answers to a body, wherever it is sent.
+fn heard(body: &[u8]) {
+    let (mut desk, _dir) = desk();
     let targets = [
         Target::Base,
         Target::Create(Kind::Patient),
@@ -96,4 +101,37 @@ proptest! {
         let text = bundle().to_string();
         heard(&text.as_bytes()[..cut.min(text.len())]);
     }
+}
+
+#[test]
+fn what_was_refused_for_where_it_came_is_taken_where_it_belongs() {
+    let (mut desk, _dir) = desk();
+    let mut fates = |target: Target<'_>, body: &Value| {
+        let body = body.to_string();
+        let parcel = Parcel::open(target, body.as_bytes(), String::new(), String::new());
+        let told = desk.take(&[parcel], WallTime::from_millis(MORNING)).unwrap().remove(0);
+        told.into_iter().map(|told| told.fate).collect::<Vec<Fate>>()
+    };
+    let result = observation("g", 0, "2345-7", 104.0, "mg/dL");
+    let elsewhere =
+        [Target::Base, Target::Create(Kind::Patient), Target::Update(Kind::Observation, "h")];
+    for _ in 0..2 {
+        for target in elsewhere {
+            assert_eq!(fates(target, &result), [Fate::Refused], "{target:?}");
+        }
+    }
+    let right = Target::Update(Kind::Observation, "g");
+    assert_eq!(fates(right, &result), [Fate::Taken]);
+    assert_eq!(fates(right, &result), [Fate::Known]);
+    assert_eq!(fates(Target::Base, &result), [Fate::Refused]);
+    // An encounter beside a patient who cannot be read, and by itself.
+    let entry = |resource: Value| {
+        let url = resource["resourceType"].clone();
+        json!({ "resource": resource, "request": { "method": "POST", "url": url } })
+    };
+    let broken = with(patient(), "gender", json!([1]));
+    let entries = json!([entry(broken), entry(encounter("MICU"))]);
+    let batch = json!({ "resourceType": "Bundle", "type": "batch", "entry": entries });
+    assert_eq!(fates(Target::Base, &batch), [Fate::Refused, Fate::Refused]);
+    assert_eq!(fates(Target::Create(Kind::Encounter), &encounter("MICU")), [Fate::Taken]);
 }
