@@ -27,7 +27,7 @@ pub fn is_pairing_simulated(mimic_cxr: &Path) -> bool {
 pub struct Held {
     /// Digest of the replay's settings.
     replay: String,
-    /// Digest of the names and lengths of the recording's files, and of the stays that a file lists.
+    /// Digest of the names and lengths of the recording's files, and of stays that a file lists.
     data: String,
     /// Digest of configuration and model.
     config: String,

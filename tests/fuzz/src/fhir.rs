@@ -54,8 +54,8 @@ fn opened((n, request): (usize, &[u8])) -> Option<Parcel> {
     Some(parcel)
 }
 
-/// An input with one value of one body changed; `None` where that body is no JSON, or would not fit.
-/// `edit` changes the bytes of a text.
+/// An input with values of one body changed; `None` where it is no JSON, or would not fit. `edit`
+/// changes the bytes of a text.
 pub fn changed(
     bytes: &[u8],
     max_bytes: usize,
