@@ -183,14 +183,16 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_command_is_refused_by_itself() {
-        for length in [3, 0x7fff_fffe, u32::MAX - 1, u32::MAX] {
+        for length in [200, 0x7fff_fffe, u32::MAX - 1, u32::MAX] {
             let mut bytes = echo();
             bytes[4..8].copy_from_slice(&length.to_le_bytes());
             let error = Request::read(&bytes).unwrap_err();
             let expected = "a command that cannot be read: an element leads out of it";
             assert_eq!(error.to_string(), expected, "{length}");
         }
-        for end in 1..echo().len() {
+        // The last element, of ten bytes, says nothing of an echo.
+        let needed = echo().len() - 10;
+        for end in (0..echo().len()).filter(|end| *end != needed) {
             assert!(Request::read(&echo()[..end]).is_err(), "{end}");
         }
     }
