@@ -250,7 +250,14 @@ fn cohorts_choose_stays_and_count_the_rest() {
     };
     assert_eq!(stays(Cohort::default()), [3001, 3002]);
     let file = Some(dir.path().join("ids.txt"));
-    assert_eq!(stays(Cohort { stays_file: file, ..Cohort::default() }), [3002]);
+    let listed = Cohort { stays_file: file, ..Cohort::default() };
+    assert_eq!(stays(listed.clone()), [3002]);
+    // The same file with another list is another recording, for whoever would go on with it.
+    let digest = || open(&ReplayConfig { cohort: listed.clone(), ..config.clone() }).data_digest();
+    let before = digest();
+    assert_eq!(digest(), before);
+    std::fs::write(dir.path().join("ids.txt"), "stay_id\n3001\n").unwrap();
+    assert_ne!(digest(), before);
     let unit = Some("Coronary".to_owned());
     assert_eq!(stays(Cohort { care_unit: unit, ..Cohort::default() }), [3002]);
     assert_eq!(stays(Cohort { min_stay: Some(Span::hours(50)), ..Cohort::default() }), [3002]);

@@ -27,7 +27,7 @@ pub fn is_pairing_simulated(mimic_cxr: &Path) -> bool {
 pub struct Held {
     /// Digest of the replay's settings.
     replay: String,
-    /// Digest of the names and lengths of the recording's files.
+    /// Digest of the names and lengths of the recording's files, and of stays that a file lists.
     data: String,
     /// Digest of configuration and model.
     config: String,
@@ -82,7 +82,7 @@ impl Held {
     pub fn claim(&self, out: &Path) -> Result<()> {
         let Some(earlier) = Held::read(out)? else { return self.write(out) };
         let what = if earlier.data != self.data {
-            "another recording"
+            "another recording or other stays of it"
         } else if earlier.replay != self.replay {
             "the recording told with other flags or another [replay]"
         } else if earlier.config != self.config {

@@ -185,10 +185,10 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         &self.parts
     }
 
-    /// Ends the edge; gives back its store, which must be opened anew for another desk, and its
-    /// topics.
-    pub fn into_ports(self) -> (S, K) {
-        (self.parts.store, self.parts.sink)
+    /// Ends the edge; gives back what it worked with. Another desk needs the store opened anew, and
+    /// a resolver that knows nothing yet.
+    pub fn into_parts(self) -> Parts<S, K> {
+        self.parts
     }
 
     /// The number of the message that has just come.

@@ -48,6 +48,7 @@ impl ReplaySource {
         let tree = Tree::open(&config.mimic_iv, config.mimic_cxr.as_deref())?;
         let (mut stays, stay_rows, bad_stays) = Stays::read(&tree.iv, config)?;
         choose(&mut stays, config, &tree)?;
+        let listed = config.cohort.stays_file.is_some();
         let mut intake = Intake::new(config, &stays)?;
         intake.counts.table(MimicTable::IcuStays).rows = stay_rows;
         for row in bad_stays {
@@ -67,7 +68,7 @@ impl ReplaySource {
         Ok(ReplaySource {
             specimens: labs::specimens(&tree, items)?,
             labels: labels::read(&tree, &stays, Shift::new(config.anchor, &stays))?,
-            data: data_digest(&tree),
+            data: data_digest(&tree, listed.then_some(&stays)),
             sorted: sorter.finish()?,
             marks: Marks::new(config.mark_every),
             pending: None,
@@ -125,7 +126,8 @@ impl ReplaySource {
         &self.tree
     }
 
-    /// Digest of the names and lengths of the files, to notice that they are others.
+    /// Digest of the names and lengths of the files, to notice that they are others; and of the
+    /// stays, where a file lists them.
     pub fn data_digest(&self) -> Digest {
         self.data
     }
@@ -243,11 +245,14 @@ fn item(
     }))
 }
 
-fn data_digest(tree: &Tree) -> Digest {
+fn data_digest(tree: &Tree, listed: Option<&Stays>) -> Digest {
     let mut text = String::new();
     for table in MimicTable::ALL {
         let length = tree.length(table).unwrap_or(0);
         text.push_str(&format!("{} {length}\n", table.name()));
+    }
+    for stay in listed.into_iter().flat_map(Stays::chosen) {
+        text.push_str(&format!("{}\n", stay.id));
     }
     Digest::of(text.as_bytes())
 }

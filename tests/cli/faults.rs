@@ -87,8 +87,15 @@ fn the_same_seed_gives_the_same_faults_and_the_same_events() {
     let asked = [FaultKind::Late, FaultKind::Duplicate, FaultKind::WrongPatient, FaultKind::Drop];
     assert!(kinds.iter().all(|fault| asked.contains(&fault.kind)));
     // A directory of other faults is not gone on with.
-    let refused = ended(ward.replay("a", &["--seed", "3"])).expect(1).err;
-    assert!(refused.contains("other flags"), "{refused}");
+    let others: [&[&str]; 3] = [
+        &[],
+        &["--faults", "rate=0.06,kinds=late+duplicate+wrong_patient"],
+        &["--faults", "rate=0.05,kinds=late"],
+    ];
+    for other in others {
+        let refused = ended(ward.replay("a", &[&["--seed", "3"], other].concat())).expect(1).err;
+        assert!(refused.contains("other flags"), "{other:?}: {refused}");
+    }
     let wrong = run(ward.path(), &["replay", "--mimic-iv", "x", "--faults", "rate=7"]).err;
     assert!(wrong.contains("from 0 to 1"), "{wrong}");
 }

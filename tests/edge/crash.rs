@@ -70,7 +70,7 @@ fn a_crash_between_commit_and_topic_sends_once_more_and_says_once() {
         // Nobody was answered; a further message is not taken before this one is settled.
         let further = desk.take(&[admission(3)], NOW);
         assert!(matches!(further, Err(EdgeError::Port(PortError::Retry(_)))));
-        let (store, _) = desk.into_ports();
+        let store = desk.into_parts().store;
         refuses.set(None);
         let mut desk = open(store.crash().unwrap());
         desk.settle(NOW).unwrap();

@@ -8,68 +8,12 @@ use nowcxr::store::memory::MemoryStore;
 use nowcxr::time::WallTime;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use tempfile::TempDir;
 
-use super::fhir_site::{MORNING, encounter, issues, observation, patient};
+use super::fhir_resources::{MORNING, WORDS, bundle, encounter, observation, patient, with};
+use super::fhir_site::issues;
 use super::study_site::{available, study};
 use super::world::{config, log, secret};
-
-/// Words that steer the readers, and some that do not.
-const WORDS: [&str; 54] = [
-    "resourceType",
-    "Patient",
-    "Encounter",
-    "Observation",
-    "Bundle",
-    "batch",
-    "transaction",
-    "type",
-    "id",
-    "identifier",
-    "system",
-    "value",
-    "meta",
-    "lastUpdated",
-    "status",
-    "final",
-    "finished",
-    "entered-in-error",
-    "in-progress",
-    "code",
-    "coding",
-    "http://loinc.org",
-    "2345-7",
-    "subject",
-    "reference",
-    "Patient/p1",
-    "urn:uuid:1",
-    "#p",
-    "encounter",
-    "effectiveDateTime",
-    "issued",
-    "2026-03-01T08:00:00Z",
-    "0000-99-99T99:99:99+99:99",
-    "valueQuantity",
-    "valueString",
-    "component",
-    "contained",
-    "location",
-    "period",
-    "start",
-    "entry",
-    "resource",
-    "request",
-    "fullUrl",
-    "ImagingStudy",
-    "available",
-    "urn:dicom:uid",
-    "urn:oid:1.2",
-    "1.2.840.1",
-    "uid",
-    "series",
-    "instance",
-    "modality",
-    "DX",
-];
 
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![4 => prop::sample::select(&WORDS[..]).prop_map(str::to_owned), 1 => ".{0,12}"]
@@ -105,30 +49,29 @@ fn spoil(value: &mut Value, nth: &mut usize, by: &Value) {
     }
 }
 
+/// A desk over memory, and the directory of its log.
+fn desk() -> (Desk<MemoryStore, LocalSink>, TempDir) {
+    let (config, dir) = (config(&[]), tempfile::tempdir().unwrap());
+    let sink = LocalSink::open(&log(dir.path()), None).unwrap();
+    let store = MemoryStore::new();
+    (edge::open(&[Language::Fhir], &config, secret(&config), store, sink).unwrap(), dir)
+}
+
+/// A Bundle of all kinds of resources, studies among them.
 fn whole() -> Value {
+    let mut bundle = bundle();
     let entry = |resource: Value| {
-        let text = |key: &str| resource[key].as_str().unwrap().to_owned();
-        let url = format!("{}/{}", text("resourceType"), text("id"));
-        let request = json!({ "method": "PUT", "url": url });
-        json!({ "fullUrl": "urn:uuid:1", "resource": resource, "request": request })
+        let url = format!("ImagingStudy/{}", resource["id"].as_str().unwrap());
+        json!({ "resource": resource, "request": { "method": "PUT", "url": url } })
     };
-    let part = json!({ "code": { "coding": [{ "code": "8480-6" }] }, "valueInteger": 120 });
-    let mut panel = observation("b", 0, "85354-9", 1.0, "mm[Hg]");
-    panel["component"] = json!([part]);
-    let entries =
-        [patient(), encounter("MICU"), observation("g", 0, "2345-7", 104.0, "mg/dL"), panel];
     let studies = [available(&["1.2.840.1"]), study("entered-in-error", &["1.2.840.1"], 2)];
-    let entries: Vec<Value> = entries.into_iter().chain(studies).map(entry).collect();
-    json!({ "resourceType": "Bundle", "type": "batch", "entry": entries })
+    bundle["entry"].as_array_mut().unwrap().extend(studies.map(entry));
+    bundle
 }
 
 /// What a desk answers to a body, wherever it is sent.
 fn heard(body: &[u8]) {
-    let (config, dir) = (config(&[]), tempfile::tempdir().unwrap());
-    let sink = LocalSink::open(&log(dir.path()), None).unwrap();
-    let store = MemoryStore::new();
-    let mut desk: Desk<MemoryStore, LocalSink> =
-        edge::open(&[Language::Fhir], &config, secret(&config), store, sink).unwrap();
+    let (mut desk, _dir) = desk();
     let targets = [
         Target::Base,
         Target::Create(Kind::Patient),
@@ -177,4 +120,37 @@ proptest! {
         let text = whole().to_string();
         heard(&text.as_bytes()[..cut.min(text.len())]);
     }
+}
+
+#[test]
+fn what_was_refused_for_where_it_came_is_taken_where_it_belongs() {
+    let (mut desk, _dir) = desk();
+    let mut fates = |target: Target<'_>, body: &Value| {
+        let body = body.to_string();
+        let parcel = Parcel::open(target, body.as_bytes(), String::new(), String::new());
+        let told = desk.take(&[parcel], WallTime::from_millis(MORNING)).unwrap().remove(0);
+        told.into_iter().map(|told| told.fate).collect::<Vec<Fate>>()
+    };
+    let result = observation("g", 0, "2345-7", 104.0, "mg/dL");
+    let elsewhere =
+        [Target::Base, Target::Create(Kind::Patient), Target::Update(Kind::Observation, "h")];
+    for _ in 0..2 {
+        for target in elsewhere {
+            assert_eq!(fates(target, &result), [Fate::Refused], "{target:?}");
+        }
+    }
+    let right = Target::Update(Kind::Observation, "g");
+    assert_eq!(fates(right, &result), [Fate::Taken]);
+    assert_eq!(fates(right, &result), [Fate::Known]);
+    assert_eq!(fates(Target::Base, &result), [Fate::Refused]);
+    // An encounter beside a patient who cannot be read, and by itself.
+    let entry = |resource: Value| {
+        let url = resource["resourceType"].clone();
+        json!({ "resource": resource, "request": { "method": "POST", "url": url } })
+    };
+    let broken = with(patient(), "gender", json!([1]));
+    let entries = json!([entry(broken), entry(encounter("MICU"))]);
+    let batch = json!({ "resourceType": "Bundle", "type": "batch", "entry": entries });
+    assert_eq!(fates(Target::Base, &batch), [Fate::Refused, Fate::Refused]);
+    assert_eq!(fates(Target::Create(Kind::Encounter), &encounter("MICU")), [Fate::Taken]);
 }

@@ -18,15 +18,13 @@ use nowcxr::http::fhir::studies::Films;
 use nowcxr::http::fhir::{Offer, metadata};
 use nowcxr::http::{Health, Server};
 use nowcxr::store::sled::{SledStore, StoreOptions};
-use nowcxr::time::{EventTime, WallTime};
+use nowcxr::time::WallTime;
 use nowcxr::transport::local::LocalLog;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::dicom_site::TITLE;
+pub use super::fhir_resources::{MORNING, at, encounter, observation, patient, with, without};
 use super::world::{LocalDesk, secret};
-
-/// 2026-03-01T08:00:00Z, in milliseconds.
-pub const MORNING: i64 = 1_772_352_000_000;
 
 /// How long the edge of the tests lets a sender wait.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -162,53 +160,4 @@ impl Site {
         self.stop.store(true, Ordering::Release);
         self.threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
-}
-
-/// Minutes after [`MORNING`], as FHIR writes it.
-pub fn at(minute: i64) -> String {
-    EventTime::from_millis(MORNING + minute * 60_000).to_string()
-}
-
-pub fn patient() -> Value {
-    json!({
-        "resourceType": "Patient", "id": "p1", "gender": "female", "birthDate": "1957-02-03",
-        "name": [{ "family": "MUSTER", "given": ["ERIKA"] }],
-    })
-}
-
-/// An Encounter of `p1` in a unit, an hour before [`MORNING`].
-pub fn encounter(unit: &str) -> Value {
-    json!({
-        "resourceType": "Encounter", "id": "e1", "status": "in-progress",
-        "class": { "code": "IMP" },
-        "subject": { "reference": "Patient/p1" },
-        "period": { "start": at(-60) },
-        "location": [{ "location": { "display": unit }, "period": { "start": at(-60) } }],
-    })
-}
-
-/// A final Observation of `p1`, observed ten minutes before it was issued at `minute`.
-pub fn observation(id: &str, minute: i64, loinc: &str, value: f64, unit: &str) -> Value {
-    json!({
-        "resourceType": "Observation", "id": id, "status": "final",
-        "code": { "coding": [{ "system": "http://loinc.org", "code": loinc }] },
-        "subject": { "reference": "Patient/p1" },
-        "encounter": { "reference": "Encounter/e1" },
-        "effectiveDateTime": at(minute - 10),
-        "issued": at(minute),
-        "valueQuantity": {
-            "value": value, "unit": unit, "system": "http://unitsofmeasure.org", "code": unit,
-        },
-    })
-}
-
-/// The same with another field.
-pub fn with(mut resource: Value, field: &str, value: Value) -> Value {
-    resource[field] = value;
-    resource
-}
-
-pub fn without(mut resource: Value, field: &str) -> Value {
-    resource.as_object_mut().unwrap().remove(field);
-    resource
 }

@@ -11,6 +11,7 @@ mod dicom;
 mod dicom_site;
 mod fhir;
 mod fhir_hostile;
+mod fhir_resources;
 mod fhir_site;
 mod fhir_trouble;
 mod fhir_twin;
@@ -19,6 +20,7 @@ mod film_files;
 #[cfg(feature = "https")]
 #[path = "../tls/front.rs"]
 mod front;
+mod morning;
 mod rejections;
 mod server;
 mod studies;

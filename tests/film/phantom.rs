@@ -148,23 +148,27 @@ fn append(bytes: &mut Vec<u8>, group: u16, element: u16, vr: [u8; 2], value: &[u
 
 /// The phantom as baseline JPEG.
 pub fn jpeg() -> Vec<u8> {
+    jpeg_of(&eight_bits(), SIDE, 95)
+}
+
+/// A square picture as baseline JPEG.
+pub fn jpeg_of(grey: &[u8], side: usize, quality: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 95);
-    let side = SIDE as u32;
-    let written = image::ImageEncoder::write_image(
-        encoder,
-        &eight_bits(),
-        side,
-        side,
-        image::ExtendedColorType::L8,
-    );
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality);
+    let side = side as u32;
+    let kind = image::ExtendedColorType::L8;
+    let written = image::ImageEncoder::write_image(encoder, grey, side, side, kind);
     written.expect("JPEG of the phantom");
     bytes
 }
 
 /// The phantom as RLE segments of PackBits literals, high byte first (PS3.5 annex G).
 pub fn rle() -> Vec<u8> {
-    let codes = twelve_bits();
+    rle_of(&twelve_bits())
+}
+
+/// The same of any 16-bit codes.
+pub fn rle_of(codes: &[u16]) -> Vec<u8> {
     let segment = |shift: u32| {
         let bytes: Vec<u8> = codes.iter().map(|code| (code >> shift) as u8).collect();
         let literal = |run: &[u8]| [&[run.len() as u8 - 1], run].concat();

@@ -10,6 +10,7 @@ use super::{encounter, imaging_study, observation, patient};
 use crate::edge::desk::{Desk, Message};
 use crate::edge::dicom::Stored;
 use crate::edge::language::Language;
+use crate::edge::pseudonym::Pseudonyms;
 use crate::edge::register::Taken;
 use crate::edge::scribe::Letterhead;
 use crate::edge::sink::Sink;
@@ -164,7 +165,7 @@ impl Item {
 fn read<S: StateStore, K: Sink>(desk: &mut Desk<S, K>, item: &Item, now: WallTime) -> Read {
     let number = desk.next_number();
     let parts = desk.parts();
-    let pseudonym = parts.pseudonyms.message(&["fhir", &content(&item.content)]);
+    let pseudonym = pseudonym(item, &parts.pseudonyms);
     let head = item.kind.map_or_else(Head::default, |kind| {
         // What is wrong with it is said once the resource is read.
         fields(&item.content, kind.name()).unwrap_or_default()
@@ -206,6 +207,20 @@ fn heed(item: &Item, context: &Context<'_>) -> Result<Heeded, Rejection> {
 
 const fn is_of_no_use(reason: Reason) -> bool {
     matches!(reason, Reason::UnmappedCode | Reason::Unsupported)
+}
+
+/// What a resource is known by when it comes again: its content, and what else its verdict depends
+/// on. What was refused for its address, or for the patient whom it brought along, is another
+/// message without that.
+fn pseudonym(item: &Item, pseudonyms: &Pseudonyms) -> u128 {
+    let content = content(&item.content);
+    let fault = item.fault.as_ref().map(|fault| fault.detail.clone());
+    let patient = item.patient.as_ref().map(Value::to_string);
+    if fault.is_none() && patient.is_none() {
+        return pseudonyms.message(&["fhir", &content]);
+    }
+    let [fault, patient] = [fault, patient].map(Option::unwrap_or_default);
+    pseudonyms.message(&["fhir", &content, &fault, &patient])
 }
 
 /// What makes the content of a resource: all but its narrative. `meta` counts: a result that goes
