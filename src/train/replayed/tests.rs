@@ -100,10 +100,23 @@ impl Oracle {
         stays
     }
 
-    /// The grid of a span from what was available by its end.
+    /// The grid of a span from what was available by its end, charted copies of what the laboratory
+    /// had reported by then left out.
     fn grid(&self, span: GridSpan, t: EventTime, dictionary: &Dictionary) -> Vec<u64> {
-        let known = self.known.iter().filter(|known| known.available_at <= t);
-        let rows: Vec<Row> = known.map(|known| known.row).collect();
+        let shadow = EngineConfig::default().shadow;
+        let known = || self.known.iter().filter(|known| known.available_at <= t);
+        let is_copy = |copy: &Known| {
+            let signal = dictionary.variable(copy.row.variable).unwrap().signal;
+            let Some(within) = signal.copied_within else { return false };
+            let of = |lab: &Known| {
+                let (row, behind) = (&lab.row, copy.row.at.since(lab.row.at));
+                (lab.rank.0, row.variable) == (Topic::Lab, copy.row.variable)
+                    && (Span::ZERO..=shadow).contains(&behind)
+                    && (row.value - copy.row.value).abs() <= within
+            };
+            copy.rank.0 == Topic::Vital && known().any(of)
+        };
+        let rows: Vec<Row> = known().filter(|k| !is_copy(k)).map(|known| known.row).collect();
         let statics = self.admitted.unwrap().1;
         bits(&hourly(&rows, span, statics, dictionary).values)
     }
