@@ -9,10 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
-use super::engine::signals;
 use super::registry::with_secrets;
 use super::value::Reader;
-use super::{AlertPolicy, ESCALATIONS_MAX, EngineConfig, Feed, HOLD_MAX, LatePolicy, PERSIST_MAX};
+use super::{
+    AlertPolicy, ESCALATIONS_MAX, EngineConfig, Feed, HOLD_MAX, LatePolicy, PERSIST_MAX, signals,
+};
 use crate::event::dictionary::Profile;
 use crate::event::risk::Mode;
 use crate::ids::Topic;

@@ -33,7 +33,7 @@ pub use checked::{
     Properties, StoreConfig, TelemetryConfig,
 };
 pub use edge::{EdgeConfig, HashKey, TlsConfig, WadoConfig};
-pub use engine::{EngineConfig, Feed, LatePolicy};
+pub use engine::{EngineConfig, Feed, LatePolicy, signals};
 pub use key::Key;
 pub use keys::{KEYS, SECTIONS};
 pub use notify::{MailConfig, MailSecurity, NotifyConfig, RECIPIENTS_MAX, Secret};

@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use super::TrainError;
 use super::sample::Splits;
 use super::store::{Refusal, SampleFile, SampleWriter};
-use crate::config::EngineConfig;
+use crate::config::{EngineConfig, signals};
 use crate::event::dictionary::{Dictionary, Profile};
 use crate::ids::Digest;
 use crate::replay::mimic::table::find;
@@ -41,7 +41,7 @@ const SWEEP: Span = Span::hours(12);
 /// The first window of the first pass: it shows the last film from before admission.
 const AT_ONCE: Span = Span::from_millis(1);
 /// Changes when the same data and settings give other samples than before.
-const SAMPLES_VERSION: u32 = 1;
+const SAMPLES_VERSION: u32 = 2;
 
 /// Which stays of a recording are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,10 +207,12 @@ fn make(
     let truth = Truth::read(&source, &recording.data)?;
     let out = SampleWriter::create(path, key)?;
     let mut collector = Collector::new(&truth, &recording.data, &dictionary, out);
-    pass::drive(source, &taken, &film_windows(), &dictionary, &mut |it| collector.film(it))?;
+    pass::drive(source, &taken, &film_windows(recording.profile), &dictionary, &mut |it| {
+        collector.film(it)
+    })?;
     collector.end_films()?;
     let source = open(&served, 1)?;
-    let engine = served_windows(&recording.data);
+    let engine = served_windows(recording);
     pass::drive(source, &served, &engine, &dictionary, &mut |it| collector.window(it))?;
     if collector.pairs_left_out > 0 {
         tracing::warn!(pairs = collector.pairs_left_out, "pairs of very long stays were left out");
@@ -232,8 +234,9 @@ fn replay_of(recording: &Recording) -> ReplayConfig {
 }
 
 /// A window for every film, and some in between.
-fn film_windows() -> EngineConfig {
+fn film_windows(profile: Profile) -> EngineConfig {
     EngineConfig {
+        signals: signals(profile),
         every: Some(SWEEP),
         landmarks: vec![AT_ONCE],
         on_film: true,
@@ -243,11 +246,12 @@ fn film_windows() -> EngineConfig {
 
 /// Windows at the hours that any stay may have. What is in a window does not depend on which
 /// others there are.
-fn served_windows(data: &DataConfig) -> EngineConfig {
-    let hours = data.window_hours.iter().copied().chain([LANDMARK_H]);
+fn served_windows(recording: &Recording) -> EngineConfig {
+    let hours = recording.data.window_hours.iter().copied().chain([LANDMARK_H]);
     EngineConfig {
         every: None,
         landmarks: hours.map(Span::hours).collect(),
+        signals: signals(recording.profile),
         on_film: false,
         ..EngineConfig::default()
     }
