@@ -130,13 +130,7 @@ impl Run<'_, '_> {
         if part.ends_before(Part::Ldm) {
             return Ok((None, summary));
         }
-        let mut latents = Vec::with_capacity(3);
-        for part in [&splits.train, &splits.validate, &splits.test] {
-            latents.push(vae::encode(&vae, &config, &part.films, &device)?);
-        }
-        config.diffusion.scale_factor = vae::scale(&latents[0]);
-        let scale = config.diffusion.scale_factor as f32;
-        latents.iter_mut().flatten().flatten().for_each(|x| *x *= scale);
+        let latents = self.latents(&mut config, &vae)?;
         summary.scale_factor = config.diffusion.scale_factor;
         let noise = draw_noise(&config, self.options.seed);
         let whole = Diffusion::whole(self.options);
@@ -244,6 +238,23 @@ impl Run<'_, '_> {
         let score = vae::score(&vae, config, &splits.test, SCORED, &device)?;
         pictures::reconstructions(&vae, &config.vae, &splits.test, &device, &path)?;
         Ok((vae, steps, score))
+    }
+
+    /// Scaled latents of the films of training, validation and test; the scale, which training's
+    /// give, is written into `config`.
+    pub(super) fn latents(
+        &self,
+        config: &mut DdlCxrConfig,
+        vae: &Vae,
+    ) -> Result<Vec<Vec<Vec<f32>>>, TrainError> {
+        let mut latents = Vec::with_capacity(3);
+        for part in [&self.splits.train, &self.splits.validate, &self.splits.test] {
+            latents.push(vae::encode(vae, config, &part.films, &self.device)?);
+        }
+        config.diffusion.scale_factor = vae::scale(&latents[0]);
+        let scale = config.diffusion.scale_factor as f32;
+        latents.iter_mut().flatten().flatten().for_each(|x| *x *= scale);
+        Ok(latents)
     }
 
     /// What the autoencoder's pictures are compared through, if the recipe asks for it and there

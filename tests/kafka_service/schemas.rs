@@ -1,7 +1,6 @@
 //! A registry beside the broker, and faults told through it: what comes out is what the local log
 //! gives.
 
-#[allow(dead_code, reason = "the registry's own tests look inside")]
 #[path = "../registry/server.rs"]
 mod server;
 
@@ -37,9 +36,11 @@ fn with_the_ids_of_a_registry_the_same_is_said() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("registry.register"), "{said}");
     succeed(replay(&place, "kafka", &["--set", &url]));
+    let registered = registry.asked();
     let mut run = place.nowcxr("run", "a");
     run.args(["--until-idle", "3", "--set", "engine.every=6h"]).args(closed);
     succeed(run.output().unwrap());
+    assert!(registry.asked() > registered, "the service asked for no id");
     let told = place.kafka_risks();
     assert!(!told.is_empty() && told.iter().all(|record| record[..4] == [0; 4] && record[4] > 100));
     assert!(bodies(told) == bodies(place.local_risks()));

@@ -34,6 +34,18 @@ use serde_json::{Value, json};
 
 use server::Registry;
 
+/// A look inside, and another program's hand.
+impl Registry {
+    fn subjects(&self) -> Vec<String> {
+        self.held.lock().unwrap().subjects.keys().cloned().collect()
+    }
+
+    /// Registers a text as another program would.
+    fn add(&self, subject: &str, text: &str) -> u32 {
+        self.held.lock().unwrap().add(subject, text).unwrap()
+    }
+}
+
 fn config() -> RegistryConfig {
     let subjects = SubjectNames::Record;
     RegistryConfig { url: None, register: true, subjects, credentials: None, ca: None }

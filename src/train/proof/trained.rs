@@ -44,15 +44,8 @@ impl<'a, 'h> Trained<'a, 'h> {
     pub(super) fn new(mut run: Run<'a, 'h>) -> Result<Self, TrainError> {
         let mut config = run.options.recipe.sizes();
         config.check()?;
-        let (splits, device) = (run.splits, run.device.clone());
         let (vae, _, vae_score) = run.autoencoder(&config)?;
-        let mut latents = Vec::with_capacity(3);
-        for part in [&splits.train, &splits.validate, &splits.test] {
-            latents.push(vae::encode(&vae, &config, &part.films, &device)?);
-        }
-        config.diffusion.scale_factor = vae::scale(&latents[0]);
-        let scale = config.diffusion.scale_factor as f32;
-        latents.iter_mut().flatten().flatten().for_each(|x| *x *= scale);
+        let latents = run.latents(&mut config, &vae)?;
         let noise = draw_noise(&config, run.options.seed);
         let whole = Diffusion::whole(run.options);
         let (ldm, _, ldm_score) = run.diffusion(whole, &config, &vae, &latents, &noise)?;
@@ -118,6 +111,13 @@ impl<'a, 'h> Trained<'a, 'h> {
         [train, validate, test]: [&Shown<'_>; 3],
         windows: &mut [Judged],
     ) -> Result<(), TrainError> {
+        let all = self.run.splits.train.windows.len();
+        if !(1..all).contains(&labelled) {
+            return Err(TrainError::Data(format!(
+                "a learning curve from {labelled} labelled stays: there are {all}; name fewer, and \
+                 at least 1"
+            )));
+        }
         let mut fewer = self.run.splits.train.clone();
         fewer.windows.truncate(labelled);
         let train = train.generated.first_of(&fewer);
