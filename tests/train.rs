@@ -200,6 +200,10 @@ fn the_proof_compares_its_twins_and_goes_on_where_it_stopped() {
         let auprc = twin["auprc"]["value"].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&auprc), "{twin}");
     }
+    // A curve from more than there are would be the whole under another name.
+    let more = nowcxr(&[&all[..all.len() - 1], &["19", "--resume"]].concat(), dir.path());
+    let said = String::from_utf8_lossy(&more.stderr).into_owned();
+    assert!(!more.status.success() && said.contains("there are 19; name fewer"), "{said}");
     // What was found is kept: nothing is drawn or trained again.
     let log = dir.path().join("p/seed-7/training/log.jsonl");
     let before = std::fs::read(&log).unwrap();

@@ -51,6 +51,19 @@ pub struct Trial {
     pub curve: Vec<usize>,
 }
 
+impl Trial {
+    /// Whether so many labelled stays can give the learning curve.
+    fn check(&self, labelled: usize) -> Result<(), TrainError> {
+        match self.curve.iter().find(|fewer| !(1..labelled).contains(fewer)) {
+            None => Ok(()),
+            Some(fewer) => Err(TrainError::Data(format!(
+                "a learning curve from {fewer} labelled stays: there are {labelled}; name fewer, \
+                 and at least 1"
+            ))),
+        }
+    }
+}
+
 /// What all twins said of one stay at 48 h, and what became of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Judged {
@@ -156,6 +169,7 @@ fn from_stays(
     let oracles = [train.oracle, validate.oracle, judged.oracle];
     let splits = Splits { train: train.samples, validate: validate.samples, test: scored.samples };
     enough(&splits)?;
+    trial.check(splits.train.windows.len())?;
     let (resume, path) = (options.resume, folder.join("log.jsonl"));
     let mut log = if resume { Log::append(&path)? } else { Log::create(&path)? };
     let states = folder.join("states");

@@ -111,13 +111,6 @@ impl<'a, 'h> Trained<'a, 'h> {
         [train, validate, test]: [&Shown<'_>; 3],
         windows: &mut [Judged],
     ) -> Result<(), TrainError> {
-        let all = self.run.splits.train.windows.len();
-        if !(1..all).contains(&labelled) {
-            return Err(TrainError::Data(format!(
-                "a learning curve from {labelled} labelled stays: there are {all}; name fewer, and \
-                 at least 1"
-            )));
-        }
         let mut fewer = self.run.splits.train.clone();
         fewer.windows.truncate(labelled);
         let train = train.generated.first_of(&fewer);
