@@ -199,6 +199,9 @@ impl FusionConfig {
             (&format!("{name}.part_len"), self.part_len),
             (&format!("{name}.fused_len"), self.fused_len),
         ]);
+        if let Some(width) = self.findings_width {
+            faults.sizes(&[(&format!("{name}.findings_width"), width)]);
+        }
         let (patches, part) = (self.patches(), self.part_len);
         let fits = patches <= part;
         faults.need(fits, format!("{name} cuts the latent into at most {part} patches"));

@@ -145,6 +145,11 @@ pub struct FusionConfig {
     /// Width of the image branch's feature vector.
     #[serde(default = "reference_image_features")]
     pub image_features: ImageFeatures,
+    /// Channels of the network that reads the findings in latents; the fusion model is then shown
+    /// what it and the image branch read ([`super::findings_reader`]). None shows patches of the
+    /// latent and features of the film, as the paper does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings_width: Option<usize>,
     /// Longest sequence of the EHR's and of the latent's encoder, CLS not counted.
     #[serde(default = "reference_part_len", skip_serializing_if = "is_reference_part_len")]
     pub part_len: usize,
@@ -310,8 +315,11 @@ impl FusionConfig {
         }
     }
 
-    /// Tokens that a latent is cut into.
+    /// Tokens that a latent becomes.
     pub fn patches(&self) -> usize {
+        if self.findings_width.is_some() {
+            return 1;
+        }
         let side = self.latent_side / self.patch_size.max(1);
         side * side
     }

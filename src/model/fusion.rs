@@ -5,8 +5,9 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::activation::gelu;
 
-use super::config::{EHR_COLUMNS, FusionConfig, ImageFeatures, Pool};
+use super::config::{EHR_COLUMNS, FusionConfig, ImageFeatures, N_FINDINGS, Pool};
 use super::ehr_encoder::EhrEncoder;
+use super::findings_reader::FindingsReader;
 use super::layers::{Init, Linear};
 use super::resnet::ResNet;
 
@@ -15,6 +16,9 @@ use super::resnet::ResNet;
 pub struct Fusion {
     /// The image branch; none where features are given.
     pub vision_backbone: Option<ResNet>,
+    /// What reads findings in latents and films; none where the fusion model is to learn from
+    /// patches and features what they mean.
+    pub findings_reader: Option<FindingsReader>,
     pub cxr_feat_project: Linear,
     pub ehr_encoder: EhrEncoder,
     pub patch_embedding: Linear,
@@ -46,7 +50,12 @@ impl Fusion {
     pub fn new(config: &FusionConfig, init: &mut Init) -> Self {
         let d = config.hidden_size;
         let patch = config.patch_size;
-        let pixels = patch * patch * config.latent_channels;
+        let (pixels, features, beside) = match config.findings_width {
+            None => (patch * patch * config.latent_channels, config.image_width(), 0),
+            Some(_) => (N_FINDINGS, N_FINDINGS, 2 * N_FINDINGS),
+        };
+        let reader = |width| FindingsReader::new(config, width, init);
+        let findings_reader = config.findings_width.map(reader);
         let part = |features| config.encoder(features, config.part_len, Pool::MaskedMean);
         let fused = config.encoder(d, config.fused_len, Pool::MaskedMean);
         let vision_backbone = match &config.image_features {
@@ -55,12 +64,13 @@ impl Fusion {
         };
         Fusion {
             vision_backbone,
-            cxr_feat_project: Linear::new(config.image_width(), d, init),
+            findings_reader,
+            cxr_feat_project: Linear::new(features, d, init),
             ehr_encoder: EhrEncoder::new(&part(EHR_COLUMNS), init),
             patch_embedding: Linear::new(pixels, config.patch_embed, init),
             cxr_transformer: EhrEncoder::new(&part(config.patch_embed), init),
             fusion_tf: EhrEncoder::new(&fused, init),
-            head_in: Linear::new(d, config.hid_dim_1, init),
+            head_in: Linear::new(d + beside, config.hid_dim_1, init),
             head_out: Linear::new(config.hid_dim_1, config.task.outputs(), init),
             patch,
         }
@@ -74,8 +84,8 @@ impl Fusion {
     /// Logits `[batch, outputs]`.
     pub fn forward(&self, input: FusionInput) -> Tensor<2> {
         let ehr = self.ehr_tokens(input.ehr, input.ehr_keep.as_ref());
-        let latent = self.latent_tokens(input.latent);
-        let image = self.image_token(input.image_features).unsqueeze_dim::<3>(1);
+        let latent = self.seen_in_latents(input.latent);
+        let image = self.seen_in_films(input.image_features);
         self.fuse(ehr, input.ehr_keep, latent, image, input.present)
     }
 
@@ -86,11 +96,12 @@ impl Fusion {
     pub fn forward_variants(&self, input: FusionInput) -> Tensor<2> {
         let variants = input.latent.dims()[0];
         let ehr = self.ehr_tokens(input.ehr, input.ehr_keep.as_ref());
-        let latent = self.latent_tokens(input.latent);
-        let image = self.image_token(input.image_features).unsqueeze_dim::<3>(1);
+        let latent = self.seen_in_latents(input.latent);
+        let image = self.seen_in_films(input.image_features);
         let [_, bins, d] = ehr.dims();
         let ehr = ehr.expand([variants, bins, d]);
-        let image = image.expand([variants, 1, d]);
+        let features = image.dims()[1];
+        let image = image.expand([variants, features]);
         let keep = input.ehr_keep.map(|keep| keep.expand([variants, bins]));
         self.fuse(ehr, keep, latent, image, input.present)
     }
@@ -100,38 +111,81 @@ impl Fusion {
         self.ehr_encoder.forward(ehr, keep).tokens.narrow(1, 1, bins)
     }
 
+    /// What there is to see in films of these features `[batch, features]`: they themselves, or the
+    /// findings read in them `[batch, 14]`.
+    fn seen_in_films(&self, features: Tensor<2>) -> Tensor<2> {
+        match &self.findings_reader {
+            None => features,
+            Some(reader) => reader.in_films(features),
+        }
+    }
+
+    /// What there is to see in latents `[batch, z, h, w]`: their patches
+    /// `[batch, patches, p · p · z]`, or the findings read in them `[batch, 1, 14]`.
+    fn seen_in_latents(&self, latents: Tensor<4>) -> Tensor<3> {
+        match &self.findings_reader {
+            None => cut_patches(latents, self.patch),
+            Some(reader) => reader.in_latents(latents).unsqueeze_dim(1),
+        }
+    }
+
     /// The film's token `[batch, d]` of its features `[batch, features]`.
     pub fn image_token(&self, features: Tensor<2>) -> Tensor<2> {
-        self.cxr_feat_project.forward(features)
+        self.cxr_feat_project.forward(self.seen_in_films(features))
     }
 
     /// Tokens `[batch, patches, d]` of latents `[batch, z, h, w]`.
-    pub fn latent_tokens(&self, latent: Tensor<4>) -> Tensor<3> {
-        let patches = self.patch_embedding.forward(cut_patches(latent, self.patch));
+    pub fn latent_tokens(&self, latents: Tensor<4>) -> Tensor<3> {
+        self.tokens_of_patches(self.seen_in_latents(latents))
+    }
+
+    fn tokens_of_patches(&self, patches: Tensor<3>) -> Tensor<3> {
+        let patches = self.patch_embedding.forward(patches);
         let count = patches.dims()[1];
         self.cxr_transformer.forward(patches, None).tokens.narrow(1, 1, count)
     }
 
+    /// `latent` is `[batch, patches, …]`, `image` `[batch, …]`, as they are seen.
     fn fuse(
         &self,
         ehr: Tensor<3>,
         ehr_keep: Option<Tensor<2>>,
         latent: Tensor<3>,
-        image: Tensor<3>,
+        image: Tensor<2>,
         present: Option<Tensor<2>>,
     ) -> Tensor<2> {
         let [batch, bins, _] = ehr.dims();
         let patches = latent.dims()[1];
         let keep = (ehr_keep.is_some() || present.is_some()).then(|| {
             let device = ehr.device();
-            let present = present.unwrap_or_else(|| Tensor::ones([batch, 2], &device));
+            let present = present.clone().unwrap_or_else(|| Tensor::ones([batch, 2], &device));
             let ehr = ehr_keep.unwrap_or_else(|| Tensor::ones([batch, bins], &device));
             let latent = present.clone().narrow(1, 0, 1).expand([batch, patches]);
             Tensor::cat(vec![ehr, latent, present.narrow(1, 1, 1)], 1)
         });
-        let tokens = Tensor::cat(vec![ehr, latent, image], 1);
-        let pooled = self.fusion_tf.forward(tokens, keep.as_ref()).pooled;
-        self.head_out.forward(gelu(self.head_in.forward(pooled)))
+        let film = self.cxr_feat_project.forward(image.clone()).unsqueeze_dim::<3>(1);
+        let tokens = vec![ehr, self.tokens_of_patches(latent.clone()), film];
+        let pooled = self.fusion_tf.forward(Tensor::cat(tokens, 1), keep.as_ref()).pooled;
+        let known = match &self.findings_reader {
+            None => pooled,
+            Some(_) => {
+                let findings = [latent.squeeze_dim(1), image];
+                Tensor::cat(vec![pooled, beside(findings, present)], 1)
+            }
+        };
+        self.head_out.forward(gelu(self.head_in.forward(known)))
+    }
+}
+
+/// The findings of latent and film `[batch, 28]`, zero where one of them does not count: they go
+/// past the fusing encoder, too, in whose mean over some fifty hours two tokens weigh little.
+fn beside([latent, film]: [Tensor<2>; 2], present: Option<Tensor<2>>) -> Tensor<2> {
+    match present {
+        None => Tensor::cat(vec![latent, film], 1),
+        Some(present) => {
+            let counts = |of: Tensor<2>, which| of.mul(present.clone().narrow(1, which, 1));
+            Tensor::cat(vec![counts(latent, 0), counts(film, 1)], 1)
+        }
     }
 }
 
@@ -178,14 +232,21 @@ mod tests {
         }
     }
 
-    fn model() -> Fusion {
-        let config = DdlCxrConfig::demo().fusion_phenotype;
-        Fusion::new(&config, &mut Init::seeded(9, &Device::flex()))
+    /// One that sees patches and features, one that sees findings.
+    fn models() -> [Fusion; 2] {
+        [None, Some(8)].map(|findings_width| {
+            let demo = DdlCxrConfig::demo().fusion_phenotype;
+            let config = FusionConfig { findings_width, ..demo };
+            Fusion::new(&config, &mut Init::seeded(9, &Device::flex()))
+        })
     }
 
     #[test]
     fn what_is_masked_has_no_influence() {
-        let model = model();
+        models().iter().for_each(masked_has_no_influence);
+    }
+
+    fn masked_has_no_influence(model: &Fusion) {
         let absent = Some(Tensor::zeros([1, 2], &Device::flex()));
         let mut a = FusionInput { present: absent.clone(), ..window(20, Some(12)) };
         let mut b = a.clone();
@@ -203,7 +264,10 @@ mod tests {
 
     #[test]
     fn variants_are_what_forward_gives_one_by_one() {
-        let model = model();
+        models().iter().for_each(variants_are_forward_one_by_one);
+    }
+
+    fn variants_are_forward_one_by_one(model: &Fusion) {
         let one = window(48, Some(30));
         let device = Device::flex();
         let latent = noise(5, [2, 4, 14, 14]);

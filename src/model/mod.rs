@@ -21,6 +21,7 @@ pub mod discriminator;
 pub mod ehr_encoder;
 pub mod event_encoder;
 pub mod film_input;
+pub mod findings_reader;
 pub mod fusion;
 pub mod import;
 pub mod layers;

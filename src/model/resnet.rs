@@ -33,7 +33,7 @@ pub struct ResNet {
 }
 
 impl BasicBlock {
-    fn new(input: usize, output: usize, stride: usize, init: &mut Init) -> Self {
+    pub(super) fn new(input: usize, output: usize, stride: usize, init: &mut Init) -> Self {
         let shortcut = stride != 1 || input != output;
         BasicBlock {
             conv1: Conv2d::before_norm(input, output, 3, stride, init),

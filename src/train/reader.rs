@@ -1,4 +1,4 @@
-//! How the fusion models learn to see: before them, the latent's encoder and the image branch are
+//! How the fusion models learn to see: before them, what reads latents and the image branch are
 //! taught the findings of every film of the pairs. Of films there are many, of stays with an
 //! outcome few; those few then need not teach a network both what a film shows and what it means,
 //! which ends in learning the films by heart.
@@ -31,6 +31,7 @@ const SCORE: usize = 64;
 pub(super) struct Reader {
     /// Its other parts learn nothing.
     parts: Fusion,
+    /// Heads for parts that do not read findings by themselves; others leave them unused.
     of_latent: Linear,
     of_film: Linear,
 }
@@ -61,6 +62,11 @@ impl Reader {
     pub(super) fn lend(&self, mut net: Fusion) -> Result<Fusion, TrainError> {
         let parts = &self.parts;
         net.vision_backbone = taught(net.vision_backbone, &parts.vision_backbone)?;
+        if parts.findings_reader.is_some() {
+            // What the findings mean is for the fusion model to learn.
+            net.findings_reader = taught(net.findings_reader, &parts.findings_reader)?;
+            return Ok(net);
+        }
         net.cxr_feat_project = taught(net.cxr_feat_project, &parts.cxr_feat_project)?;
         net.patch_embedding = taught(net.patch_embedding, &parts.patch_embedding)?;
         net.cxr_transformer = taught(net.cxr_transformer, &parts.cxr_transformer)?;
@@ -69,6 +75,9 @@ impl Reader {
 
     /// Logits of the findings `[batch, 14]`.
     fn in_latents(&self, latents: Tensor<4>) -> Tensor<2> {
+        if let Some(reader) = &self.parts.findings_reader {
+            return reader.in_latents(latents);
+        }
         let tokens = self.parts.latent_tokens(latents);
         let [batch, _, d] = tokens.dims();
         self.of_latent.forward(tokens.mean_dim(1).reshape([batch, d]))
@@ -77,7 +86,10 @@ impl Reader {
     /// The same; `None` where the image's features are given from outside.
     fn in_films(&self, films: Tensor<4>) -> Option<Tensor<2>> {
         let features = self.parts.image_features(films)?;
-        Some(self.of_film.forward(self.parts.image_token(features)))
+        Some(match &self.parts.findings_reader {
+            Some(reader) => reader.in_films(features),
+            None => self.of_film.forward(self.parts.image_token(features)),
+        })
     }
 }
 
@@ -182,18 +194,31 @@ mod tests {
 
     #[test]
     fn what_was_taught_is_lent_and_learns_no_more() {
-        let autodiff = Device::flex().autodiff();
-        let config = DdlCxrConfig::proof();
-        let sizes = config.fusion(Task::Phenotype);
-        let reader = Reader::new(&config.fusion_mortality, &mut Init::seeded(1, &autodiff));
-        let net = Fusion::new(sizes, &mut Init::seeded(2, &autodiff));
-        let own = tensors_of(&net.ehr_encoder);
-        let net = reader.lend(net).expect("of the same sizes");
-        assert_eq!(tensors_of(&net.cxr_transformer), tensors_of(&reader.parts.cxr_transformer));
-        assert_eq!(tensors_of(&net.vision_backbone), tensors_of(&reader.parts.vision_backbone));
-        assert_eq!(tensors_of(&net.ehr_encoder), own);
+        let (autodiff, proof) = (Device::flex().autodiff(), DdlCxrConfig::proof());
+        for findings_width in [None, Some(8)] {
+            let of = |task| FusionConfig { findings_width, ..proof.fusion(task).clone() };
+            let reader = Reader::new(&of(Task::Mortality), &mut Init::seeded(1, &autodiff));
+            let net = Fusion::new(&of(Task::Phenotype), &mut Init::seeded(2, &autodiff));
+            let (own, parts) = (tensors_of(&net.ehr_encoder), &reader.parts);
+            let net = reader.lend(net).expect("of the same sizes");
+            assert_eq!(tensors_of(&net.vision_backbone), tensors_of(&parts.vision_backbone));
+            assert_eq!(tensors_of(&net.findings_reader), tensors_of(&parts.findings_reader));
+            let same = |net: &Fusion| tensors_of(&net.cxr_transformer);
+            assert_eq!(same(&net) == same(parts), findings_width.is_none());
+            assert_eq!(tensors_of(&net.ehr_encoder), own);
+            let found = gradients(&net, &autodiff);
+            let moved = |layer: &Linear| found.get::<2>(layer.kernel.id).is_some();
+            assert!(moved(&net.head_in) && moved(&net.ehr_encoder.project_inp));
+            assert_eq!(moved(&net.patch_embedding), findings_width.is_some());
+            assert_eq!(moved(&net.cxr_feat_project), findings_width.is_some());
+            let taught = net.findings_reader.iter().any(|reader| moved(&reader.of_latent));
+            assert!(!taught);
+        }
+    }
+
+    fn gradients(net: &Fusion, autodiff: &Device) -> GradientsParams {
         let draw = |seed, shape: [usize; 4]| -> Tensor<4> {
-            tensor(gaussian(seed, shape.iter().product()), shape, &autodiff)
+            tensor(gaussian(seed, shape.iter().product()), shape, autodiff)
         };
         let input = FusionInput {
             ehr: draw(3, [1, 2, 5, EHR_COLUMNS]).reshape([2, 5, EHR_COLUMNS]),
@@ -202,10 +227,6 @@ mod tests {
             image_features: net.image_features(draw(5, [2, 1, 64, 64])).expect("a branch"),
             present: None,
         };
-        let found = GradientsParams::from_grads(net.forward(input).sum().backward(), &net);
-        let moved = |layer: &Linear| found.get::<2>(layer.kernel.id).is_some();
-        assert!(moved(&net.head_in) && moved(&net.ehr_encoder.project_inp));
-        assert!(!moved(&net.patch_embedding) && !moved(&net.cxr_feat_project));
-        assert!(!moved(&net.cxr_transformer.project_inp));
+        GradientsParams::from_grads(net.forward(input).sum().backward(), net)
     }
 }

@@ -26,6 +26,7 @@ impl DdlCxrConfig {
                 width: 64,
                 blocks: [3, 4, 6, 3],
             }),
+            findings_width: None,
             part_len: reference_part_len(),
             fused_len: reference_fused_len(),
         };
@@ -95,6 +96,7 @@ impl DdlCxrConfig {
                 width: 16,
                 blocks: [1, 1, 1, 1],
             }),
+            findings_width: None,
             part_len: reference_part_len(),
             fused_len: reference_fused_len(),
         };
@@ -158,6 +160,9 @@ impl DdlCxrConfig {
                 width: 16,
                 blocks: [1, 1, 1, 1],
             }),
+            // Few outcomes do not teach a network to see, and are soon known by heart.
+            findings_width: Some(32),
+            dropout: 0.4,
             ..DdlCxrConfig::demo().fusion(task).clone()
         };
         let demo = DdlCxrConfig::demo();
