@@ -116,7 +116,9 @@ fn witnessed<K: Sink>(
 ) -> Result<Desk<SledStore, K>> {
     let mut path = dir.as_os_str().to_owned();
     path.push("-audit.jsonl");
-    let (log, node) = (AuditLog::open(Path::new(&path))?, node(config));
+    let log = AuditLog::open(Path::new(&path))
+        .context("merges of patients are written down beside the edge's state")?;
+    let node = node(config);
     Ok(desk.witnessed(Box::new(move |merge, at| {
         let written = log.add(merge_event(merge, at, &node));
         written.map_err(|error| PortError::Stop(error.to_string()))

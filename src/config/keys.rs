@@ -365,8 +365,8 @@ const REST: &[Key] = &[
     key(
         "notify.past",
         r#""8h""#,
-        "Alerts that were told longer ago are shown and disturb nobody, as when a backlog is worked \
-         off after an outage. `off` for no such limit.",
+        "Alerts that were told longer ago are shown and disturb nobody, as when a backlog is \
+         worked off after an outage. `off` for no such limit.",
     ),
     key(
         "notify.webhook",

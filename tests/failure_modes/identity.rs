@@ -43,7 +43,7 @@ fn f11_patient_merge() {
         hospital.result(9, Order::new("O2", 90), &[GLUCOSE]);
         // Told once more by a system that was slow: it is known.
         hospital.merge(95, 9, 7, Some(("V9", "V7")));
-        hospital.pass(100, 150);
+        hospital.pass(96, 156);
         let said = std::fs::read_to_string(audit).unwrap();
         (hospital, said)
     };

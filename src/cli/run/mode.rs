@@ -20,7 +20,7 @@ pub fn note(config: &Config) -> Result<()> {
     if mode == Mode::Silent && !path.exists() {
         return Ok(());
     }
-    let unwritten = "a switch of alerts.mode must be on record";
+    let unwritten = "a switch of alerts.mode must be on record, beside store.dir";
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).context(unwritten)?;
     }

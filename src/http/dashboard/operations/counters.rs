@@ -28,7 +28,8 @@ impl Counters {
 
     /// The sum over the series of a metric that have this label, `k="v"`, or over all.
     fn sum(&self, metric: &str, label: &str) -> f64 {
-        self.of_metric(metric, label).map(|(_, n)| n).sum()
+        // A sum of nothing would be -0.
+        self.of_metric(metric, label).fold(0.0, |sum, (_, n)| sum + n)
     }
 
     fn of_metric(&self, metric: &str, label: &str) -> impl Iterator<Item = (&str, f64)> {
