@@ -141,7 +141,7 @@ fn consume(
     stop: &AtomicBool,
 ) -> Result<Tally> {
     let budget = UnitBudget::new(config.notify.beds, config.notify.budget);
-    let mut desk = Desk::new(codec, budget);
+    let mut desk = Desk::new(codec, budget).fresh(config.notify.past, now);
     let backoff = Backoff { most: config.notify.retry_max, ..Backoff::default() };
     let mut dispatch = Dispatch::start(channels(config)?, backoff)?;
     let mut show = |notice: &Notice| show(notice, args.json);

@@ -34,7 +34,8 @@ pub enum DriftCommand {
     /// A population stability index (PSI) below 0.1 is called stable, to 0.25 some drift, above
     /// that much. Every stay weighs the same. Beside each PSI stands what so few stays give by
     /// chance; a PSI that chance explains is not called drift, and with fewer than 20 stays on
-    /// either side nothing is claimed. Exit codes: 0 no much drift, 3 much drift, 1 error.
+    /// either side nothing is claimed. Exit codes: 0 no large drift, or none that could be judged;
+    /// 3 much drift; 1 error.
     Compare(CompareArgs),
 }
 
@@ -205,7 +206,7 @@ fn told(compared: &Comparison) -> String {
         text += &format!("\n  calibration in the large, {what:8} {}", told_of(side));
     }
     compared.left_out.iter().for_each(|what| text += &format!("\n  not compared: {what}"));
-    text += if compared.drifted { "\n\n  DRIFTED" } else { "\n\n  no much drift" };
+    text += &format!("\n\n  {}", compared.verdict());
     text.trim_start_matches('\n').to_owned()
 }
 

@@ -20,12 +20,14 @@ use super::embedded::Home;
 use super::replay::To;
 use super::serve::over_log;
 use super::serving::Http;
-use super::settings::ConfigArgs;
+use super::settings::{ConfigArgs, node};
 use super::{now, print, stop_on_signal};
 use crate::config::{Config, HashKey};
 use crate::edge::{self, Counters, Desk, KafkaTopics, LocalSink, Sink};
 use crate::http::Health;
+use crate::http::audit::{AuditLog, merge_event};
 use crate::http::dashboard::Dashboard;
+use crate::ports::PortError;
 use crate::store::sled::{Recovery, SledStore, StoreOptions};
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::local::{LocalLog, LogOptions};
@@ -37,7 +39,8 @@ pub struct EdgeArgs {
     /// `kafka` writes the input topics named by [kafka]; `local` those of the log in --out.
     #[arg(long, value_enum, default_value_t = To::Kafka)]
     to: To,
-    /// With --to local, the directory of the log, and of the edge's state.
+    /// With --to local, the directory of the log, and of the edge's state. Merges of patients are
+    /// written down beside the state, in edge-audit.jsonl; see nowcxr audit.
     #[arg(long, default_value = "nowcxr-edge")]
     out: PathBuf,
     /// Beside FHIR, serve RiskAssessment, Provenance, AuditEvent and CDS Hooks over the directory
@@ -65,6 +68,7 @@ pub fn run(args: &EdgeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
             let sink = KafkaTopics::open(&KafkaSettings::from(&config.kafka))?;
             let store = store(&config, &config.edge.dir)?;
             let desk = edge::open(&languages, &config, secret, store, sink)?;
+            let desk = witnessed(desk, &config, &config.edge.dir)?;
             serve(args.json, &at, &config, pages.as_ref(), desk, &stop)
         }
         To::Local => {
@@ -72,8 +76,9 @@ pub fn run(args: &EdgeArgs, settings: &ConfigArgs) -> Result<ExitCode> {
             let options = LogOptions { segment_bytes: config.local.segment_bytes };
             let log = LocalLog::open(home.log(), options).context("the log cannot be opened")?;
             let sink = LocalSink::open(&log, config.local.retention)?;
-            let store = store(&config, &home.dir().join("edge"))?;
-            let desk = edge::open(&languages, &config, secret, store, sink)?;
+            let dir = home.dir().join("edge");
+            let desk = edge::open(&languages, &config, secret, store(&config, &dir)?, sink)?;
+            let desk = witnessed(desk, &config, &dir)?;
             serve(args.json, &at, &config, pages.as_ref(), desk, &stop)
         }
     }
@@ -101,6 +106,23 @@ fn store(config: &Config, dir: &Path) -> Result<SledStore> {
         );
     }
     Ok(store)
+}
+
+/// Has merges of patients written down beside the state in `dir`.
+fn witnessed<K: Sink>(
+    desk: Desk<SledStore, K>,
+    config: &Config,
+    dir: &Path,
+) -> Result<Desk<SledStore, K>> {
+    let mut path = dir.as_os_str().to_owned();
+    path.push("-audit.jsonl");
+    let log = AuditLog::open(Path::new(&path))
+        .context("merges of patients are written down beside the edge's state")?;
+    let node = node(config);
+    Ok(desk.witnessed(Box::new(move |merge, at| {
+        let written = log.add(merge_event(merge, at, &node));
+        written.map_err(|error| PortError::Stop(error.to_string()))
+    })))
 }
 
 /// Listens until a person says stop.

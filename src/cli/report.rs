@@ -134,11 +134,8 @@ fn told(trial: &SilentTrial, args: &ReportArgs) -> String {
     }
     let known = |is_known: bool| if is_known { "in it" } else { "not known" };
     text += &format!("\n  outcomes: {}", known(trial.evaluation.is_some()));
-    text += match &trial.drift {
-        Some(drift) if drift.drifted => "\n  drift: MUCH",
-        Some(_) => "\n  drift: no much drift",
-        None => "\n  drift: no profile was given",
-    };
+    let drift = trial.drift.as_ref().map_or("no profile was given", Comparison::verdict);
+    text += &format!("\n  drift: {drift}");
     text += &format!("\n\nreport: {}", args.out.display());
     text.trim_start().to_owned()
 }

@@ -6,6 +6,7 @@
 //! another node's, is restored from the changelog before it reads. With `kafka.standby` the process
 //! keeps warm copies of what others own, so that a task that comes to it has little to restore.
 
+mod mode;
 mod stores;
 mod task;
 
@@ -96,6 +97,7 @@ struct Service {
 
 pub fn run(args: &RunArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     let config = settings.load()?;
+    mode::note(&config)?;
     let stop = stop_on_signal()?;
     let health = Arc::new(Health::new());
     let http = match config.http {

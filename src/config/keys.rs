@@ -304,7 +304,8 @@ const REST: &[Key] = &[
         "alerts.mode",
         r#""silent""#,
         "`silent` until a site has decided otherwise: alerts are written, marked silent; `passive` \
-         shows them, `interruptive` disturbs.",
+         shows them, `interruptive` disturbs. A service that starts in another mode writes that \
+         down beside store.dir, in a file that `nowcxr audit verify` reads.",
     ),
     key(
         "alerts.tau_on",
@@ -360,6 +361,12 @@ const REST: &[Key] = &[
         "0.5",
         "Alerts of risk per bed and day that may disturb the unit: with 20 beds and 0.5, ten in \
          any 24 h. The rest are passive and say so.",
+    ),
+    key(
+        "notify.past",
+        r#""8h""#,
+        "Alerts that were told longer ago are shown and disturb nobody, as when a backlog is \
+         worked off after an outage. `off` for no such limit.",
     ),
     key(
         "notify.webhook",

@@ -8,6 +8,7 @@ use lettre::Address;
 use toml::Value;
 
 use super::value::Reader;
+use crate::time::Span;
 
 /// Addresses that a mail can go to; what goes to more people goes to a list.
 pub const RECIPIENTS_MAX: usize = 16;
@@ -19,6 +20,8 @@ pub struct NotifyConfig {
     pub beds: usize,
     /// Alerts of risk per bed and day.
     pub budget: f64,
+    /// What was told longer ago disturbs nobody; `None` for no such limit.
+    pub past: Option<Span>,
     /// `http://` URL.
     pub webhook: Option<String>,
     pub webhook_secret: Secret,
@@ -90,6 +93,7 @@ pub fn notify(reader: &mut Reader) -> NotifyConfig {
         group: reader.text("notify.group"),
         beds: reader.count("notify.beds", 1, 10_000),
         budget: reader.number("notify.budget", 0.0, 24.0),
+        past: reader.span_or_off("notify.past", Span::MINUTE),
         webhook: target(reader, "notify.webhook"),
         webhook_secret: Secret::new(reader.text("notify.webhook_secret")),
         syslog: target(reader, "notify.syslog"),

@@ -181,6 +181,7 @@ fn alerts_are_passed_on_where_it_is_said_and_secrets_are_not_printed() {
         group = "ward"
         beds = 12
         budget = 0.25
+        past = "90m"
         webhook = "http://127.0.0.1:8099/alerts"
         syslog = "tcp://127.0.0.1:601"
         retry_max = "5s"
@@ -190,7 +191,9 @@ fn alerts_are_passed_on_where_it_is_said_and_secrets_are_not_printed() {
     assert_eq!(config.webhook.as_deref(), Some("http://127.0.0.1:8099/alerts"));
     assert_eq!(config.syslog.as_deref(), Some("tcp://127.0.0.1:601"));
     assert_eq!(config.retry_max, Duration::from_secs(5));
-    assert_eq!(defaults().notify.webhook, None);
+    assert_eq!(config.past, Some(Span::minutes(90)));
+    assert_eq!(from_file("[notify]\npast = \"off\"\n").expect("valid").notify.past, None);
+    assert_eq!((defaults().notify.webhook, defaults().notify.past), (None, Some(Span::hours(8))));
     for value in ["s3cret".to_owned(), format!("@{}", secret.path().display())] {
         let variables = env(&[("NOWCXR_NOTIFY__WEBHOOK_SECRET", &value)]);
         let config = Config::load(None, variables, &[]).expect("valid");

@@ -7,6 +7,7 @@
 //! the commit, and they are derived from state (sealed, no answer), so a crash at any point loses
 //! nothing.
 
+mod agreement;
 mod envelope;
 mod films;
 mod intake;
@@ -31,9 +32,12 @@ use crate::ports::{
     Answer, Commit, Committer, Held, PortError, Predictor, Source, SourceRecord, StateStore,
 };
 use crate::store::values;
-use crate::telemetry::{Committed, PredictionAnswered, PredictionRequested, PredictionStatus};
+use crate::telemetry::{
+    Committed, PredictionAnswered, PredictionRequested, PredictionStatus, PredictionsDisagree,
+};
 use crate::time::WallTime;
 use crate::wire::{Codec, JournalInput, WireError};
+use agreement::Agreement;
 use rehearsal::Rehearsal;
 use silence::Silence;
 use succession::Succession;
@@ -145,6 +149,7 @@ pub struct Drive<S, T, C, P> {
     sealed_at: BTreeMap<Ticket, Instant>,
     /// How long each window whose event has not left yet had waited for its answer.
     answered_after: BTreeMap<Ticket, Duration>,
+    agreement: Agreement,
     rejected: Vec<outputs::Rejected>,
     films: FilmCache,
     counts: Counts,
@@ -217,6 +222,7 @@ where
             sealed_at: backlog.iter().map(|ticket| (*ticket, now)).collect(),
             backlog,
             answered_after: BTreeMap::new(),
+            agreement: Agreement::default(),
             rejected: Vec::new(),
             films: FilmCache::new(options.film_cache_bytes),
             counts: Counts::restored(&store, options.partition)?,
@@ -338,9 +344,22 @@ where
         // Without a time of its own the answer comes after the deadline.
         let latency = waited.or(self.options.deadline).unwrap_or_default();
         PredictionAnswered::of(answer.ticket, &answer.outcome, latency).emit();
+        if ours {
+            self.compare(&answer);
+        }
         self.journal(&JournalInput::Answer(answer.clone()))?;
         self.step(Input::Answer(answer))?;
         self.send_dead_letters(None)
+    }
+
+    /// Holds an answer against an earlier one to the same question. The epoch was that of this
+    /// configuration and model.
+    fn compare(&mut self, answer: &Answer) {
+        let ticket = answer.ticket;
+        let Some(input) = self.task.input_digest_of(ticket) else { return };
+        if let Some(apart) = self.agreement.hear((ticket, input), &answer.outcome) {
+            PredictionsDisagree { ticket, apart }.emit();
+        }
     }
 
     fn enforce_deadlines(&mut self) -> Result<(), DriveError> {

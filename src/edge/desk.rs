@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::body::Body;
 use super::language::Language;
 use super::memory::{self, Counters};
+use super::merged::{Merged, Witness};
 use super::pseudonym::Pseudonyms;
 use super::reader::{Reader, Reading};
 use super::register::{Register, Taken};
@@ -80,6 +81,9 @@ pub struct Desk<S, K> {
     refused: BTreeMap<u128, Rejection>,
     /// Up to where each topic was promised complete.
     marked: BTreeMap<Topic, EventTime>,
+    /// Merges of the commit to come, for the witness.
+    merges: Vec<Merged>,
+    witness: Option<Witness>,
 }
 
 impl<S: StateStore, K: Sink> Desk<S, K> {
@@ -100,7 +104,15 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
             taken: Vec::new(),
             refused: BTreeMap::new(),
             marked: BTreeMap::new(),
+            merges: Vec::new(),
+            witness: None,
         })
+    }
+
+    /// Tells `witness` of every merge of patients from here on.
+    #[must_use]
+    pub fn witnessed(self, witness: Witness) -> Self {
+        Desk { witness: Some(witness), ..self }
     }
 
     /// Takes messages and makes what follows durable. The answers to each may go out once
@@ -221,7 +233,11 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         let before = self.effects.len();
         for act in reading.acts {
             EdgeAct { act: act.deed.name() }.emit();
+            let merge = Merged::said_by(&act);
+            let before = self.effects.len();
             self.parts.resolver.step(act, &mut self.effects);
+            let new = self.effects.iter().skip(before);
+            self.merges.extend(merge.and_then(|merge| merge.with_effects(new)));
         }
         self.counters.spoken.extend(taken.head.language);
         self.register.add(number, &taken);
@@ -266,6 +282,10 @@ impl<S: StateStore, K: Sink> Desk<S, K> {
         for record in &mut records {
             self.counters.records += 1;
             record.number = self.counters.records;
+        }
+        let merges = std::mem::take(&mut self.merges);
+        if let Some(witness) = &mut self.witness {
+            merges.iter().try_for_each(|merge| witness(merge, now))?;
         }
         let gone = self.register.forget(now);
         let taken = std::mem::take(&mut self.taken);

@@ -117,6 +117,12 @@ impl Task {
         window.film.map(|film| film.digest)
     }
 
+    /// The digest of what a sealed window was cut from.
+    pub fn input_digest_of(&self, ticket: Ticket) -> Option<Digest> {
+        let window = self.stays.get(&ticket.stay)?.window_of(ticket)?;
+        Some(window.input_digest)
+    }
+
     /// Whether anything changed since [`Task::take_dirty`].
     pub fn has_changes(&self) -> bool {
         !self.dirty.is_empty() || !self.expired.is_empty()

@@ -9,6 +9,7 @@ use crate::event::Rejection;
 use crate::event::alert::Subject;
 use crate::event::risk::Mode;
 use crate::ids::AlertId;
+use crate::time::{EventTime, Span, WallTime};
 use crate::wire::{AlertRecord, AlertState, Codec};
 
 /// Alerts of which it is remembered what the unit's budget said.
@@ -23,12 +24,21 @@ pub struct Desk {
     within: BTreeSet<AlertId>,
     /// Alerts that came when the budget was spent; they stay passive in all their revisions.
     over: BTreeSet<AlertId>,
+    /// From which age on an alert disturbs nobody, and by whose clock.
+    past: Option<(Span, fn() -> WallTime)>,
 }
 
 impl Desk {
     pub fn new(codec: Codec, budget: UnitBudget) -> Self {
         let (within, over) = (BTreeSet::new(), BTreeSet::new());
-        Desk { codec, book: Book::default(), budget, within, over }
+        Desk { codec, book: Book::default(), budget, within, over, past: None }
+    }
+
+    /// Lets what was told longer ago than `age` disturb nobody: a backlog of hours, as after an
+    /// outage, is no news.
+    #[must_use]
+    pub fn fresh(self, age: Option<Span>, clock: fn() -> WallTime) -> Self {
+        Desk { past: age.map(|age| (age, clock)), ..self }
     }
 
     /// What is to be said of a record; `None` if it says nothing new.
@@ -51,11 +61,19 @@ impl Desk {
             Mode::Passive if record.mode == Mode::Interruptive && !record.within_budget => {
                 (Mode::Passive, Some(HeldBack::StayBudget))
             }
+            Mode::Interruptive if self.is_past(record) => (Mode::Passive, Some(HeldBack::Past)),
             Mode::Interruptive if !self.may_disturb(record) => {
                 (Mode::Passive, Some(HeldBack::UnitBudget))
             }
             reach => (reach, None),
         }
+    }
+
+    fn is_past(&self, record: &AlertRecord) -> bool {
+        self.past.is_some_and(|(age, clock)| {
+            let now = EventTime::from_millis(clock().as_millis());
+            now.since(record.known_at) > age
+        })
     }
 
     /// The budget is of alerts about risk: a technical alert asks for a repair.

@@ -19,6 +19,8 @@
 //!   the event id, which every channel carries, if they have it.
 //! - **`delivery` decides who may be disturbed.** A silent alert is shown as one that would have
 //!   been, and leaves by no channel.
+//! - **What was told hours ago disturbs nobody**, as when a backlog is worked off after an outage;
+//!   it is shown, and an alert that is passed on later disturbs as any other.
 //! - The budget of a stay is kept by the engine; only here the whole unit is seen, so its budget is
 //!   kept here. What is over it disturbs nobody and says so.
 //!

@@ -25,6 +25,8 @@ pub enum HeldBack {
     StayBudget,
     /// The unit has had its share.
     UnitBudget,
+    /// It was told hours ago, and comes now.
+    Past,
 }
 
 impl HeldBack {
@@ -33,6 +35,7 @@ impl HeldBack {
             HeldBack::Silent => "silent",
             HeldBack::StayBudget => "stay_budget",
             HeldBack::UnitBudget => "unit_budget",
+            HeldBack::Past => "past",
         }
     }
 
@@ -42,6 +45,7 @@ impl HeldBack {
             HeldBack::Silent => "silent mode, would have alerted",
             HeldBack::StayBudget => "over the stay's budget, shown only",
             HeldBack::UnitBudget => "over the unit's budget, shown only",
+            HeldBack::Past => "of hours ago, shown only",
         }
     }
 }

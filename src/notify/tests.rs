@@ -137,6 +137,31 @@ fn what_is_over_the_units_budget_is_shown_only_in_all_its_revisions() {
     assert_eq!((fault.record.subject, fault.held_back), (Subject::DataQuality, None));
 }
 
+/// As after an outage: the engine works off hours of history, and nobody is woken for it.
+#[test]
+fn what_was_told_hours_ago_is_shown_and_disturbs_nobody() {
+    let now = || WallTime::from_millis(Span::hours(100).as_millis());
+    let told = |minutes_ago: i64, age| {
+        let mut desk = desk(1.0).fresh(age, now);
+        let take = |desk: &mut Desk, n, ago: i64| {
+            let event = event(n, 0, 100 * 60 - ago, Mode::Interruptive);
+            desk.take(&value(&event)).expect("an alert").expect("something new")
+        };
+        let notice = take(&mut desk, 1, minutes_ago);
+        // What disturbs nobody is not of the unit's budget.
+        let next = take(&mut desk, 2, 0);
+        assert!(notice.disturbs() || next.disturbs());
+        notice
+    };
+    let hours = |n| Some(Span::hours(n));
+    assert!(told(8 * 60, hours(8)).disturbs());
+    let past = told(8 * 60 + 1, hours(8));
+    assert!(past.is_shown() && !past.disturbs() && past.held_back == Some(HeldBack::Past));
+    assert!(past.line().contains("of hours ago"), "{}", past.line());
+    assert!(told(90 * 60, None).disturbs());
+    assert!(told(-60, hours(8)).disturbs(), "a replay's patients may live in years to come");
+}
+
 #[test]
 fn a_position_is_given_up_when_everything_before_it_is_delivered() {
     let place = |partition, offset| AlertPlace { partition, offset };

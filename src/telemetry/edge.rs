@@ -83,10 +83,10 @@ impl MessageTaken {
         };
         match self.verdict {
             MessageVerdict::Accepted | MessageVerdict::Known => {
-                debug!(message = self.number, verdict, "message answered");
+                debug!(number = self.number, verdict, "message answered");
             }
             MessageVerdict::Error | MessageVerdict::Rejected => {
-                info!(message = self.number, verdict, "message answered");
+                info!(number = self.number, verdict, "message answered");
             }
         }
         count(|metrics| metrics.edge.messages.with_label_values(&[verdict]).inc());
@@ -127,7 +127,7 @@ impl SenderClock {
             0.. => "ahead",
             _ => "behind",
         };
-        info!(message = self.message, minutes, "a sender's clock is {way}, or its message waited");
+        info!(number = self.message, minutes, "a sender's clock is {way}, or its message waited");
         count(|metrics| metrics.edge.skewed.with_label_values(&[way]).inc());
     }
 }

@@ -93,6 +93,14 @@ pub enum PredictionStatus {
     Dropped,
 }
 
+/// Two answers to one question lie apart by more than arithmetic may.
+#[derive(Clone, Copy, Debug)]
+pub struct PredictionsDisagree {
+    pub ticket: Ticket,
+    /// The largest difference of any risk.
+    pub apart: f32,
+}
+
 /// One commit is applied.
 #[derive(Clone, Copy, Debug)]
 pub struct Committed<'a> {
@@ -304,6 +312,14 @@ impl<'a> PredictionAnswered<'a> {
     fn count(&self, metrics: &Metrics) {
         let latency = metrics.prediction_latency.with_label_values(&[self.status.name()]);
         latency.observe(self.latency.as_secs_f64());
+    }
+}
+
+impl PredictionsDisagree {
+    pub fn emit(&self) {
+        let (ticket, apart) = (self.ticket, self.apart);
+        warn!(%ticket, apart, "two answers to one question disagree; the first one holds");
+        count(|metrics| metrics.predictions_disagreed.inc());
     }
 }
 

@@ -23,6 +23,7 @@ pub mod name {
     pub const FACTS_OVERSHADOWED: &str = "nowcxr_facts_overshadowed_total";
     pub const WINDOWS_SEALED: &str = "nowcxr_windows_sealed_total";
     pub const PREDICTIONS_REQUESTED: &str = "nowcxr_predictions_requested_total";
+    pub const PREDICTIONS_DISAGREED: &str = "nowcxr_predictions_disagreed_total";
     pub const PREDICTION_LATENCY: &str = "nowcxr_prediction_latency_seconds";
     pub const RISK_EVENTS: &str = "nowcxr_risk_events_total";
     pub const VALUES_SUSPECTED: &str = "nowcxr_values_suspected_total";
@@ -85,6 +86,7 @@ pub struct Metrics {
     pub(super) facts: FactMetrics,
     pub(super) windows_sealed: IntCounterVec,
     pub(super) predictions_requested: IntCounter,
+    pub(super) predictions_disagreed: IntCounter,
     pub(super) prediction_latency: HistogramVec,
     pub(super) told: ToldMetrics,
     pub(super) commit_time: Histogram,
@@ -319,6 +321,11 @@ impl Metrics {
             )?,
             predictions_requested: make
                 .counter(name::PREDICTIONS_REQUESTED, "Requests sent to the model.")?,
+            predictions_disagreed: make.counter(
+                name::PREDICTIONS_DISAGREED,
+                "Second answers to a question that were not used and lie further from the first \
+                 than arithmetic may.",
+            )?,
             prediction_latency: make.histograms(
                 name::PREDICTION_LATENCY,
                 "From a request to its answer.",

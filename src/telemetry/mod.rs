@@ -27,8 +27,8 @@ pub use edge::{
 pub use happening::{
     Committed, FactDuplicate, FactLate, FactShadow, FactUsed, FactsOvershadowed, FeedPassed,
     LogSegmentsDeleted, LogTailCut, PauseCause, PredictionAnswered, PredictionRequested,
-    PredictionStatus, RecordRejected, StoreFound, StoreRecovered, TaskPaused, TaskResumed,
-    WatermarkAdvanced, WindowSealed,
+    PredictionStatus, PredictionsDisagree, RecordRejected, StoreFound, StoreRecovered, TaskPaused,
+    TaskResumed, WatermarkAdvanced, WindowSealed,
 };
 pub use metrics::{CONTENT_TYPE, Metrics, name};
 pub use standby::{StandbyEnded, StandbyFollowed, StandbyWarm, StandbysKept, StateRestored};

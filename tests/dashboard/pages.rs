@@ -4,7 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::site::{get, risk, send, site};
+use nowcxr::event::risk::StayEnd;
+use nowcxr::ids::StayId;
+use nowcxr::time::Span;
+use nowcxr::wire::AlertRecord;
+
+use super::site::{alert, get, risk, send, send_alert, site};
 
 #[test]
 fn every_page_answers_under_the_strict_policy_and_escapes_what_it_shows() {
@@ -66,6 +71,41 @@ fn what_is_unknown_is_not_found_and_other_hosts_are_refused() {
     }
     let refused = get(site.address, "/ward", "evil.example");
     assert!(refused.starts_with("HTTP/1.1 421"), "{refused}");
+}
+
+#[test]
+fn operations_says_what_was_read_and_what_this_process_counts() {
+    let page = get(site().address, "/operations", "localhost");
+    for said in ["Risk events read", "This process", "Dead letters", "reads well"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+}
+
+/// The curve shows when alerts were raised; once the stay has ended, no film is waited for.
+#[test]
+fn the_curve_shows_alerts_and_an_ended_stay_waits_for_no_film() {
+    let mut site = site();
+    let raised = AlertRecord { t: risk(1).t, ..alert(1) };
+    send_alert(&mut site.outlet, 2, &raised);
+    let until = Instant::now() + Duration::from_secs(10);
+    let page = loop {
+        let page = get(site.address, "/stay/1", "localhost");
+        if page.contains("data-alert") {
+            break page;
+        }
+        assert!(Instant::now() < until, "the alert was never read");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(page.contains("alert-mark") && page.contains("an alert was raised"), "{page}");
+    assert!(page.contains("Has not come yet") && !page.contains("before the stay ended"));
+    let mut last = risk(1);
+    last.t = last.t + Span::HOUR;
+    last.known_at = last.t;
+    last.stay_end = Some(StayEnd::Discharged);
+    send(&mut site.outlet, 3, &last);
+    site.wait_for(StayId(1), 2);
+    let page = get(site.address, "/stay/1", "localhost");
+    assert!(page.contains("None came before the stay ended") && !page.contains("Has not come yet"));
 }
 
 #[test]

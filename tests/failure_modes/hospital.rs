@@ -170,10 +170,21 @@ impl Hospital {
 
     /// A record straight into a topic, behind the edge's back.
     pub fn append(&self, topic: Topic, key: Option<&[u8]>, value: &[u8], minute: i64) {
+        self.append_all(topic, key, &[value.to_vec()], minute);
+    }
+
+    /// As [`Hospital::append`], many at once.
+    pub fn append_all(&self, topic: Topic, key: Option<&[u8]>, values: &[Vec<u8>], minute: i64) {
         let partition = self.log.partition(topic.name(), 0).unwrap();
-        let sequence = partition.end() + 1;
-        let record = NewRecord { writer: 9, sequence, key, headers: &[], value };
-        partition.append_durable(&[record], wall(at(minute))).unwrap();
+        let record = |(sequence, value)| NewRecord {
+            writer: 9,
+            sequence,
+            key,
+            headers: &[],
+            value: Vec::as_slice(value),
+        };
+        let records: Vec<_> = (partition.end() + 1..).zip(values).map(record).collect();
+        partition.append_durable(&records, wall(at(minute))).unwrap();
     }
 }
 

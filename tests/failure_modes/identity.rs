@@ -1,11 +1,15 @@
 //! Who it is, and which stay.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
+use nowcxr::http::audit::{AuditLog, merge_event};
 use nowcxr::ids::{StayId, Topic};
+use nowcxr::ports::PortError;
 
 use super::counters::Watch;
 use super::hospital::{Hospital, Order, last_word};
+use super::world;
 
 const GLUCOSE: &str = "NM|2345-7^Glucose^LN||104|mg/dL|||||F";
 
@@ -13,26 +17,51 @@ fn acts(watch: &Watch, act: &str) -> u64 {
     watch.rose(&format!("nowcxr_edge_acts_total{{act=\"{act}\"}}"))
 }
 
+/// A hospital whose edge has its merges written down, and where.
+fn audited() -> (Hospital, PathBuf) {
+    let mut audit = PathBuf::new();
+    let hospital = Hospital::with(&[], |config, dir, log| {
+        audit = dir.join("edge-audit.jsonl");
+        let written = AuditLog::open(&audit).unwrap();
+        world::desk(config, dir, log).witnessed(Box::new(move |merge, at| {
+            written.add(merge_event(merge, at, "edge")).map_err(|e| PortError::Stop(e.to_string()))
+        }))
+    });
+    (hospital, audit)
+}
+
 #[test]
 fn f11_patient_merge() {
     let watch = Watch::start();
     let run = || {
-        let mut hospital = Hospital::new(&[]);
+        let (mut hospital, audit) = audited();
         // Unidentified at first, and one and the same.
         hospital.result(9, Order::new("O1", 60), &[GLUCOSE]);
         hospital.admit(70, 7);
         hospital.merge(80, 9, 7, Some(("V9", "V7")));
         // The old number lives on in a system that was not told.
         hospital.result(9, Order::new("O2", 90), &[GLUCOSE]);
-        hospital.pass(90, 150);
-        hospital
+        // Told once more by a system that was slow: it is known.
+        hospital.merge(95, 9, 7, Some(("V9", "V7")));
+        hospital.pass(96, 156);
+        let said = std::fs::read_to_string(audit).unwrap();
+        (hospital, said)
     };
-    let hospital = run();
-    assert_eq!((acts(&watch, "merge"), acts(&watch, "report")), (1, 2));
+    let (hospital, said) = run();
+    assert_eq!((acts(&watch, "merge"), acts(&watch, "report")), (2, 2));
     let lab = hospital.facts(Topic::Lab);
-    let again = run();
-    assert_eq!(again.facts(Topic::Lab), lab, "the raw messages once more give the same");
+    // On record once, by the edge's hashes: identity.merged.
+    assert_eq!(
+        (said.lines().count(), said.matches("\"code\":\"identity.merged\"").count()),
+        (1, 1),
+        "{said}"
+    );
     let events = hospital.events();
+    let stay = events[0].stay_id;
+    assert!(said.contains(&stay.to_string()) && !said.contains("V7"), "{said}");
+    let (again, said_again) = run();
+    assert_eq!(said_again, said);
+    assert_eq!(again.facts(Topic::Lab), lab, "the raw messages once more give the same");
     let stays: BTreeSet<_> = events.iter().map(|event| event.stay_id).collect();
     assert_eq!((stays.len(), last_word(&events, 130).series.n_facts), (1, 2));
     assert!(hospital.letters().is_empty());

@@ -30,7 +30,8 @@
 //!     those of risk. `feed_passed_total`, `alerts_told_total{subject="data_quality"}`. More:
 //!     `tests/engine`, `tests/kafka_service`.
 //! 11. patient merge: what waits and what still comes under the old number is the survivor's.
-//!     `edge_acts_total{act="merge"}`. More: `tests/resolve.rs`.
+//!     The edge writes an AuditEvent `identity.merged` beside its state.
+//!     `edge_acts_total{act="merge"}`. More: `tests/resolve.rs`, `src/http/audit`.
 //! 12. wrong stay, transfer, readmission: a stay is a stretch in an ICU's units; a result is of
 //!     the stay of its time. `edge_acts_total`. More: `tests/resolve.rs`.
 //! 13. bed-only identity: not accepted. `edge_rejected_total{reason="missing_key"}`.
@@ -42,12 +43,16 @@
 //!     counts. `edge_rejected_total`. More: `tests/film`, `tests/edge/dicom.rs`.
 //! 17. clocks: wrong ones are counted; times without an offset are those of the site's zone.
 //!     `edge_skewed_total`. More: `src/edge/hl7/time.rs`.
-//! 18. backfill: history is read again by a flag, and nobody is told a second time.
-//!     `alerts_withheld_total`. More: `tests/kafka_service/changeover.rs`.
+//! 18. backfill: history is read again by a flag, and nobody is told a second time; what floods in
+//!     live is late, and tells nothing of windows that had closed. A consumer that comes behind
+//!     disturbs nobody with alerts of hours ago (`notify.past`). `alerts_withheld_total`,
+//!     `facts_late_total`. More: `tests/kafka_service/changeover.rs`, `src/notify/tests.rs`.
 //! 19. feedback loop: what was told and what people did about it is on record.
 //!     `alerts_told_total`, `facts_used_total{topic="acknowledgement"}`. More: `tests/alerts`.
 //! 20. diverging replicas: digest and payload are functions of the input; the first answer is the
-//!     record. `prediction_latency_seconds_count{status="dropped"}`. More: `tests/simulation`.
+//!     record, and a second one to the same question is held against it within a tolerance.
+//!     `prediction_latency_seconds_count{status="dropped"}`, `predictions_disagreed_total`. More:
+//!     `src/drive/agreement.rs`, `tests/simulation`; `nowcxr rescore` does it for a stretch.
 
 #![allow(clippy::unwrap_used)]
 

@@ -6,15 +6,16 @@ use std::time::Duration;
 use nowcxr::drive::DriveOptions;
 use nowcxr::event::alert::Subject;
 use nowcxr::event::risk::{N_PHENOTYPES, Probability, Scores};
-use nowcxr::ids::{Position, Topic};
+use nowcxr::ids::{FactId, Position, StayId, Topic};
 use nowcxr::ports::{
     Answer, Commit, Outcome, OutputKind, PredictionRequest, Predictor, StateStore as _,
 };
 use nowcxr::store::lineage::Lineage;
 use nowcxr::store::memory::MemoryStore;
 use nowcxr::store::values;
+use nowcxr::time::{EventTime, Span};
 use nowcxr::transport::local::outputs;
-use nowcxr::wire::records::MarkRecord;
+use nowcxr::wire::records::{CodeSystem, MarkRecord, ObservationStatus, RecordedValue, VitalEvent};
 use nowcxr::wire::{AcknowledgementRecord, AlertRecord, AlertState, Codec, DeedKind};
 use uuid::Uuid;
 
@@ -117,7 +118,59 @@ fn f19_feedback_loop() {
     assert_eq!(watch.rose("nowcxr_facts_used_total{topic=\"acknowledgement\"}"), 1);
 }
 
-/// Answers every question as two replicas would whose arithmetic differs in the last places.
+/// The `n`-th respiratory rate of a night, all of it before `closed`.
+fn breath(stay: StayId, n: i32, closed: EventTime) -> VitalEvent {
+    let moment = at(75) + Span::from_millis(i64::from(n) * 2_000);
+    assert!(moment < closed);
+    VitalEvent {
+        event_id: FactId::from_name(&format!("backfill {n}")),
+        stay_id: stay,
+        feed: "vital".to_owned(),
+        code_system: CodeSystem::Loinc,
+        code: "9279-1".to_owned(),
+        value: RecordedValue::Number(f64::from(8 + n % 30)),
+        unit: Some("/min".to_owned()),
+        observed_at: moment,
+        available_at: moment,
+        status: ObservationStatus::Final,
+        replaces: None,
+    }
+}
+
+/// A night's records come in one batch, of a ward that went on without them: whoever reads the
+/// alerts hears of no window that had closed.
+#[test]
+fn f18_backfill_while_live() {
+    let watch = Watch::start();
+    let feeds_alerts = ["alerts.tau_on=0.01", "alerts.not_before=0ms", "alerts.stale_after=48h"];
+    let hospital = quiet_stay(&[&feeds_alerts[..], &["alerts.refractory=1m"]].concat());
+    let mut drive = hospital.drive(MemoryStore::new(), DriveOptions::default());
+    while !drive.turn().unwrap().idle() {}
+    let (events, before) =
+        (world::risk_records(&hospital.config, &hospital.log), alerts(&hospital));
+    let (stay, closed) = (events[0].stay_id, events.iter().map(|event| event.t).max().unwrap());
+    assert!(
+        closed >= at(420) && before.iter().any(|told| told.subject == Subject::InHospitalDeath)
+    );
+    let codec = world::codec(&hospital.config);
+    let flood: Vec<Vec<u8>> =
+        (0..10_000).map(|n| codec.encode(&breath(stay, n, closed)).unwrap()).collect();
+    hospital.append_all(Topic::Vital, Some(Codec::key(stay).as_bytes()), &flood, 485);
+    let mut hospital = hospital;
+    hospital.pass(490, 600);
+    while !drive.turn().unwrap().idle() {}
+    drive.finish().unwrap();
+    assert_eq!(watch.rose("nowcxr_facts_late_total{topic=\"vital\"}"), 10_000);
+    let later = world::risk_records(&hospital.config, &hospital.log);
+    let new: Vec<_> = later.iter().filter(|event| event.t > closed).collect();
+    assert_eq!(later.len(), events.len() + new.len(), "no window that had closed is told again");
+    assert!(new.iter().any(|event| event.series.n_facts > 10_000), "later windows hold them");
+    let told = alerts(&hospital);
+    assert!(told[before.len()..].iter().all(|alert| alert.known_at > closed), "{told:#?}");
+}
+
+/// Answers every question as three replicas would: two whose arithmetic differs in the last places,
+/// and one that is broken.
 #[derive(Default)]
 struct Replicas {
     answers: VecDeque<Answer>,
@@ -126,7 +179,7 @@ struct Replicas {
 impl Predictor for Replicas {
     fn submit(&mut self, request: PredictionRequest) -> Result<(), Box<PredictionRequest>> {
         let sum: f64 = request.rows.iter().map(|row| row.value).sum();
-        for nudge in [0.0, 1e-6] {
+        for nudge in [0.0, 1e-6, 0.25] {
             let p = Probability::new((sum / 1_000.0 + nudge) as f32).unwrap();
             let scores = Scores {
                 mortality: p,
@@ -172,7 +225,7 @@ fn f20_diverging_replicas() {
     let (one, other) = (replica([0, 1]), replica([1, 0]));
     let events = one.events();
     assert_eq!(other.events(), events, "digest of the input, seed and payload");
-    // Within one task two answers that differ are never mixed: the first is the record.
+    // Within one task answers that differ are never mixed: the first is the record.
     let told = |replicas: Replicas| {
         let hospital = replica([0, 1]);
         let parts = (MemoryStore::new(), replicas);
@@ -187,7 +240,10 @@ fn f20_diverging_replicas() {
     let scores: Vec<f32> = scores.map(|scores| scores.mortality).collect();
     assert!(scores.len() > 2 && scores.iter().all(|p| *p == 0.161), "{scores:?}");
     let dropped = watch.rose("nowcxr_prediction_latency_seconds_count{status=\"dropped\"}");
-    assert_eq!(dropped, scores.len() as u64);
+    assert_eq!(dropped, 2 * scores.len() as u64);
+    // What the last places do is no disagreement; what the broken one says is.
+    let disagreed = watch.rose("nowcxr_predictions_disagreed_total");
+    assert_eq!(disagreed, scores.len() as u64);
     let digests = |events: &[nowcxr::wire::RiskRecord]| {
         events.iter().map(|event| event.input_digest).collect::<Vec<_>>()
     };

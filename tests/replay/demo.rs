@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nowcxr::event::{Disposition, ViewPosition};
+use nowcxr::event::{Disposition, Reason, ViewPosition};
 use nowcxr::ids::{StayId, Topic};
 use nowcxr::ports::PortError;
 use nowcxr::replay::{
@@ -69,6 +69,8 @@ fn the_open_demo_reconciles() {
 struct Judge<'a> {
     codec: &'a Codec,
     counts: std::collections::BTreeMap<Topic, EngineCounts>,
+    /// Values that cannot be right, or not in their unit, in words and how often.
+    suspected: std::collections::BTreeMap<String, u64>,
 }
 
 impl ReplaySink for Judge<'_> {
@@ -76,7 +78,12 @@ impl ReplaySink for Judge<'_> {
         let counts = self.counts.entry(topic).or_default();
         match self.codec.decode_input(topic, Some(stay.to_string().as_bytes()), record) {
             Ok(_) => counts.used += 1,
-            Err(rejection) => *counts.rejected.entry(rejection.reason).or_default() += 1,
+            Err(rejection) => {
+                *counts.rejected.entry(rejection.reason).or_default() += 1;
+                if matches!(rejection.reason, Reason::Implausible | Reason::UnitSuspect) {
+                    *self.suspected.entry(rejection.to_string()).or_default() += 1;
+                }
+            }
         }
         Ok(())
     }
@@ -101,8 +108,15 @@ fn the_open_demo_is_what_the_engine_can_read() {
     let Some(shared) = shared() else { return };
     let codec = codec();
     let mut player = player(&demo(&shared), &codec);
-    let mut judge = Judge { codec: &codec, counts: Default::default() };
+    let mut judge =
+        Judge { codec: &codec, counts: Default::default(), suspected: Default::default() };
     player.play(&mut judge).unwrap();
+    judge.suspected.iter().for_each(|(why, n)| println!("{n} × {why}"));
+    let suspected: u64 = judge.suspected.values().sum();
+    let used: u64 = judge.counts.values().map(|counts| counts.used).sum();
+    println!("{suspected} of {} values are suspected", used + suspected);
+    // None of them can be right: a mean pressure below 0, 97 °C. At most one in a thousand.
+    assert!(suspected > 0 && suspected * 1_000 <= used, "{suspected} of {used}");
     let mut books = player.source().counts().clone();
     for (topic, counts) in judge.counts {
         books.enter_engine(topic, counts);

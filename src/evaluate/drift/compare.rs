@@ -87,6 +87,23 @@ impl Verdict {
     }
 }
 
+impl Comparison {
+    /// Whether anything could be said: a measure with enough stays on both sides, or calibration.
+    pub fn is_judged(&self) -> bool {
+        let judged = self.found.iter().any(|one| one.verdict != Verdict::TooFew);
+        judged || self.calibration_apart.is_some()
+    }
+
+    /// What it comes to.
+    pub fn verdict(&self) -> &'static str {
+        match (self.drifted, self.is_judged()) {
+            (true, _) => "DRIFTED",
+            (false, true) => "no large drift",
+            (false, false) => "not judged: too few stays",
+        }
+    }
+}
+
 impl Found {
     fn of(measure: &Measure, windows: &[Seen]) -> Result<Self, EvaluateError> {
         let before = &measure.found;

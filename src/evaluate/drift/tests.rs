@@ -148,6 +148,7 @@ fn the_same_ward_does_not_drift_and_another_does() {
     let first = &other.found[0];
     assert_eq!((first.kind, first.variable.as_deref()), (Kind::Value, Some("heart_rate")));
     assert_eq!(first.verdict, Verdict::Much);
+    assert_eq!(other.verdict(), "DRIFTED");
     // What did not change is not said to have.
     assert!(other.found[1..].iter().all(|one| one.verdict < Verdict::Some), "{other:?}");
 }
@@ -155,7 +156,8 @@ fn the_same_ward_does_not_drift_and_another_does() {
 #[test]
 fn few_stays_claim_nothing() {
     let other = compared(&ward(1, 12, 0.0), &ward(2, 60, 60.0));
-    assert!(!other.drifted);
+    assert!(!other.drifted && !other.is_judged());
+    assert_eq!(other.verdict(), "not judged: too few stays");
     assert!(other.found.iter().all(|one| one.verdict == Verdict::TooFew));
     assert!(other.found.iter().any(|one| one.psi.is_some_and(|psi| psi > PSI_MUCH)));
 }

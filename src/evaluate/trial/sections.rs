@@ -154,9 +154,10 @@ pub(super) fn drift(drift: Option<&Comparison>) -> String {
                 --profile.</p>\n"
             .to_owned();
     };
-    let verdict = match drift.drifted {
-        true => "<b>Much drift was found.</b>",
-        false => "No much drift was found.",
+    let verdict = match (drift.drifted, drift.is_judged()) {
+        (true, _) => "<b>Much drift was found.</b>",
+        (false, true) => "No large drift was found.",
+        (false, false) => "<b>Drift could not be judged:</b> there are too few stays.",
     };
     let mut html = format!(
         "<p>{verdict} The profile is of {} windows of {} stays under {}. PSI below 0.1 is called \

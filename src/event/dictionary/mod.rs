@@ -230,6 +230,11 @@ impl Dictionary {
 }
 
 impl Variable {
+    /// The name for people: the benchmark's columns misspell Glasgow.
+    pub fn label(&self) -> String {
+        self.name.replace("Glascow", "Glasgow")
+    }
+
     /// The category text of a value, `None` for a numeric variable or an index out of range.
     pub fn category(&self, value: f64) -> Option<&str> {
         let Kind::Categorical { categories, .. } = &self.kind else { return None };

@@ -302,3 +302,11 @@ fn signals_are_those_of_the_file_and_copies_a_matter_of_clinical() {
         assert!(error.contains(part), "{part} is not in: {error}");
     }
 }
+
+#[test]
+fn names_for_people_are_spelled_as_people_spell_them() {
+    let dictionary = Dictionary::builtin(Profile::Clinical).unwrap();
+    let labels: Vec<String> = dictionary.variables().iter().map(Variable::label).collect();
+    assert_eq!(labels.iter().filter(|label| label.starts_with("Glasgow coma scale")).count(), 4);
+    assert!(labels.iter().all(|label| !label.contains("Glascow")), "{labels:?}");
+}

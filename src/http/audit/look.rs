@@ -18,7 +18,7 @@ pub const PROFILE: &str =
 /// Characters kept of an address that was asked for.
 const MAX_PATH: usize = 512;
 
-const DICOM: &str = "http://dicom.nema.org/resources/ontology/DCM";
+pub(super) const DICOM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 const TERMINOLOGY: &str = "http://terminology.hl7.org/CodeSystem";
 
 /// Somebody looked at a stay, or wanted to.
@@ -72,8 +72,6 @@ impl Outcome {
 impl Look {
     /// The AuditEvent.
     pub fn event(&self) -> Value {
-        let recorded = DateTime::<Utc>::from_timestamp_millis(self.at.as_millis())
-            .map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true));
         let path: String = self.path.chars().take(MAX_PATH).collect();
         let mut event = json!({
             "resourceType": "AuditEvent",
@@ -83,7 +81,7 @@ impl Look {
                 "code": "read", "display": "read",
             }],
             "action": "R",
-            "recorded": recorded,
+            "recorded": stamp(self.at),
             "outcome": self.outcome.code(),
             "outcomeDesc": self.outcome.words(),
             "agent": self.agents(),
@@ -121,10 +119,6 @@ impl Look {
 
     /// The browser or program, this service, and who sits before it.
     fn agents(&self) -> Value {
-        let role = |code: &str, words: &str| {
-            let coding = json!({ "system": DICOM, "code": code, "display": words });
-            json!({ "coding": [coding] })
-        };
         let user = coding("v3-ParticipationType", "IRCP", "information recipient");
         json!([
             {
@@ -151,7 +145,19 @@ impl Look {
     }
 }
 
-fn coding(system: &str, code: &str, display: &str) -> Value {
+/// A moment of the machine's clock as FHIR writes it.
+pub(super) fn stamp(at: WallTime) -> Option<String> {
+    let at = DateTime::<Utc>::from_timestamp_millis(at.as_millis())?;
+    Some(at.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+/// What an agent is in the exchange, in DICOM's words.
+pub(super) fn role(code: &str, words: &str) -> Value {
+    let coding = json!({ "system": DICOM, "code": code, "display": words });
+    json!({ "coding": [coding] })
+}
+
+pub(super) fn coding(system: &str, code: &str, display: &str) -> Value {
     json!({ "system": format!("{TERMINOLOGY}/{system}"), "code": code, "display": display })
 }
 

@@ -1,4 +1,5 @@
-//! Who looked at which stay: a line for each look, on disk before the page is sent.
+//! Who looked at which stay: a line for each look, on disk before the page is sent. The edge keeps
+//! a file of its own of merged patients, the service one of switches of `alerts.mode`.
 //!
 //! Each line holds the SHA-256 of the one before it, so a line that is taken out, altered or put in
 //! shows ([`verify`]). Whoever can write the file could write it anew from some line on; a head
@@ -6,6 +7,8 @@
 //! stays where it is and is part of the chain.
 
 mod look;
+mod merge;
+mod mode;
 mod verify;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -18,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use look::{Look, Outcome, Told};
+pub use merge::merge_event;
+pub use mode::{mode_event, mode_told};
 pub use verify::{Broken, Verified, verify};
 
 use crate::ids::Digest;
@@ -32,7 +37,7 @@ pub const RECENT: u64 = 256 << 10;
 /// Why a look cannot be written down. The page must not be shown then.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    #[error("the audit log {path} cannot be used: {source}; make room, or set http.audit")]
+    #[error("the audit log {path} cannot be used: {source}; make room, or name another file")]
     Io { path: PathBuf, source: io::Error },
     #[error("another process writes the audit log {0}; set http.audit to a file of this one's own")]
     Taken(PathBuf),
@@ -82,7 +87,7 @@ impl AuditLog {
         }
         let log = AuditLog { path: path.to_owned(), end: Mutex::new(End { file, last: None }) };
         let head = log.head(&mut log.lock())?;
-        tracing::info!(path = %path.display(), %head, "looks at stays are written down");
+        tracing::info!(path = %path.display(), %head, "audit log opened");
         Ok(log)
     }
 
@@ -91,9 +96,17 @@ impl AuditLog {
     /// # Errors
     /// [`AuditError`]; then nobody may see what was asked for.
     pub fn append(&self, look: &Look) -> Result<(), AuditError> {
+        self.add(look.event())
+    }
+
+    /// Writes an AuditEvent down and waits until it is on disk.
+    ///
+    /// # Errors
+    /// [`AuditError`].
+    pub fn add(&self, event: Value) -> Result<(), AuditError> {
         let mut end = self.lock();
         let previous = self.head(&mut end)?.to_string();
-        let line = serde_json::to_vec(&Line { previous, event: look.event() });
+        let line = serde_json::to_vec(&Line { previous, event });
         let mut line = line.map_err(|error| self.failed(error.into()))?;
         let hash = Digest::of(&line);
         line.push(b'\n');

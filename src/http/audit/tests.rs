@@ -3,9 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
+use crate::edge::{MAX_STAYS, Merged};
+use crate::engine::resolve::{OperationId, PersonId};
 use crate::http::access::{Role, Visitor};
 use crate::ids::StayId;
-use crate::time::WallTime;
+use crate::time::{EventTime, WallTime};
 
 fn look(stay: u64) -> Look {
     Look {
@@ -146,4 +148,47 @@ fn an_event_has_what_the_profile_wants_and_no_more_than_is_known() {
     let told = Told::of(&refused.event()).expect("ours");
     assert!(told.outcome.contains("role") && told.role == "clinician");
     assert!(serde_json::to_vec(&refused.event()).expect("JSON").len() < MAX_LINE);
+}
+
+#[test]
+fn a_merge_is_a_line_of_the_chain_that_names_nobody() {
+    let merge = Merged {
+        message: 5,
+        operation: OperationId(u128::MAX),
+        survivor: PersonId(0xabc),
+        prior: PersonId(0xdef),
+        known_at: EventTime::from_millis(1_796_000_000_000),
+        stays: (0..MAX_STAYS as u64).map(|n| StayId(u64::MAX - n)).collect(),
+        n_stays: 40,
+    };
+    let event = merge_event(&merge, WallTime::from_millis(1_796_000_060_000), "icu-2");
+    let at = |pointer: &str| event.pointer(pointer).cloned().unwrap_or_default();
+    let said = ["/type/code", "/subtype/0/code", "/action", "/outcome"].map(at);
+    assert_eq!(said, ["110110", "identity.merged", "U", "0"].map(Value::from));
+    assert_eq!(at("/recorded"), "2026-11-30T00:54:20.000Z");
+    let hash = |n: usize| at(&format!("/entity/{n}/what/identifier/value"));
+    assert_eq!(
+        (hash(0), hash(1)),
+        (format!("{:032x}", 0xabc).into(), format!("{:032x}", 0xdef).into())
+    );
+    assert_eq!(at("/entity/0/detail/3/valueString"), "40");
+    assert_eq!(event["entity"].as_array().map(Vec::len), Some(2 + MAX_STAYS));
+    let (_dir, path) = written(1);
+    let log = AuditLog::open(&path).expect("again");
+    log.add(event).expect("room");
+    log.append(&look(2)).expect("room");
+    let whole = read(&path).expect("whole");
+    assert_eq!((whole.lines, whole.cut_off), (3, 0));
+    let longest = std::fs::read_to_string(&path).expect("text");
+    assert!(longest.lines().all(|line| line.len() < MAX_LINE));
+    assert_eq!(log.recent(9).expect("readable").len(), 2, "a merge is no look");
+}
+
+#[test]
+fn a_switch_of_the_mode_says_from_what_to_what() {
+    let event = mode_event("silent", crate::event::risk::Mode::Passive, look(1).at, "icu-2");
+    assert_eq!(mode_told(&event), Some("passive"));
+    assert_eq!(event["outcomeDesc"], "the mode of alerts was silent and is passive");
+    assert_eq!(event.pointer("/entity/0/detail/0/valueString"), Some(&Value::from("silent")));
+    assert_eq!(mode_told(&look(1).event()), None);
 }

@@ -168,8 +168,8 @@ fn legend() -> Markup {
                         (words) }
                 }
             }
-            p { "Band edges are conventions of this display, not validated thresholds. Hatched \
-                 tiles have no score at this moment." }
+            p { "Band edges are conventions of this display, not validated thresholds. A tile \
+                 is hatched where the stay has ended, or has no score at this moment." }
         }
     }
 }

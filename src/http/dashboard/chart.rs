@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 
 use super::format;
-use super::ward::{Moment, StayLog};
+use super::ward::{AlertNote, Moment, StayLog};
+use crate::event::alert::Subject;
 use crate::ids::StayId;
 use crate::time::{EventTime, Span};
 
@@ -133,8 +134,15 @@ fn tick(length: Span) -> Span {
     Span::hours(hours.iter().find(fits).copied().unwrap_or(1_440))
 }
 
-/// The course of the risk of one stay up to `now`; every window leads to its moment.
-pub fn course(id: StayId, stay: &StayLog, moments: &[&Moment], now: EventTime) -> Markup {
+/// The course of the risk of one stay up to `now`; every window leads to its moment. `alerts` are
+/// those known by then.
+pub fn course(
+    id: StayId,
+    stay: &StayLog,
+    moments: &[&Moment],
+    alerts: &[&AlertNote],
+    now: EventTime,
+) -> Markup {
     let from = stay.begins().unwrap_or(now);
     let to = now.max(from + Span::hours(6));
     // The twins are drawn on the same axis: none of them may run along its top.
@@ -162,6 +170,7 @@ pub fn course(id: StayId, stay: &StayLog, moments: &[&Moment], now: EventTime) -
                 path.twin-ehr d=(line(&frame, moments, |m| m.ehr_only)) {}
                 path.curve d=(line(&frame, moments, |m| m.mortality)) {}
                 (films(&frame, stay, now))
+                (raised(&frame, alerts))
                 line.now-line x1=(frame.x(now)) x2=(frame.x(now)) y1=(frame.top)
                     y2=(frame.bottom()) {}
             }
@@ -195,10 +204,14 @@ fn time_axis(frame: &Frame) -> Markup {
             text.axis x=(frame.x(at)) y=(frame.bottom() + 20.0) text-anchor="middle" {
                 (format!("{:.0} h", at.since(frame.from).as_hours()))
             }
-            // A date at the right edge would be cut off in the middle.
-            @let anchor = if frame.x(at) + 40.0 > frame.right() { "end" } else { "middle" };
-            text.axis.faint x=(frame.x(at)) y=(frame.bottom() + 36.0) text-anchor=(anchor) {
-                (format::short_stamp(at))
+            // A date at the right edge would be cut off in the middle, and one that is moved to
+            // the left needs room.
+            @let is_last = frame.x(at) + 40.0 > frame.right();
+            @if !is_last || frame.x(at) - frame.x(at - step) > 118.0 {
+                text.axis.faint x=(frame.x(at)) y=(frame.bottom() + 36.0)
+                    text-anchor=(if is_last { "end" } else { "middle" }) {
+                    (format::short_stamp(at))
+                }
             }
         }
     }
@@ -235,6 +248,20 @@ fn films(frame: &Frame, stay: &StayLog, now: EventTime) -> Markup {
             line.film-line x1=(x) x2=(x) y1=(frame.top) y2=(frame.bottom()) {}
             path.film-mark d=(format!("M{x} {}l6 -10h-12z", frame.bottom())) {
                 title { "Film available " (format::stamp(film.available_at)) }
+            }
+        }
+    }
+}
+
+/// When alerts of risk were raised, silent ones as well.
+fn raised(frame: &Frame, alerts: &[&AlertNote]) -> Markup {
+    let of_risk = |note: &&&AlertNote| {
+        note.subject == Subject::InHospitalDeath && note.raised_at >= frame.from
+    };
+    html! {
+        @for note in alerts.iter().filter(of_risk) {
+            path.alert-mark d=(format!("M{} {}l5.5 10h-11z", frame.x(note.raised_at), 2)) {
+                title { "Alert raised " (format::stamp(note.raised_at)) }
             }
         }
     }

@@ -99,7 +99,7 @@ fn inputs(dictionary: &Dictionary) -> Markup {
                 thead { tr { th scope="col" { "Variable" } th scope="col" { "Unit" }
                     th scope="col" { "Held within" } th scope="col" { "If never observed" } } }
                 tbody { @for one in dictionary.variables().iter().filter(seen) { tr {
-                    th scope="row" { (one.name)
+                    th scope="row" { (one.label())
                         @if !one.trained { " (never in its training)" } }
                     td { (format::unit(&one.unit)) }
                     @match &one.kind {

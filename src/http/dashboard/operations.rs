@@ -1,11 +1,15 @@
-//! Operations: what was read and refused.
+//! Operations: what was read and refused, and what this process has done.
+
+mod counters;
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Html;
-use maud::html;
+use maud::{Markup, html};
+
+use counters::Counters;
 
 use super::page::{self, Here};
 use super::{App, format};
@@ -47,15 +51,20 @@ pub async fn operations(
                     div { dt { (status) } dd { (n) } }
                 } }
             }
+            (of_this_process(&Counters::now()))
             section.card.half { h2 { "Dead letters" }
                 @if counts.dead_letters.is_empty() { p { "No record was refused." } }
-                @else { div.scroll tabindex="0" role="region" aria-label="Dead letters" { table {
+                @else {
+                    div.scroll tabindex="0" role="region" aria-label="Dead letters" { table {
                     thead { tr { th scope="col" { "Topic" } th scope="col" { "Reason" }
                         th scope="col" { "Records" } } }
                     tbody { @for ((topic, reason), n) in &counts.dead_letters { tr {
                         td { (topic) } td { (format::words(reason)) } td { (n) }
                     } } }
-                } } }
+                    } }
+                    p.faint { code { "nowcxr dead-letters" } " lists them, each with its place \
+                        and reason, and sends again what can be used now." }
+                }
             }
             section.card.half { h2 { "For machines" }
                 p { a href="/metrics" { "Prometheus metrics" } " · " a href="/readyz" {
@@ -64,4 +73,20 @@ pub async fn operations(
         }
     };
     Html(page::frame(&chrome, "Operations", Here::Operations, body).into_string())
+}
+
+/// A process that only shows has counted nothing.
+fn of_this_process(counters: &Counters) -> Markup {
+    html! {
+        section.card.half { h2 { "This process" }
+            @if counters.is_at_work() {
+                dl.facts { @for (words, n) in counters.rows() {
+                    div { dt { (words) } dd { (n) } }
+                } }
+            } @else {
+                p { "It only shows what others have computed. Delay, late and double facts are \
+                     counted where that is done." }
+            }
+        }
+    }
 }

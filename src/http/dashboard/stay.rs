@@ -111,6 +111,7 @@ impl StayPage<'_> {
 
     fn risk(&self) -> Markup {
         let tile = &self.tile;
+        let alerts = self.stay.alerts(self.at);
         html! {
             section.card.risk-card aria-labelledby="risk-title" {
                 h2 #risk-title { "Risk of death in hospital" }
@@ -134,9 +135,9 @@ impl StayPage<'_> {
                     }
                 }
                 div.scroll tabindex="0" role="region" aria-label="Curve of the risk" {
-                    (chart::course(self.id, self.stay, &self.known, self.now))
+                    (chart::course(self.id, self.stay, &self.known, &alerts, self.now))
                 }
-                (course_key(&self.known))
+                (course_key(&self.known, !alerts.is_empty()))
                 details #risk-table {
                     summary { "All " (self.known.len()) " windows as a table" }
                     (self.windows())
@@ -225,7 +226,7 @@ fn twins(moment: &Moment) -> Markup {
     }
 }
 
-fn course_key(known: &[&Moment]) -> Markup {
+fn course_key(known: &[&Moment], has_alerts: bool) -> Markup {
     let corrected = known.iter().any(|moment| moment.revision > 0);
     html! {
         p.legend.course-key {
@@ -233,6 +234,9 @@ fn course_key(known: &[&Moment]) -> Markup {
             span.key { span.line.ehr aria-hidden="true" {} "EHR only" }
             span.key { span.line.carry aria-hidden="true" {} "film carried forward" }
             span.key { span.shape aria-hidden="true" { "▼" } " a film became available" }
+            @if has_alerts {
+                span.key { span.shape aria-hidden="true" { "△" } " an alert was raised" }
+            }
             @if corrected { span.key { span.shape aria-hidden="true" { "◆" } " corrected" } }
             @for band in [Band::Raised, Band::High] {
                 span.key { "dotted: edge of “" (band.word().to_lowercase()) "”" }

@@ -12,7 +12,7 @@ pub mod receive;
 pub mod risk_assessment;
 pub mod searchset;
 pub mod studies;
-mod systems;
+pub(super) mod systems;
 
 pub use capability::{Offer, metadata};
 

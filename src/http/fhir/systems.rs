@@ -14,6 +14,10 @@ pub const INPUT: &str = "urn:nowcxr:input";
 pub const MODEL: &str = "urn:nowcxr:model";
 /// SHA-256 of configurations.
 pub const CONFIG: &str = "urn:nowcxr:config";
+/// Patients, by the keyed hashes of an edge.
+pub const PERSON: &str = "urn:nowcxr:person";
+/// What an edge did.
+pub const ACT: &str = "urn:nowcxr:act";
 /// What is predicted.
 pub const OUTCOME: &str = "urn:nowcxr:outcome";
 

@@ -11,7 +11,7 @@ use crate::event::Reason;
 use crate::event::alert::{AlertEvent, Claim, Fault, Priority, Response, State};
 use crate::event::risk::{Mode, ModelName};
 use crate::ids::Topic;
-use crate::telemetry::AlertTold;
+use crate::telemetry::{AlertTold, MessageTaken, MessageVerdict};
 
 /// Log lines, kept for the test.
 #[derive(Clone, Default)]
@@ -223,12 +223,32 @@ fn no_label_can_name_a_patient() {
     let text = Metrics::global().expect("metrics").render().expect("text");
     let allowed =
         ["reason", "topic", "triggers", "status", "task", "feed", "cause", "how", "version", "le"];
-    let of_alerts = ["subject", "state", "delivery"];
+    let told = ["subject", "state", "delivery", "revision", "variable", "why"];
+    let of_edges = ["verdict", "act", "fate", "way", "outcome"];
     for series in text.lines().filter(|line| !line.starts_with('#')) {
         assert!(series.starts_with("nowcxr_"), "{series}");
         let labels = series.split_once('{').map_or("", |(_, rest)| rest);
         for label in labels.split("\",").filter_map(|pair| pair.split_once('=')) {
-            assert!(allowed.contains(&label.0) || of_alerts.contains(&label.0), "{series}");
+            let mut known = allowed.iter().chain(&told).chain(&of_edges);
+            assert!(known.any(|known| *known == label.0), "{series}");
         }
     }
+}
+
+#[test]
+fn answers_that_disagree_are_told_by_their_difference_alone() {
+    let before = metric("nowcxr_predictions_disagreed_total");
+    let lines = logged(|| PredictionsDisagree { ticket: ticket(), apart: 0.25 }.emit());
+    assert_eq!((&lines[0]["level"], &lines[0]["apart"]), (&"WARN".into(), &0.25.into()));
+    assert_eq!(lines[0]["ticket"], ticket().to_string());
+    assert_eq!(metric("nowcxr_predictions_disagreed_total"), before + 1.0);
+}
+
+/// `message` is the sentence's name in a line of the log.
+#[test]
+fn a_hospitals_message_is_named_by_its_number() {
+    let verdict = MessageVerdict::Rejected;
+    let lines = logged(|| MessageTaken { number: 5, verdict }.emit());
+    assert_eq!(lines[0]["message"], "message answered");
+    assert_eq!((&lines[0]["number"], &lines[0]["verdict"]), (&5.into(), &"rejected".into()));
 }

@@ -109,9 +109,16 @@ impl StayPage<'_> {
                     },
                     None => {
                         figcaption { strong { "Next film" }
-                            p.faint { "Has not come yet. When it does, it stands here beside the \
-                                estimate." } }
-                        p.viewport.vacant { "waiting" }
+                            @if self.tile.ended.is_some() {
+                                p.faint { "None came before the stay ended." }
+                            } @else {
+                                p.faint { "Has not come yet. When it does, it stands here beside \
+                                    the estimate." }
+                            }
+                        }
+                        p.viewport.vacant {
+                            @if self.tile.ended.is_some() { "none" } @else { "waiting" }
+                        }
                     },
                 }
             }

@@ -53,7 +53,7 @@ impl StayPage<'_> {
                             in: " }
                             @for (n, one) in never.iter().enumerate() {
                                 @if n > 0 { ", " }
-                                (one.variable.name.to_lowercase()) " ("
+                                (one.variable.label()) " ("
                                 (shown(one.variable, normal(one.variable))) ")"
                             } "." }
                     }
@@ -112,7 +112,7 @@ impl StayPage<'_> {
         let old = t.since(at) > Span::hours(4);
         html! {
             article.variable {
-                h3 { (one.variable.name) }
+                h3 { (one.variable.label()) }
                 p.measure {
                     span.value { (shown(one.variable, value)) }
                     " " span.unit { (format::unit(&one.variable.unit)) }

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::StayPage;
+use crate::event::dictionary::Variable;
 use crate::http::dashboard::format;
 use crate::http::dashboard::ward::status_name;
 use crate::wire::RiskRecord;
@@ -40,9 +41,9 @@ impl StayPage<'_> {
         }
     }
 
-    fn name<'b>(&'b self, code: &'b str) -> &'b str {
+    fn name(&self, code: &str) -> String {
         let variable = self.dictionary.by_code(code).and_then(|id| self.dictionary.variable(id));
-        variable.map_or(code, |variable| variable.name.as_str())
+        variable.map_or_else(|| code.to_owned(), Variable::label)
     }
 
     /// Provenance and validity: enough to find the prediction again, and to doubt it.
