@@ -175,6 +175,14 @@ impl Recipe {
         if [latent, film, noise].iter().any(|weight| !(weight.is_finite() && *weight >= 0.0)) {
             problems.push("reader.loss: give numbers of at least 0".to_owned());
         }
+        let reads_findings = self.sizes().fusion_mortality.findings_width.is_some();
+        if reads_findings && (latent == 0.0 || film == 0.0) {
+            problems.push(
+                "reader.loss: fusion models of these sizes are shown findings, which nothing else \
+                 teaches to read; set latent and film above 0"
+                    .to_owned(),
+            );
+        }
         let FusionWeights { without_film, carried, max_weight, .. } = self.fusion.loss;
         let shown = [without_film, carried].iter().all(|share| (0.0..=1.0).contains(share));
         if !shown || max_weight < 1.0 {
@@ -268,5 +276,8 @@ mod tests {
         assert!(fault("[vae.loss]\nperceptual = -1.0").contains("at least 0"));
         let deep = fault("[vae.loss]\nadversarial = 0.5\ndiscriminator_layers = 7");
         assert!(deep.contains("384 pixels"), "{deep}");
+        let blind = fault("sizes = \"proof\"\n[reader.loss]\nlatent = 1.0");
+        assert!(blind.contains("nothing else teaches"), "{blind}");
+        assert!(Recipe::parse(PROOF).is_ok());
     }
 }
