@@ -20,21 +20,25 @@ pub fn note(config: &Config) -> Result<()> {
     if mode == Mode::Silent && !path.exists() {
         return Ok(());
     }
-    let unwritten = "a switch of alerts.mode must be on record, beside store.dir";
+    let shown = path.display();
+    let unwritten =
+        || format!("a switch of alerts.mode must be on record, in {shown}; move store.dir");
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).context(unwritten)?;
+        std::fs::create_dir_all(parent).with_context(unwritten)?;
     }
     let log = match AuditLog::open(&path) {
-        // Another process that shares store.dir, and was started just now.
-        Err(AuditError::Taken(_)) => return Ok(()),
-        log => log.context(unwritten)?,
+        Err(AuditError::Taken(_)) => {
+            tracing::warn!("{shown} is held by another process, which shares store.dir; it writes");
+            return Ok(());
+        }
+        log => log.with_context(unwritten)?,
     };
     let told = log.events()?;
     let last = told.iter().find_map(mode_told).unwrap_or(Mode::Silent.name());
     if last != mode.name() {
         log.add(mode_event(last, mode, now(), &node(config)))?;
-        let (from, to, path) = (last, mode.name(), path.display());
-        tracing::warn!(from, to, "alerts.mode is another from now on; {path} has the record");
+        let (from, to) = (last, mode.name());
+        tracing::warn!(from, to, "alerts.mode is another from now on; {shown} has the record");
     }
     Ok(())
 }

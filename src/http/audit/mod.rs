@@ -39,7 +39,7 @@ pub const RECENT: u64 = 256 << 10;
 pub enum AuditError {
     #[error("the audit log {path} cannot be used: {source}; make room, or name another file")]
     Io { path: PathBuf, source: io::Error },
-    #[error("another process writes the audit log {0}; set http.audit to a file of this one's own")]
+    #[error("another process writes the audit log {0}; give each process a file of its own")]
     Taken(PathBuf),
     #[error(
         "the audit log {0} ends in a line that is none of ours; set http.audit to another file"
