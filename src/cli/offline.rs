@@ -23,8 +23,7 @@ use crate::store::memory::MemoryStore;
 use crate::transport::kafka::{KafkaSettings, KafkaSource, journal};
 use crate::transport::local::{LocalJournal, LocalLog, LocalSource};
 use crate::wire::Codec;
-use ends::{Collected, Collector};
-pub use ends::{Nobody, Within};
+pub use ends::{Collected, Collector, Nobody, Within};
 
 /// Inputs whose end is not reached although nothing has come for so long end with something that
 /// is no record, such as the mark of a transaction.
@@ -127,7 +126,8 @@ impl Offline {
     }
 }
 
-fn is_read(positions: &[Position], ends: &[Position]) -> bool {
+/// Whether inputs are read to their `ends`.
+pub fn is_read(positions: &[Position], ends: &[Position]) -> bool {
     ends.iter().all(|end| {
         let at = positions.iter().find(|position| position.topic == end.topic);
         end.next == 0 || at.is_some_and(|at| at.next >= end.next)

@@ -297,6 +297,11 @@ where
         &self.ports.store
     }
 
+    /// The store alone; nothing runs any more.
+    pub fn into_store(self) -> T {
+        self.ports.store
+    }
+
     pub fn positions(&self) -> Vec<Position> {
         let position = |(&(topic, partition), &next)| Position { topic, partition, next };
         self.positions.iter().map(position).collect()
