@@ -12,7 +12,7 @@ use crate::ports::{Committer, Predictor, Source, SourceRecord, StateStore};
 use crate::store::values;
 use crate::telemetry::{PauseCause, TaskPaused, TaskResumed};
 use crate::time::EventTime;
-use crate::wire::{Decoded, FilmMeta, Picture};
+use crate::wire::{Decoded, FilmMeta, Picture, partition_of};
 
 impl<S, T, C, P> Drive<S, T, C, P>
 where
@@ -114,6 +114,9 @@ where
     fn input_of(&mut self, record: &SourceRecord) -> Input {
         let origin = record.origin;
         let key = record.key.as_deref();
+        if let Some(rejection) = self.misplaced(record) {
+            return Input::Malformed { origin, rejection };
+        }
         let decoded = match self.codec.decode_input(origin.topic, key, &record.value) {
             Ok(decoded) => decoded,
             Err(rejection) => return Input::Malformed { origin, rejection },
@@ -136,6 +139,19 @@ where
                 .film_input(origin, meta, &picture)
                 .unwrap_or_else(|rejection| Input::Malformed { origin, rejection }),
         }
+    }
+
+    /// Why a record does not belong into its partition. A mark has no key and belongs into all.
+    fn misplaced(&self, record: &SourceRecord) -> Option<Rejection> {
+        let (partitions, key) = (self.options.partitions?, record.key.as_deref()?);
+        let (lies, belongs) = (record.origin.partition, partition_of(key, partitions));
+        (lies != belongs).then(|| {
+            let detail = format!(
+                "lies in partition {lies} of {partitions}, but its key belongs to {belongs}: its \
+                 producer must share out by murmur2 (librdkafka: partitioner = murmur2_random)"
+            );
+            Rejection::new(Reason::WrongPartition, detail)
+        })
     }
 
     fn is_future(&self, record: &SourceRecord, time: EventTime) -> bool {

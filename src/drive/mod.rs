@@ -49,6 +49,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(5);
 #[derive(Clone, Debug)]
 pub struct DriveOptions {
     pub partition: u32,
+    /// How many partitions the inputs have, where records are shared out among them by their keys:
+    /// one in another partition than its key's is rejected, so that no stay is ever in two tasks.
+    pub partitions: Option<u32>,
     /// The name of this node in envelopes. Never a patient's.
     pub node: String,
     /// Time between two commits while there is work.
@@ -73,6 +76,7 @@ impl Default for DriveOptions {
     fn default() -> Self {
         DriveOptions {
             partition: 0,
+            partitions: None,
             node: "unnamed".to_owned(),
             commit_every: Duration::from_millis(100),
             commit_when_idle: true,

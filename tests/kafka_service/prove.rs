@@ -4,12 +4,14 @@
 //!
 //! `.ci/prove` runs them at length. Here they are short, unless the environment says otherwise:
 //! `NOWCXR_PROVE_SEED`, `NOWCXR_PROVE_PATIENTS` (72 windows each), `NOWCXR_PROVE_KILLS`,
-//! `NOWCXR_PROVE_SECONDS` of rebalances, `NOWCXR_PROVE_OUTAGES` in seconds, comma-separated.
+//! `NOWCXR_PROVE_SECONDS` of rebalances, `NOWCXR_PROVE_OUTAGES` in seconds, comma-separated,
+//! `NOWCXR_PROVE_MIXED` seconds of two programs beside each other.
 
 mod broker;
 mod cluster;
 mod relay;
 mod trial;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command};

@@ -55,9 +55,7 @@ use input::{CsvFile, Event, Input};
 use lanes::{Lanes, Plan, Total};
 use shard::{Emission, Tally};
 
-pub use broker::{
-    ProducersArgs, RestoreArgs, ThroughputArgs, producers, restore, throughput,
-};
+pub use broker::{ProducersArgs, RestoreArgs, ThroughputArgs, producers, restore, throughput};
 pub use generate::{GenerateArgs, generate};
 pub use pages::{PagesArgs, pages};
 pub use shard::Held;

@@ -96,10 +96,7 @@ pub(super) fn with_properties(mut config: ClientConfig, settings: &KafkaSettings
 
 /// Lets a new consumer have its token, for which it asks whoever polls it. Without one a question
 /// that is put before the first poll would wait in vain.
-pub(super) fn take_token<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    settings: &KafkaSettings,
-) {
+pub(super) fn take_token<C: ConsumerContext>(consumer: &BaseConsumer<C>, settings: &KafkaSettings) {
     if settings.token.is_some() {
         // What else there is to say comes again, by whatever it makes fail.
         drop(consumer.poll(TOKEN));

@@ -69,7 +69,10 @@ mod tests {
     fn a_token_says_who_it_is_and_when_it_expires() {
         let text = signed(r#"{"sub":"nowcxr","exp":9999999999.5}"#);
         let token = of(&text).unwrap();
-        assert_eq!((token.principal_name.as_str(), token.lifetime_ms), ("nowcxr", 9_999_999_999_500));
+        assert_eq!(
+            (token.principal_name.as_str(), token.lifetime_ms),
+            ("nowcxr", 9_999_999_999_500)
+        );
         assert_eq!(token.token, text);
     }
 

@@ -208,7 +208,8 @@ impl Transactions {
                 Ok(()) => return Ok(()),
                 Err((error, back)) => {
                     let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                    if !is_full || Instant::now() >= deadline {
+                    let is_lost = self.ownership.hold() == Hold::Lost;
+                    if !is_full || is_lost || Instant::now() >= deadline {
                         return Err(self.undone(&format!("writing to kafka topic {topic}"), &error));
                     }
                     record = back;

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 use rdkafka::ClientConfig;
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, Producer};
-use rdkafka::TopicPartitionList;
 
 use super::super::place::{LONG, Place, succeed};
 use super::trial::{Nodes, Trial, outages};
@@ -71,7 +71,7 @@ fn a_leader_that_dies_beside_another_changes_nothing() {
     let brokers = nodes.run("start", &first, &["2"]);
     let place = led_by_the_second(ward, &brokers);
     let mut topics = place.nowcxr("topics", "unused");
-    succeed(topics.args(["create", "--set", "kafka.replication=2"]).output().unwrap());
+    succeed(topics.args(["--set", "kafka.replication=2", "create"]).output().unwrap());
     place.replay("kafka");
     let mut trial = Trial::begin("cluster", &place, &place);
     for seconds in outages(u64::MAX) {

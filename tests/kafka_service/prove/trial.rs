@@ -189,7 +189,12 @@ impl<'a> Trial<'a> {
 impl Watch {
     /// How long after `since` the next event of each partition came: of the first within `limit`,
     /// of the others within `more` after it.
-    fn each_after(&self, since: Instant, limit: Duration, more: Duration) -> BTreeMap<i32, Duration> {
+    pub fn each_after(
+        &self,
+        since: Instant,
+        limit: Duration,
+        more: Duration,
+    ) -> BTreeMap<i32, Duration> {
         let mut times = BTreeMap::new();
         let mut until = since + limit;
         while times.len() < 2 {

@@ -120,7 +120,8 @@ fn measure(args: &RestoreArgs, ward: Ward) -> Result<Measured> {
         write(settings, partition, &store, positions, dir("old", partition))
     })?;
     let (_, built_s) = clock.read();
-    let digests = |node: &str| in_parallel(n, |partition| open(settings, partition, &dir(node, partition)));
+    let digests =
+        |node: &str| in_parallel(n, |partition| open(settings, partition, &dir(node, partition)));
     let (restored, restore_cpu_s, restore_s) = timed(|| digests("new"))?;
     let (warm, warm_cpu_s, warm_s) = timed(|| digests("new"))?;
     ensure!(restored == warm, "the state on disk is not the one that was restored; report this");
