@@ -64,11 +64,7 @@ where
     /// what was done must be committed.
     fn patience(&self) -> Duration {
         match self.has_pending() {
-            true if self.options.commit_when_idle => Duration::ZERO,
-            true => {
-                let until = self.options.commit_every.saturating_sub(self.last_commit.elapsed());
-                until.min(self.options.idle_wait)
-            }
+            true => self.until_commit(),
             false if self.ports.predictor.pending() > 0 => Duration::ZERO,
             false => self.options.idle_wait,
         }
@@ -90,7 +86,9 @@ where
         if let Some(silence) = &mut self.silence {
             silence.excuse(Instant::now());
         }
-        if self.ports.predictor.pending() == 0 && !self.has_pending() {
+        // Others fill the queue, so no answer will wake us, and nothing is committed in this turn.
+        let commits = self.options.commit_when_idle && self.has_pending();
+        if self.ports.predictor.pending() == 0 && self.sealed.is_empty() && !commits {
             std::thread::sleep(ASK_AGAIN);
         }
         true

@@ -1,6 +1,6 @@
 //! The service broken on purpose: killed, joined, left, paused, its broker taken away or cut off.
-//! Whatever happens, the committed risk events are those of an offline replay of the same ward: none
-//! missing, none extra, none different. Each proof prints its seed and its figures.
+//! Whatever happens, the committed risk events are those of an offline replay of the same ward:
+//! none missing, none extra, none different. Each proof prints its seed and its figures.
 //!
 //! `.ci/prove` runs them at length. Here they are short, unless the environment says otherwise:
 //! `NOWCXR_PROVE_SEED`, `NOWCXR_PROVE_PATIENTS` (72 windows each), `NOWCXR_PROVE_KILLS`,

@@ -1,5 +1,5 @@
-//! A registry beside the broker, and faults and misplaced records told through it: what comes out is
-//! what the local log gives.
+//! A registry beside the broker, and faults and misplaced records told through it: what comes out
+//! is what the local log gives.
 
 #[path = "../registry/server.rs"]
 mod server;

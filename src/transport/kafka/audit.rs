@@ -106,8 +106,8 @@ fn missing(
     Ok(vec![error(what.to_owned())])
 }
 
-/// How long the changelog shows that a key was deleted (`delete.retention.ms`). Under a token nobody
-/// can ask, and it is taken to be what Kafka's default is.
+/// How long the changelog shows that a key was deleted (`delete.retention.ms`). Under a token
+/// nobody can ask, and it is taken to be what Kafka's default is.
 pub fn tombstones_kept(settings: &KafkaSettings) -> Result<Duration, PortError> {
     if settings.token.is_some() {
         tracing::warn!(

@@ -133,9 +133,9 @@ pub struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    /// Starts the service and waits until it is steady. Its time-outs are so short that transactions
-    /// end with an unknown outcome, which the changelog must settle. `watched` is the cluster by a
-    /// way that nobody disturbs.
+    /// Starts the service and waits until it is steady. Its time-outs are so short that
+    /// transactions end with an unknown outcome, which the changelog must settle. `watched` is the
+    /// cluster by a way that nobody disturbs.
     pub fn begin(proof: &'static str, place: &'a Place, watched: &Place) -> Self {
         let watch = Watch::over(watched);
         let hasty = ["--set", "kafka.instance=a", "--set", "kafka.delivery_timeout=4s"];

@@ -1,9 +1,9 @@
-//! Members replaced one by one under load, by another program or under other settings, while an older
-//! and a newer producer tell the same ward.
+//! Members replaced one by one under load, by another program or under other settings, while an
+//! older and a newer producer tell the same ward.
 //!
 //! `NOWCXR_OLD_PROGRAM` names a binary of an earlier commit: two of its members run first, and what
-//! they have made is taken over by this program's, state directories included. It must make the same
-//! configuration digest (or the new member is refused, as it should be) and the same payloads.
+//! they have made is taken over by this program's, state directories included. It must make the
+//! same configuration digest (or the new member is refused, as it should be) and the same payloads.
 //! Without it this program under other settings stands in for it, which shows that members that
 //! differ in what does not change a payload do not disturb each other, and nothing of versions.
 

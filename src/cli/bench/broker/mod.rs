@@ -5,6 +5,8 @@
 
 mod producers;
 mod restore;
+#[cfg(test)]
+mod tests;
 mod throughput;
 mod ward;
 
@@ -14,15 +16,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use crate::cli::offline::{Collected, Collector};
 use crate::cli::{now, patiently};
 use crate::drive::{Drive, DriveOptions, Ports};
 use crate::engine::Task;
 use crate::ids::Digest;
-use crate::ports::{Committer, PortError, Source, StateStore};
+use crate::ports::{Committer, PortError, Predictor, Source, StateStore};
+use crate::store::memory::MemoryStore;
 use crate::transport::kafka::{
     AppendClock, Changeover, CommitterOptions, KafkaSettings, ensure_topics, remove_topics,
 };
-use ward::Scorer;
+use ward::{Teller, TellerSource, Ward};
 
 pub use producers::{ProducersArgs, producers};
 pub use restore::{RestoreArgs, restore};
@@ -77,17 +81,32 @@ fn config_digest() -> Result<Digest> {
     Ok(ward::identity()?.config_digest)
 }
 
-/// The loop of the service, on these ends, with made-up answers.
-fn drive<S: Source, T: StateStore, C: Committer>(
-    (source, store, committer): (S, T, C),
+/// The loop of the service, on these ends.
+fn drive<S: Source, T: StateStore, C: Committer, P: Predictor>(
+    ports: Ports<S, T, C, P>,
     partition: u32,
-    commit_when_idle: bool,
-) -> Result<Drive<S, T, C, Scorer>> {
-    let ports = Ports { source, store, committer, predictor: Scorer::default() };
+) -> Result<Drive<S, T, C, P>> {
     let task = Task::new(ward::config(), ward::identity()?);
-    let commit_every = COMMIT_EVERY;
-    let options = DriveOptions { partition, commit_every, commit_when_idle, ..Default::default() };
+    let options = DriveOptions {
+        partition,
+        commit_every: COMMIT_EVERY,
+        commit_when_idle: false,
+        ..DriveOptions::default()
+    };
     Ok(Drive::open(ports, task, ward::codec()?, options, now)?)
+}
+
+/// A share of a ward, and the loop over it in memory; what leaves is kept nowhere.
+fn in_memory<P: Predictor>(
+    ward: Ward,
+    (partition, shares): (u32, u32),
+    predictor: P,
+) -> Result<(Drive<TellerSource, MemoryStore, Collector, P>, Collected)> {
+    let source = TellerSource::new(Teller::new(ward, partition, shares)?, partition);
+    let collected = Collected::default();
+    let committer = Collector::new(Vec::new(), &ward::codec()?, collected.clone())?;
+    let ports = Ports { source, store: MemoryStore::new(), committer, predictor };
+    Ok((drive(ports, partition)?, collected))
 }
 
 /// What each of several threads gives, in their order; the first error that one of them ends with.

@@ -11,10 +11,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::super::{Clock, Scratch};
-use super::ward::{Scorer, Teller, TellerSource, Ward, codec};
-use super::{Topics, committer_options, drive, in_parallel, once_it_works};
-use crate::cli::offline::{Collected, Collector};
-use crate::drive::Drive;
+use super::ward::{Scorer, Ward};
+use super::{Topics, committer_options, drive, in_memory, in_parallel, once_it_works};
+use crate::drive::Ports;
 use crate::ids::Position;
 use crate::ports::{Commit, Committer as _, PortError, StateStore};
 use crate::store::memory::MemoryStore;
@@ -150,10 +149,7 @@ fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, f64, f64)> {
 
 /// The state of a task after its share of the ward.
 fn state(ward: Ward, partition: u32, shares: u32) -> Result<(MemoryStore, Vec<Position>)> {
-    let source = TellerSource::new(Teller::new(ward, partition, shares)?, partition);
-    let collected = Collected::default();
-    let committer = Collector::new(Vec::new(), &codec()?, collected.clone())?;
-    let mut drive = drive((source, MemoryStore::new(), committer), partition, false)?;
+    let (mut drive, collected) = in_memory(ward, (partition, shares), Scorer::default())?;
     while !drive.turn()?.idle() {
         collected.take();
     }
@@ -212,7 +208,7 @@ fn ends(
 /// its state and its number of values.
 fn open(settings: &KafkaSettings, partition: u32, dir: &Path) -> Result<(u128, u64)> {
     let (committer, store, source) = ends(settings, partition, dir)?;
-    let opened: Drive<_, _, _, Scorer> = drive((source, store, committer), partition, false)?;
-    let health = opened.store().health()?;
+    let ports = Ports { source, store, committer, predictor: Scorer::default() };
+    let health = drive(ports, partition)?.store().health()?;
     Ok((health.digest, health.entries))
 }

@@ -8,10 +8,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::super::{Clock, Scratch};
-use super::ward::{Teller, TellerSource, Ward, codec};
-use super::{Topics, committer_options, drive, in_parallel, median, once_it_works};
-use crate::cli::offline::{Collected, Collector, is_read};
-use crate::store::memory::MemoryStore;
+use super::ward::{Scorer, Teller, Ward, codec};
+use super::{Topics, committer_options, drive, in_memory, in_parallel, median, once_it_works};
+use crate::cli::offline::is_read;
+use crate::drive::Ports;
 use crate::store::sled::{SledStore, StoreOptions};
 use crate::transport::kafka::{
     KafkaCommitter, KafkaSettings, KafkaSink, KafkaSource, visit_inputs,
@@ -23,7 +23,7 @@ pub struct ThroughputArgs {
     #[arg(long)]
     pub brokers: String,
     /// Events to feed.
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub events: u64,
     /// Stays that they are of.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
@@ -163,7 +163,8 @@ fn task(settings: &KafkaSettings, partition: u32, dir: &Path) -> Result<()> {
     let open = || KafkaCommitter::open(settings, source.ownership(), options.clone());
     let committer = once_it_works(open)?;
     let (store, _) = SledStore::open(dir, &StoreOptions::default())?;
-    let mut drive = drive((source, store, committer), partition, false)?;
+    let ports = Ports { source, store, committer, predictor: Scorer::default() };
+    let mut drive = drive(ports, partition)?;
     while !drive.turn()?.idle() || !is_read(&drive.positions(), &ends) {}
     Ok(drive.finish()?)
 }
@@ -171,10 +172,8 @@ fn task(settings: &KafkaSettings, partition: u32, dir: &Path) -> Result<()> {
 fn loop_alone(ward: Ward, partitions: u32) -> Result<Took> {
     let clock = Clock::start();
     in_parallel(partitions, |partition| {
-        let source = TellerSource::new(Teller::new(ward, partition, partitions)?, partition);
-        let collected = Collected::default();
-        let committer = Collector::new(Vec::new(), &codec()?, collected.clone())?;
-        let mut drive = drive((source, MemoryStore::new(), committer), partition, false)?;
+        let share = (partition, partitions);
+        let (mut drive, collected) = in_memory(ward, share, Scorer::default())?;
         while !drive.turn()?.idle() {
             collected.take();
         }
