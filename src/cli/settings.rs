@@ -39,8 +39,8 @@ impl ConfigArgs {
     }
 }
 
-/// Every `--set` of a command line that was parsed, in order. Of a flag that stands before and behind
-/// a subcommand clap keeps the latter alone, and a setting must not be lost without a word.
+/// Every `--set` of a command line that was parsed, in order. Of a flag that stands before and
+/// behind a subcommand clap keeps the latter alone, and a setting must not be lost without a word.
 pub fn sets(words: impl IntoIterator<Item = OsString>) -> Vec<String> {
     let mut sets = Vec::new();
     let mut words = words.into_iter().map(|word| word.to_string_lossy().into_owned());
