@@ -61,12 +61,12 @@ pub fn visit_outputs(
     Ok(())
 }
 
-/// Shows topic, key and value of every record of the inputs as they are now, one partition after
-/// the other, as a consumer does that does nothing else. An error of `visit` ends it.
-pub fn visit_inputs(
-    settings: &KafkaSettings,
-    visit: &mut dyn FnMut(Topic, Option<&[u8]>, &[u8]) -> Result<(), PortError>,
-) -> Result<(), PortError> {
+/// Is shown topic, key and value of a record.
+pub type InputVisitor<'a> = &'a mut dyn FnMut(Topic, Option<&[u8]>, &[u8]) -> Result<(), PortError>;
+
+/// Shows every record of the inputs as they are now, one partition after the other, as a consumer
+/// does that does nothing else. An error of `visit` ends it.
+pub fn visit_inputs(settings: &KafkaSettings, visit: InputVisitor<'_>) -> Result<(), PortError> {
     let partitions = check_topics(settings)?;
     for topic in Topic::ALL {
         let mut stretch = Stretch::open(settings, settings.input(topic), 0)?;

@@ -138,8 +138,13 @@ impl<'a> Trial<'a> {
     /// cluster by a way that nobody disturbs.
     pub fn begin(proof: &'static str, place: &'a Place, watched: &Place) -> Self {
         let watch = Watch::over(watched);
-        let hasty = ["--set", "kafka.instance=a", "--set", "kafka.delivery_timeout=4s"];
-        let service = Service(place.service("a").args(hasty).spawn().unwrap());
+        let mut run = place.service("a");
+        // With a long queue one task's questions would keep the other's answers waiting, and what
+        // is measured would be the model.
+        for setting in ["kafka.instance=a", "kafka.delivery_timeout=4s", "predict.queue=8"] {
+            run.args(["--set", setting]);
+        }
+        let service = Service(run.spawn().unwrap());
         let memory = Memory::of(service.0.id());
         assert!(watch.first_after(Instant::now(), LONG).is_some(), "no output at all");
         thread::sleep(STEADY);
