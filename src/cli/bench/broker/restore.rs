@@ -167,7 +167,7 @@ fn write(
     dir: PathBuf,
 ) -> Result<(u64, u64)> {
     let (mut committer, mut store, _) = ends(settings, partition, &dir)?;
-    committer.open(&mut store)?;
+    once_it_works(|| committer.open(&mut store))?;
     let (mut values, mut bytes, mut pending, mut number) = (0, 0, 0, 0);
     let mut commit = Commit { positions: positions.clone(), ..Commit::default() };
     let mut failed: Result<(), PortError> = Ok(());

@@ -12,6 +12,7 @@ use super::ward::{Scorer, Teller, Ward, codec};
 use super::{Topics, committer_options, drive, in_memory, in_parallel, median, once_it_works};
 use crate::cli::offline::is_read;
 use crate::drive::Ports;
+use crate::ports::Committer as _;
 use crate::store::sled::{SledStore, StoreOptions};
 use crate::transport::kafka::{
     KafkaCommitter, KafkaSettings, KafkaSink, KafkaSource, visit_inputs,
@@ -129,16 +130,20 @@ fn feed(settings: &KafkaSettings, ward: Ward) -> Result<u64> {
 }
 
 fn consume(settings: &KafkaSettings, records: u64) -> Result<Took> {
-    let (codec, clock) = (codec()?, Clock::start());
+    let codec = codec()?;
     let (mut decoded, mut refused) = (0, None);
-    visit_inputs(settings, &mut |topic, key, value| {
-        match codec.decode_input(topic, key, value) {
-            Ok(_) => decoded += 1,
-            Err(rejection) => refused = Some(rejection),
-        }
-        Ok(())
+    let took = once_it_works(|| {
+        let clock = Clock::start();
+        (decoded, refused) = (0, None);
+        visit_inputs(settings, &mut |topic, key, value| {
+            match codec.decode_input(topic, key, value) {
+                Ok(_) => decoded += 1,
+                Err(rejection) => refused = Some(rejection),
+            }
+            Ok(())
+        })?;
+        Ok(clock.read())
     })?;
-    let took = clock.read();
     if let Some(rejection) = refused {
         return Err(anyhow!("a made-up record was refused: {rejection}; report this"));
     }
@@ -161,8 +166,10 @@ fn task(settings: &KafkaSettings, partition: u32, dir: &Path) -> Result<()> {
     let source = once_it_works(|| KafkaSource::open(settings, [partition]))?;
     let options = committer_options(partition)?;
     let open = || KafkaCommitter::open(settings, source.ownership(), options.clone());
-    let committer = once_it_works(open)?;
-    let (store, _) = SledStore::open(dir, &StoreOptions::default())?;
+    let mut committer = once_it_works(open)?;
+    let (mut store, _) = SledStore::open(dir, &StoreOptions::default())?;
+    // The changelog is new, and its leader may not be known yet.
+    once_it_works(|| committer.open(&mut store))?;
     let ports = Ports { source, store, committer, predictor: Scorer::default() };
     let mut drive = drive(ports, partition)?;
     while !drive.turn()?.idle() || !is_read(&drive.positions(), &ends) {}
