@@ -175,7 +175,6 @@ impl Teller {
                 media_type: Some("image/png".to_owned()),
                 content: png::encode(&pixels, side, side)?,
             };
-            let at = at + Span::minutes(1);
             let record = ImagingEvent {
                 event_id: self.next_id(),
                 stay_id: StayId(FIRST_STAY + stay),
