@@ -296,7 +296,7 @@ impl Source for TellerSource {
     fn fetch(
         &mut self,
         max: usize,
-        _wait: Duration,
+        wait: Duration,
         into: &mut Vec<SourceRecord>,
     ) -> Result<(), PortError> {
         let TellerSource { teller, partition, queue, next } = self;
@@ -315,6 +315,10 @@ impl Source for TellerSource {
             if !told.map_err(|error| PortError::Stop(error.to_string()))? {
                 break;
             }
+        }
+        if queue.is_empty() {
+            // As a feed from which nothing more comes.
+            std::thread::sleep(wait);
         }
         into.extend(queue.drain(..max.min(queue.len())));
         Ok(())
