@@ -180,7 +180,9 @@ fn the_benchmarks_of_kafka_measure_and_leave_nothing_behind() {
     assert_eq!(wards.iter().map(|w| w["events"].as_u64().unwrap()).sum::<u64>(), 3 * 18 * 12);
     for ward in wards {
         // A head and a film for each stay, and an hour chunk for each of its hours, at least.
-        assert!(ward["values"].as_u64().unwrap() >= ward["stays"].as_u64().unwrap() * 5, "{ward}");
+        let stays = ward["stays"].as_u64().unwrap();
+        assert!(ward["values"].as_u64().unwrap() >= stays * 5, "{ward}");
+        assert!(ward["bytes"].as_u64().unwrap() >= stays * 224 * 224, "{ward}");
         assert!(above_zero(&ward["restore_s"]) && above_zero(&ward["warm_s"]), "{ward}");
     }
     assert_eq!(restored["slopes"].as_array().unwrap().len(), 2);

@@ -51,6 +51,11 @@ fn while_the_model_is_behind_the_loop_rests() {
     }
     let answered = drive.counts().answered;
     assert!(answered >= ward.stays * ward.hours, "{answered} answers");
+    // Everything that was told is used: an admission, a film and the signs of each stay, and marks.
+    let fates = &drive.counts().fates;
+    let used: u64 = fates.iter().filter(|((_, fate), _)| *fate == "used").map(|(_, n)| *n).sum();
+    assert_eq!(used, 2 * ward.stays + ward.events(), "{fates:?}");
+    assert_eq!(fates.values().sum::<u64>(), used, "{fates:?}");
     // Each answer ends a wait, and so does each commit; what turns without rest turns thousands of
     // times an answer.
     assert!(turns < 20 * answered, "{turns} turns for {answered} answers");
