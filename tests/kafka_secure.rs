@@ -1,4 +1,5 @@
-//! The service on a broker that checks who is there and what he may do: SASL, TLS, least rights.
+//! The service on a broker that checks who is there and what he may do: SASL, TLS, tokens, least
+//! rights.
 //! Runs when `NOWCXR_KAFKA_SECURE_DIR` names the directory of a broker started like this:
 //!
 //! ```sh
@@ -7,7 +8,7 @@
 //! cargo test --release --test kafka_secure; .ci/kafka wipe $NOWCXR_KAFKA_SECURE_DIR
 //! ```
 //!
-//! SCRAM and TLS need a program with the cargo feature `tls`: this build's, or the one that
+//! SCRAM, tokens and TLS need a program with the cargo feature `tls`: this build's, or the one that
 //! `NOWCXR_TLS_PROGRAM` names.
 
 #![allow(clippy::unwrap_used)]
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nowcxr::synth::{WardOptions, write_ward};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -328,6 +331,81 @@ fn scram_over_tls_opens_the_same_doors() {
     let said = refused(topics.args(["--set", &secrets, "check"]));
     assert!(said.contains("check sasl.mechanism, sasl.username"), "{said}");
     assert!(!said.contains("hunter2"), "{said}");
+}
+
+/// A token as the broker of these tests takes it, which looks at no signature.
+fn token(user: &str, expires: i64) -> String {
+    let part = |claims: String| URL_SAFE_NO_PAD.encode(claims);
+    let head = part(r#"{"alg":"none"}"#.to_owned());
+    format!("{head}.{}.", part(format!(r#"{{"sub":"{user}","exp":{expires}}}"#)))
+}
+
+impl Place {
+    /// The binary as a user who comes with a token, which lies in a file or in the environment.
+    fn with_token(&self, command: &str, user: &str, expires: i64) -> Command {
+        let mut nowcxr = self.nowcxr(command, None);
+        let token = token(user, expires);
+        let place = match user {
+            "service" => {
+                let file = self.work.path().join("token");
+                std::fs::write(&file, format!("{token}\n")).unwrap();
+                file.display().to_string()
+            }
+            _ => {
+                nowcxr.env("NOWCXR_TEST_TOKEN", token);
+                "env:NOWCXR_TEST_TOKEN".to_owned()
+            }
+        };
+        nowcxr.args(["--set", &format!("kafka.token={place}")]);
+        nowcxr.args(["--set", &format!("kafka.brokers={}", self.address("sasl"))]);
+        let properties = "kafka.properties={ \"security.protocol\" = \"sasl_plaintext\" }";
+        nowcxr.args(["--set", properties, "--set", "kafka.create_topics=false"]);
+        nowcxr
+    }
+}
+
+#[test]
+fn a_token_opens_the_same_doors() {
+    let Some(place) = tls_place("token") else { return };
+    let options = WardOptions { patients: 1, seed: 7, ..WardOptions::default() };
+    write_ward(&options, &place.work.path().join("ward"), &mut |_, _| {}).unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+    let later = now + 3_600;
+    // What a token cannot do is said: topics are made and looked into by others.
+    let said = refused(place.with_token("topics", "service", later).arg("create"));
+    assert!(said.contains("kafka.token") && said.contains("as a user with a password"), "{said}");
+    place.prepare();
+    let mut replay = place.with_token("replay", "feeder", later);
+    replay.args(["--mimic-iv", "ward/mimiciv", "--to", "kafka", "--out", "local", "--json"]);
+    succeed(replay.output().unwrap());
+    place.replay("local", None);
+    let run = |expires: i64| {
+        let mut run = place.with_token("run", "service", expires);
+        run.args(["--until-idle", "8"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        run
+    };
+    // Its first token expires while it runs, and another has come in its place by then.
+    let first = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64 + 8;
+    let service = run(first).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    drop(run(later));
+    let summary = succeed(service.wait_with_output().unwrap());
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    let events = summary["risk_events"].as_object().unwrap().values();
+    let local = std::fs::read_to_string(place.work.path().join("local/risk.jsonl")).unwrap();
+    assert_eq!(events.map(|n| n.as_u64().unwrap()).sum::<u64>(), local.lines().count() as u64);
+    // It restores itself by a token as well, and `topics check` says what it could not see.
+    std::fs::remove_dir_all(place.work.path().join("nowcxr-data/store")).unwrap();
+    succeed(run(later).output().unwrap());
+    let mut check = place.with_token("topics", "service", later);
+    let said = succeed(check.args(["check", "--json"]).output().unwrap());
+    assert!(said.contains("does not show this user its settings"), "{said}");
+
+    let said = refused(&mut run(now - 1));
+    assert!(said.contains("the token of kafka.token has expired"), "{said}");
+    assert!(!said.contains(&token("service", now - 1)), "{said}");
+    let said = refused(&mut place.with_token("run", "nobody", later));
+    assert!(said.contains("`nowcxr topics acls` prints"), "{said}");
 }
 
 #[test]

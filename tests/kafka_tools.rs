@@ -1,5 +1,5 @@
-//! `nowcxr topics` and `nowcxr dead-letters` against a real broker. Runs when `NOWCXR_KAFKA` holds
-//! its address:
+//! `nowcxr topics`, `nowcxr dead-letters` and the benchmarks against a real broker. Runs when
+//! `NOWCXR_KAFKA` holds its address:
 //!
 //! ```sh
 //! NOWCXR_KAFKA=$(.ci/kafka start) cargo test --release --test kafka_tools; .ci/kafka stop
@@ -19,6 +19,8 @@ use nowcxr::ports::{Source, SourceRecord};
 use nowcxr::time::WallTime;
 use nowcxr::transport::kafka::{AppendClock, KafkaSettings, KafkaSink, KafkaSource};
 use nowcxr::wire::{Codec, DeadLetter};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::Value;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -150,4 +152,52 @@ fn fetch(source: &mut KafkaSource, n: usize) -> Vec<SourceRecord> {
     }
     assert_eq!(records.len(), n);
     records
+}
+
+/// Names of all topics of the benchmarks.
+fn bench_topics(place: &Place) -> Vec<String> {
+    let mut config = ClientConfig::new();
+    let consumer: BaseConsumer =
+        config.set("bootstrap.servers", &place.0.bootstrap).create().unwrap();
+    let metadata = consumer.fetch_metadata(None, LONG).unwrap();
+    let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+    names.filter(|name| name.starts_with("nowcxr-bench-")).collect()
+}
+
+#[test]
+fn the_benchmarks_of_kafka_measure_and_leave_nothing_behind() {
+    let Some(place) = place("bench") else { return };
+    let bench = |what: &[&str]| {
+        let mut nowcxr = Command::new(env!("CARGO_BIN_EXE_nowcxr"));
+        nowcxr.arg("bench").args(what).args(["--brokers", &place.0.bootstrap]);
+        let output = nowcxr.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let above_zero = |value: &Value| value.as_f64().is_some_and(|number| number > 0.0);
+    let restored = bench(&["restore", "--stays", "4,8", "--hours", "3", "--per-hour", "6,12"]);
+    let wards = restored["wards"].as_array().unwrap();
+    assert_eq!(wards.iter().map(|w| w["events"].as_u64().unwrap()).sum::<u64>(), 3 * 18 * 12);
+    for ward in wards {
+        // A head and a film for each stay, and an hour chunk for each of its hours, at least.
+        let stays = ward["stays"].as_u64().unwrap();
+        assert!(ward["values"].as_u64().unwrap() >= stays * 5, "{ward}");
+        assert!(ward["bytes"].as_u64().unwrap() >= stays * 224 * 224, "{ward}");
+        assert!(above_zero(&ward["restore_s"]) && above_zero(&ward["warm_s"]), "{ward}");
+    }
+    assert_eq!(restored["slopes"].as_array().unwrap().len(), 2);
+    let passed = bench(&["kafka", "--events", "2000", "--stays", "10", "--runs", "1"]);
+    for of in ["consumer", "service", "without_kafka"] {
+        assert!(above_zero(&passed[of]["cpu_us_per_event"]), "{passed}");
+        assert!(above_zero(&passed[of]["events_per_s"]), "{passed}");
+    }
+    let taken = bench(&["producers", "--tasks", "1,3"]);
+    let threads = |at: usize| taken["sizes"][at]["threads"].as_i64().unwrap();
+    assert!(threads(0) > 0 && threads(1) > threads(0), "{taken}");
+
+    let started = Instant::now();
+    while !bench_topics(&place).is_empty() {
+        assert!(started.elapsed() < LONG, "{:?}", bench_topics(&place));
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }

@@ -115,8 +115,9 @@ pub fn detect(
     match told {
         Told::Local(dir) => look(&offline, Inputs::local(&Home::new(dir))?, &trail)?,
         Told::Kafka(kafka, _) => {
-            for partition in 0..check_topics(kafka)? {
-                look(&offline, Inputs::kafka(kafka, partition)?, &trail)?;
+            let partitions = check_topics(kafka)?;
+            for partition in 0..partitions {
+                look(&offline, Inputs::kafka(kafka, partition, partitions)?, &trail)?;
             }
         }
     }

@@ -56,7 +56,7 @@ use crate::ids::program;
 use crate::ports::PortError;
 use crate::telemetry::{self, Format};
 use crate::time::WallTime;
-use settings::ConfigArgs;
+use settings::{ConfigArgs, sets};
 
 /// Exit code of a run that a person stopped.
 const STOPPED: u8 = 130;
@@ -158,7 +158,9 @@ static VERSION: LazyLock<String> = LazyLock::new(|| program().replacen("nowcxr "
 
 /// Parses the command line, runs the command and says what went wrong.
 pub fn main() -> ExitCode {
-    match dispatch(Cli::parse()) {
+    let mut cli = Cli::parse();
+    cli.settings.set = sets(std::env::args_os());
+    match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", told(&error));

@@ -23,8 +23,7 @@ use crate::store::memory::MemoryStore;
 use crate::transport::kafka::{KafkaSettings, KafkaSource, journal};
 use crate::transport::local::{LocalJournal, LocalLog, LocalSource};
 use crate::wire::Codec;
-use ends::{Collected, Collector};
-pub use ends::{Nobody, Within};
+pub use ends::{Collected, Collector, Nobody, Within};
 
 /// Inputs whose end is not reached although nothing has come for so long end with something that
 /// is no record, such as the mark of a transaction.
@@ -34,6 +33,8 @@ const STALLED: Duration = Duration::from_secs(10);
 pub struct Inputs<S> {
     pub source: S,
     partition: u32,
+    /// How many there are, where records lie where their keys say.
+    partitions: Option<u32>,
     journal: Vec<JournalRecord>,
     /// Where the inputs end; nothing for a source that knows its end.
     ends: Vec<Position>,
@@ -56,26 +57,26 @@ impl Inputs<LocalSource> {
         let mut journal = Vec::new();
         LocalJournal::open(&log, 0, Box::new(now))?.read(&mut |record| journal.push(record))?;
         let source = LocalSource::open(&log, &Topic::ALL, 0)?;
-        Ok(Inputs { source, partition: 0, journal, ends: Vec::new() })
+        Ok(Inputs { source, partition: 0, partitions: None, journal, ends: Vec::new() })
     }
 }
 
 impl Inputs<KafkaSource> {
-    /// One partition of every input, as they are now.
-    pub fn kafka(kafka: &KafkaSettings, partition: u32) -> Result<Self> {
+    /// One partition of `partitions` of every input, as they are now.
+    pub fn kafka(kafka: &KafkaSettings, partition: u32, partitions: u32) -> Result<Self> {
         let ends = KafkaSource::ends(kafka, partition)?;
         let mut entries = Vec::new();
         journal::read(kafka, partition, &mut |record| entries.push(record))?;
         let source = KafkaSource::open(kafka, [partition])?;
-        Ok(Inputs { source, partition, journal: entries, ends })
+        Ok(Inputs { source, partition, partitions: Some(partitions), journal: entries, ends })
     }
 }
 
 impl<S> Inputs<S> {
     /// The same inputs through another source.
     pub fn through<T>(self, wrap: impl FnOnce(S) -> T) -> Inputs<T> {
-        let Inputs { source, partition, journal, ends } = self;
-        Inputs { source: wrap(source), partition, journal, ends }
+        let Inputs { source, partition, partitions, journal, ends } = self;
+        Inputs { source: wrap(source), partition, partitions, journal, ends }
     }
 }
 
@@ -89,12 +90,12 @@ impl Offline {
         watcher: Option<Watcher>,
         each: &mut dyn FnMut(&RiskEvent, &[u8]) -> Result<()>,
     ) -> Result<()> {
-        let Inputs { source, partition, journal, ends } = inputs;
+        let Inputs { source, partition, partitions, journal, ends } = inputs;
         let (codec, collected) = (self.codec()?, Collected::default());
         let committer = Collector::new(journal, &codec, collected.clone())?;
         let ports = Ports { source, store: MemoryStore::new(), committer, predictor };
         let task = Task::new(self.config.engine.clone(), self.identity.clone());
-        let options = DriveOptions { partition, ..DriveOptions::default() };
+        let options = DriveOptions { partition, partitions, ..DriveOptions::default() };
         let mut drive = Drive::open(ports, task, self.codec()?, options, now)?;
         if let Some(watcher) = watcher {
             drive.watch(watcher);
@@ -127,7 +128,8 @@ impl Offline {
     }
 }
 
-fn is_read(positions: &[Position], ends: &[Position]) -> bool {
+/// Whether inputs are read to their `ends`.
+pub fn is_read(positions: &[Position], ends: &[Position]) -> bool {
     ends.iter().all(|end| {
         let at = positions.iter().find(|position| position.topic == end.topic);
         end.next == 0 || at.is_some_and(|at| at.next >= end.next)

@@ -106,8 +106,14 @@ pub fn run(args: &RescoreArgs, settings: &ConfigArgs) -> Result<ExitCode> {
     match &args.run {
         Some(dir) => offline.run(Inputs::local(&Home::new(dir))?, asks(), None, &mut take)?,
         None => {
-            for partition in 0..check_topics(&kafka)? {
-                offline.run(Inputs::kafka(&kafka, partition)?, asks(), None, &mut take)?;
+            let partitions = check_topics(&kafka)?;
+            for partition in 0..partitions {
+                offline.run(
+                    Inputs::kafka(&kafka, partition, partitions)?,
+                    asks(),
+                    None,
+                    &mut take,
+                )?;
             }
         }
     }

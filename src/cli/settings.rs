@@ -1,5 +1,6 @@
 //! The flags that every command has for its configuration, and who this node is.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -38,6 +39,21 @@ impl ConfigArgs {
     }
 }
 
+/// Every `--set` of a command line that was parsed, in order. Of a flag that stands before and
+/// behind a subcommand clap keeps the latter alone, and a setting must not be lost without a word.
+pub fn sets(words: impl IntoIterator<Item = OsString>) -> Vec<String> {
+    let mut sets = Vec::new();
+    let mut words = words.into_iter().map(|word| word.to_string_lossy().into_owned());
+    while let Some(word) = words.next().filter(|word| word != "--") {
+        match word.strip_prefix("--set") {
+            Some("") => sets.extend(words.next()),
+            Some(joined) => sets.extend(joined.strip_prefix('=').map(str::to_owned)),
+            None => {}
+        }
+    }
+    sets
+}
+
 /// The name of this node: `telemetry.node`, else the host's.
 pub fn node(config: &Config) -> String {
     let named = config.telemetry.node.clone().or_else(host_name);
@@ -48,4 +64,17 @@ pub fn node(config: &Config) -> String {
 fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_on_both_sides_of_a_subcommand_count() {
+        let words = "nowcxr topics --set a=1 create --set=b=2 --settle --json --set c -- --set d";
+        let found = sets(words.split(' ').map(OsString::from));
+        assert_eq!(found, ["a=1", "b=2", "c"]);
+        assert!(sets([OsString::from("--set")]).is_empty());
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
-use super::registry::with_secrets;
+use super::registry::{TokenPlace, with_secrets};
 use super::value::Reader;
 use super::{
     AlertPolicy, ESCALATIONS_MAX, EngineConfig, Feed, HOLD_MAX, LatePolicy, PERSIST_MAX, signals,
@@ -80,6 +80,8 @@ pub struct KafkaConfig {
     /// The most warm copies of partitions that others own.
     pub standby: u32,
     pub properties: Properties,
+    /// Where the token of SASL/OAUTHBEARER is.
+    pub token: Option<TokenPlace>,
 }
 
 /// Which timestamp says when a record was appended.
@@ -260,6 +262,7 @@ pub fn kafka(reader: &mut Reader) -> KafkaConfig {
         session_timeout: reader.duration("kafka.session_timeout", Duration::from_secs(6)),
         standby: count(reader, "kafka.standby", 0, PARTITIONS_MAX),
         properties: with_secrets(reader, written),
+        token: TokenPlace::of(&reader.text("kafka.token")),
     }
 }
 

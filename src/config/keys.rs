@@ -235,6 +235,14 @@ const REST: &[Key] = &[
          { \"sasl.password\" = \"/run/secrets/kafka\" }. Its last line end is cut off.",
     ),
     key(
+        "kafka.token",
+        r#""""#,
+        "A file that holds the token of SASL/OAUTHBEARER, or env:NAME for the variable NAME; empty \
+         for none. It is read anew when librdkafka wants a new one, which is before it expires. \
+         Needs a build with the feature tls. Topics must be there, and the changelog's \
+         delete.retention.ms at least a day: nobody can create or ask under a token.",
+    ),
+    key(
         "registry.url",
         r#""""#,
         "A Confluent-compatible schema registry, such as `http://registry:8081`, or `https` in a \

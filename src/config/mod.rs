@@ -39,7 +39,7 @@ pub use keys::{KEYS, SECTIONS};
 pub use notify::{MailConfig, MailSecurity, NotifyConfig, RECIPIENTS_MAX, Secret};
 pub use raw::Place;
 pub use reference::reference;
-pub use registry::{RegistryConfig, SubjectNames, secret};
+pub use registry::{RegistryConfig, SubjectNames, TokenPlace, secret};
 pub use replay::{Availability, ChartClock, Clock, LAG_MAX};
 
 use crate::event::dictionary::Profile;

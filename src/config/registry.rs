@@ -1,10 +1,10 @@
-//! `[registry]`, and secrets that lie in files.
+//! `[registry]`, and secrets that lie in files or in the environment.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use super::checked::Properties;
@@ -13,6 +13,39 @@ use super::web::service;
 
 /// No password is longer.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
+
+/// Where a token is that may be another one the next time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TokenPlace {
+    File(PathBuf),
+    /// A variable of the environment.
+    Variable(String),
+}
+
+impl TokenPlace {
+    /// `None` for nothing; `env:NAME` is the variable `NAME`, everything else a file.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        match text.strip_prefix("env:") {
+            Some(name) => Some(TokenPlace::Variable(name.to_owned())),
+            None if text.is_empty() => None,
+            None => Some(TokenPlace::File(PathBuf::from(text))),
+        }
+    }
+
+    /// The token as it is now.
+    ///
+    /// # Errors
+    /// What is wrong with its place; never the token.
+    pub fn read(&self) -> Result<String, String> {
+        match self {
+            TokenPlace::File(path) => secret(path),
+            TokenPlace::Variable(name) => match std::env::var(name) {
+                Ok(token) if !token.is_empty() => Ok(token),
+                _ => Err(format!("names the variable {name}, which is not set or empty")),
+            },
+        }
+    }
+}
 
 /// `[registry]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,6 +145,26 @@ mod tests {
         assert!(absent.contains("kafka.secrets") && absent.contains("cannot be read"), "{absent}");
         let twice = format!("[kafka]\nproperties = {{ a = 1 }}\nsecrets = {{ a = \"{name}\" }}\n");
         assert!(load(&twice).expect_err("twice").contains("take one away"));
+    }
+
+    #[test]
+    fn a_token_lies_in_a_file_or_in_the_environment_and_is_read_anew() {
+        let mut file = tempfile::NamedTempFile::new().expect("file");
+        let name = file.path().display().to_string();
+        let token = |text: &str| load(text).expect("valid").kafka.token;
+        assert_eq!(token(""), None);
+        let place = token(&format!("[kafka]\ntoken = \"{name}\"\n")).expect("a place");
+        assert!(place.read().expect_err("empty").contains("is empty"));
+        file.write_all(b"one\n").expect("write");
+        assert_eq!(place.read(), Ok("one".to_owned()));
+        file.as_file().set_len(0).expect("shortened");
+        std::fs::write(file.path(), "another").expect("write");
+        assert_eq!(place.read(), Ok("another".to_owned()));
+        // Of the variables that are surely set, this one is no secret.
+        let place = token("[kafka]\ntoken = \"env:PATH\"\n").expect("a place");
+        assert_eq!(place.read().ok(), std::env::var("PATH").ok());
+        let absent = token("[kafka]\ntoken = \"env:NOWCXR_NO_SUCH\"\n").expect("a place");
+        assert!(absent.read().expect_err("absent").contains("NOWCXR_NO_SUCH"));
     }
 
     #[test]

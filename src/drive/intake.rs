@@ -12,7 +12,7 @@ use crate::ports::{Committer, Predictor, Source, SourceRecord, StateStore};
 use crate::store::values;
 use crate::telemetry::{PauseCause, TaskPaused, TaskResumed};
 use crate::time::EventTime;
-use crate::wire::{Decoded, FilmMeta, Picture};
+use crate::wire::{Decoded, FilmMeta, Picture, partition_of};
 
 impl<S, T, C, P> Drive<S, T, C, P>
 where
@@ -64,11 +64,7 @@ where
     /// what was done must be committed.
     fn patience(&self) -> Duration {
         match self.has_pending() {
-            true if self.options.commit_when_idle => Duration::ZERO,
-            true => {
-                let until = self.options.commit_every.saturating_sub(self.last_commit.elapsed());
-                until.min(self.options.idle_wait)
-            }
+            true => self.until_commit(),
             false if self.ports.predictor.pending() > 0 => Duration::ZERO,
             false => self.options.idle_wait,
         }
@@ -90,7 +86,9 @@ where
         if let Some(silence) = &mut self.silence {
             silence.excuse(Instant::now());
         }
-        if self.ports.predictor.pending() == 0 && !self.has_pending() {
+        // Others fill the queue, so no answer will wake us, and nothing is committed in this turn.
+        let commits = self.options.commit_when_idle && self.has_pending();
+        if self.ports.predictor.pending() == 0 && self.sealed.is_empty() && !commits {
             std::thread::sleep(ASK_AGAIN);
         }
         true
@@ -114,6 +112,9 @@ where
     fn input_of(&mut self, record: &SourceRecord) -> Input {
         let origin = record.origin;
         let key = record.key.as_deref();
+        if let Some(rejection) = self.misplaced(record) {
+            return Input::Malformed { origin, rejection };
+        }
         let decoded = match self.codec.decode_input(origin.topic, key, &record.value) {
             Ok(decoded) => decoded,
             Err(rejection) => return Input::Malformed { origin, rejection },
@@ -136,6 +137,19 @@ where
                 .film_input(origin, meta, &picture)
                 .unwrap_or_else(|rejection| Input::Malformed { origin, rejection }),
         }
+    }
+
+    /// Why a record does not belong into its partition. A mark has no key and belongs into all.
+    fn misplaced(&self, record: &SourceRecord) -> Option<Rejection> {
+        let (partitions, key) = (self.options.partitions?, record.key.as_deref()?);
+        let (lies, belongs) = (record.origin.partition, partition_of(key, partitions));
+        (lies != belongs).then(|| {
+            let detail = format!(
+                "lies in partition {lies} of {partitions}, but its key belongs to {belongs}: its \
+                 producer must share out by murmur2 (librdkafka: partitioner = murmur2_random)"
+            );
+            Rejection::new(Reason::WrongPartition, detail)
+        })
     }
 
     fn is_future(&self, record: &SourceRecord, time: EventTime) -> bool {

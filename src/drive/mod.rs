@@ -53,6 +53,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(5);
 #[derive(Clone, Debug)]
 pub struct DriveOptions {
     pub partition: u32,
+    /// How many partitions the inputs have, where records are shared out among them by their keys:
+    /// one in another partition than its key's is rejected, so that no stay is ever in two tasks.
+    pub partitions: Option<u32>,
     /// The name of this node in envelopes. Never a patient's.
     pub node: String,
     /// Time between two commits while there is work.
@@ -77,6 +80,7 @@ impl Default for DriveOptions {
     fn default() -> Self {
         DriveOptions {
             partition: 0,
+            partitions: None,
             node: "unnamed".to_owned(),
             commit_every: Duration::from_millis(100),
             commit_when_idle: true,
@@ -259,7 +263,10 @@ where
             self.pass_silent_feeds()?;
         }
         let due = self.last_commit.elapsed() >= self.options.commit_every;
-        let may_commit = due || (n_records == 0 && self.options.commit_when_idle);
+        // Questions go out after their commit, so reading that waits for them waits for it.
+        let is_awaited = self.paused_since.is_some() && !self.sealed.is_empty();
+        let is_wanted = is_awaited || (n_records == 0 && self.options.commit_when_idle);
+        let may_commit = due || is_wanted;
         let committed = self.has_pending() && may_commit && self.commit()?;
         self.ports.committer.settle(&mut self.ports.store)?;
         let n_open = self.sealed_at.len() + self.rehearsal.len();
@@ -303,6 +310,11 @@ where
         &self.ports.store
     }
 
+    /// The store alone; nothing runs any more.
+    pub fn into_store(self) -> T {
+        self.ports.store
+    }
+
     pub fn positions(&self) -> Vec<Position> {
         let position = |(&(topic, partition), &next)| Position { topic, partition, next };
         self.positions.iter().map(position).collect()
@@ -322,8 +334,12 @@ where
     /// Takes every answer there is; waits for one if there is nothing else to do.
     fn take_answers(&mut self, may_wait: bool) -> Result<usize, DriveError> {
         let mut n_answers = 0;
-        let waiting = may_wait && self.ports.predictor.pending() > 0 && !self.has_pending();
-        let mut wait = if waiting { self.options.idle_wait } else { Duration::ZERO };
+        let mut wait = match may_wait && self.ports.predictor.pending() > 0 {
+            true if !self.has_pending() => self.options.idle_wait,
+            // Reading has not waited, as it does otherwise, so that we would turn without rest.
+            true if self.paused_since.is_some() => self.until_commit(),
+            _ => Duration::ZERO,
+        };
         while let Some(answer) = self.ports.predictor.poll(wait) {
             self.answer(answer)?;
             self.counts.answered += 1;
@@ -384,6 +400,15 @@ where
         let record = self.codec.encode_journal(&self.positions(), input)?;
         self.pending.journal.push(record);
         Ok(())
+    }
+
+    /// How long what is done may still wait for its commit, at most an idle wait.
+    fn until_commit(&self) -> Duration {
+        if self.options.commit_when_idle {
+            return Duration::ZERO;
+        }
+        let until = self.options.commit_every.saturating_sub(self.last_commit.elapsed());
+        until.min(self.options.idle_wait)
     }
 
     fn has_pending(&self) -> bool {

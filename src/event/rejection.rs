@@ -53,6 +53,8 @@ pub enum Reason {
     TooMany,
     /// The file says that text which may name the patient is part of its pixels.
     FilmBurnedIn,
+    /// It lies in another partition than its key belongs to.
+    WrongPartition,
 }
 
 /// A reason with the particulars a person needs. Never holds a patient identifier.
@@ -92,6 +94,7 @@ impl Reason {
             Reason::Outdated => "outdated",
             Reason::TooMany => "too_many",
             Reason::FilmBurnedIn => "film_burned_in",
+            Reason::WrongPartition => "wrong_partition",
             Reason::IdentityDispute => "identity_dispute",
         }
     }

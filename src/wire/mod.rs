@@ -12,6 +12,7 @@ pub mod form;
 mod input;
 mod journal;
 mod outputs;
+mod partition;
 pub mod records;
 mod registry;
 mod risk;
@@ -31,6 +32,7 @@ pub use journal::{
     TicketRecord,
 };
 pub use outputs::{DEAD_LETTER_BYTES, DeadLetter, Header, LabelEvent};
+pub use partition::partition_of;
 pub use registry::SchemaSource;
 pub use risk::{
     FilmRecord, GenerationRecord, IntervalRecord, LastObservedRecord, ModelRecord, RiskRecord,

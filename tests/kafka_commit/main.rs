@@ -7,7 +7,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod measured;
 mod standby;
 mod support;
 

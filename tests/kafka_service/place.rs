@@ -25,6 +25,8 @@ pub const LONG: Duration = Duration::from_secs(120);
 pub struct Place {
     pub dir: Arc<tempfile::TempDir>,
     pub broker: String,
+    /// The binary that is tested.
+    program: PathBuf,
     model: PathBuf,
     pub prefix: String,
 }
@@ -46,7 +48,8 @@ pub fn place(test: &str, patients: u64) -> Option<Place> {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let options = WardOptions { patients, seed: 5, ..WardOptions::default() };
     write_ward(&options, &dir.path().join("ward"), &mut |_, _| {}).unwrap();
-    Some(Place { dir, broker, model, prefix })
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_nowcxr"));
+    Some(Place { dir, broker, program, model, prefix })
 }
 
 impl Place {
@@ -60,7 +63,7 @@ impl Place {
 
     /// The binary with this test's settings; `node` names a state directory.
     pub fn nowcxr(&self, command: &str, node: &str) -> Command {
-        let mut nowcxr = Command::new(env!("CARGO_BIN_EXE_nowcxr"));
+        let mut nowcxr = Command::new(&self.program);
         nowcxr.current_dir(self.dir.path()).arg(command);
         let group = self.prefix.trim_end_matches('.');
         for (key, value) in [
@@ -85,6 +88,11 @@ impl Place {
     pub fn named(&self, test: &str, broker: &str) -> Place {
         let prefix = format!("{test}-{}", self.prefix);
         Place { broker: broker.to_owned(), prefix, ..self.clone() }
+    }
+
+    /// The same under another program.
+    pub fn by(&self, program: PathBuf) -> Place {
+        Place { program, ..self.clone() }
     }
 
     /// The service on `node`, its log lines added to those of its earlier runs.

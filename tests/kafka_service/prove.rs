@@ -1,13 +1,19 @@
-//! The service broken on purpose: killed, joined, left, paused, and its broker taken away. Whatever
-//! happens, the committed risk events are those of an offline replay of the same ward: none
-//! missing, none extra, none different. Each proof prints its seed and its figures.
+//! The service broken on purpose: killed, joined, left, paused, its broker taken away or cut off.
+//! Whatever happens, the committed risk events are those of an offline replay of the same ward:
+//! none missing, none extra, none different. Each proof prints its seed and its figures.
 //!
 //! `.ci/prove` runs them at length. Here they are short, unless the environment says otherwise:
 //! `NOWCXR_PROVE_SEED`, `NOWCXR_PROVE_PATIENTS` (72 windows each), `NOWCXR_PROVE_KILLS`,
-//! `NOWCXR_PROVE_SECONDS` of rebalances, `NOWCXR_PROVE_OUTAGES` in seconds, comma-separated.
+//! `NOWCXR_PROVE_SECONDS` of rebalances, `NOWCXR_PROVE_OUTAGES` in seconds, comma-separated,
+//! `NOWCXR_PROVE_MIXED` seconds of two programs beside each other.
+
+mod broker;
+mod cluster;
+mod relay;
+mod trial;
+mod upgrade;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -18,7 +24,7 @@ use std::time::{Duration, Instant};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::place::{LONG, Place, Reader, place};
+use super::place::{Place, Reader, place};
 
 /// Without an output for so long there is none to come.
 const QUIET: Duration = Duration::from_secs(45);
@@ -246,58 +252,4 @@ fn gaps(seen: &[(Instant, i32)]) -> Vec<Duration> {
         last.insert(partition, at).map(|before: Instant| at.saturating_duration_since(before))
     };
     seen.iter().filter_map(gap).collect()
-}
-
-/// Runs `.ci/kafka` on a node of this test's own.
-fn node(command: &str, dir: &Path) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/kafka");
-    let output = Command::new(script).arg(command).arg(dir).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// Ends the test's own node, also when the test fails.
-struct Stopped<'a>(&'a Path);
-
-impl Drop for Stopped<'_> {
-    fn drop(&mut self) {
-        node("stop", self.0);
-    }
-}
-
-#[test]
-fn brokers_that_go_and_come_back_change_nothing() {
-    let Some((ward, expected)) = &*WARD else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let place = ward.named("broker", &node("start", dir.path()));
-    let _stopped = Stopped(dir.path());
-    let mut rng = seed("broker");
-    place.replay("kafka");
-    let watch = Watch::over(&place);
-    // So short that transactions end with an unknown outcome, which the changelog must settle.
-    let hasty = ["--set", "kafka.instance=a", "--set", "kafka.delivery_timeout=4s"];
-    let mut child = place.service("a").args(hasty).spawn().unwrap();
-    assert!(watch.first_after(Instant::now(), LONG).is_some(), "no output at all");
-    let outages = std::env::var("NOWCXR_PROVE_OUTAGES").unwrap_or_else(|_| "1,10".to_owned());
-    let mut resumed = Vec::new();
-    for seconds in outages.split(',').filter_map(|text| text.trim().parse().ok()) {
-        thread::sleep(Duration::from_millis(rng.random_range(500..3_000)));
-        let pid = std::fs::read_to_string(dir.path().join("kafka.pid")).unwrap();
-        // Half of the time in an orderly way, which moves coordinators, half by death.
-        let how = if rng.random() { "-KILL" } else { "-TERM" };
-        assert!(Command::new("kill").args([how, pid.trim()]).status().unwrap().success());
-        thread::sleep(Duration::from_secs(seconds));
-        node("stop", dir.path());
-        node("start", dir.path());
-        let back = Instant::now();
-        let first = watch.first_after(back, QUIET);
-        println!("broker: {how}, away {seconds} s, first output after its return {first:.2?}");
-        resumed.extend(first);
-        assert!(child.try_wait().unwrap().is_none(), "the service has ended by itself");
-    }
-    figures("broker: return to first committed output", resumed);
-    signal(&child, "-TERM");
-    assert!(child.wait().unwrap().success());
-    drop(watch);
-    settle("broker", &place, expected);
 }

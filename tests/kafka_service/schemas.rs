@@ -1,14 +1,18 @@
-//! A registry beside the broker, and faults told through it: what comes out is what the local log
-//! gives.
+//! A registry beside the broker, and faults and misplaced records told through it: what comes out
+//! is what the local log gives.
 
 #[path = "../registry/server.rs"]
 mod server;
 
 use std::process::Output;
 
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Message as _;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
-use super::place::{Place, place, succeed};
+use super::place::{LONG, Place, place, succeed};
 use server::Registry;
 
 fn replay(place: &Place, to: &str, more: &[&str]) -> Output {
@@ -44,6 +48,34 @@ fn with_the_ids_of_a_registry_the_same_is_said() {
     let told = place.kafka_risks();
     assert!(!told.is_empty() && told.iter().all(|record| record[..4] == [0; 4] && record[4] > 100));
     assert!(bodies(told) == bodies(place.local_risks()));
+}
+
+#[test]
+fn a_record_in_another_partition_than_its_stay_reaches_no_second_task() {
+    let Some(place) = place("misplaced", 2) else { return };
+    place.replay("local");
+    place.replay("kafka");
+    // As a producer with librdkafka's own default partitioner does it with most of its keys.
+    let vital = format!("{}vital", place.prefix);
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &place.broker).set("group.id", "misplacing");
+    let consumer: BaseConsumer = config.create().unwrap();
+    let mut first = TopicPartitionList::new();
+    first.add_partition_offset(&vital, 0, Offset::Beginning).unwrap();
+    consumer.assign(&first).unwrap();
+    let keyed = consumer.iter().map(Result::unwrap).find(|record| record.key().is_some()).unwrap();
+    let (key, value) = (keyed.key().unwrap(), keyed.payload().unwrap());
+    let producer: BaseProducer = config.create().unwrap();
+    let at = keyed.timestamp().to_millis().unwrap();
+    let record = BaseRecord::to(&vital).key(key).payload(value).partition(1).timestamp(at);
+    producer.send(record).unwrap();
+    producer.flush(LONG).unwrap();
+
+    let summary: Value = serde_json::from_str(&place.run_to_idle("a")).unwrap();
+    assert!(place.sorted_kafka_risks() == place.local_risks());
+    let mut list = place.nowcxr("dead-letters", "unused");
+    let listed = succeed(list.args(["list", "--reason", "wrong_partition"]).output().unwrap());
+    assert_eq!(listed.lines().count(), 1, "{listed}; {summary}");
 }
 
 #[test]

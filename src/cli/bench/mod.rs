@@ -27,6 +27,7 @@
 //!   is read in blocks and never held.
 
 mod avro;
+mod broker;
 mod durable;
 mod generate;
 mod input;
@@ -54,6 +55,7 @@ use input::{CsvFile, Event, Input};
 use lanes::{Lanes, Plan, Total};
 use shard::{Emission, Tally};
 
+pub use broker::{ProducersArgs, RestoreArgs, ThroughputArgs, producers, restore, throughput};
 pub use generate::{GenerateArgs, generate};
 pub use pages::{PagesArgs, pages};
 pub use shard::Held;
@@ -97,6 +99,25 @@ pub enum BenchCommand {
     /// `update_ms` is the time from before the durable append of a risk event until a viewer has
     /// its tile; `page_ms` that of the whole ward. Server and viewers share this machine.
     Pages(PagesArgs),
+    /// How long a node takes to have its state, from Kafka's changelog and from its own disk.
+    ///
+    /// A made-up ward goes through the engine, with made-up answers and one film a stay, and its
+    /// state into a changelog that holds every key once, as a compacted one does. Then all tasks
+    /// are opened at the same time, as `nowcxr run` opens them: `restore_s` from an empty
+    /// directory, `warm_s` from one that holds the state, each until the next record could be
+    /// taken. The restored state must be the written one, by digest. For the largest ward of
+    /// interest: --stays 10000 --per-hour 24,100,300 (some GB of memory and disk).
+    Restore(RestoreArgs),
+    /// What one event costs the service over Kafka, beside a consumer that only decodes it.
+    ///
+    /// `consumer` fetches every input and decodes it; `service` is the loop of `nowcxr run` on
+    /// the same topics, with state in sled, changelog, journal and outputs in one transaction each
+    /// 100 ms, and made-up answers in place of the model; `without_kafka` is that loop on events in
+    /// memory. Each is measured in turn, so often as --runs says. CPU is that of this process; the
+    /// broker's is not in it.
+    Kafka(ThroughputArgs),
+    /// Threads, memory and queues of the transactional producers, one a task.
+    Producers(ProducersArgs),
     /// Writes an event file for `window` and `series`.
     MakeStream(StreamArgs),
 }
@@ -201,6 +222,9 @@ pub fn run(command: &BenchCommand) -> anyhow::Result<()> {
             let tell = |result: &_| super::print(&serde_json::to_string(result)?);
             return pages(args, tell);
         }
+        BenchCommand::Restore(args) => serde_json::to_string(&restore(args)?)?,
+        BenchCommand::Kafka(args) => serde_json::to_string(&throughput(args)?)?,
+        BenchCommand::Producers(args) => serde_json::to_string(&producers(args)?)?,
         BenchCommand::MakeStream(args) => serde_json::to_string(&make_stream(args)?)?,
     };
     super::print(&line)?;

@@ -174,6 +174,7 @@ impl Node {
     fn options(&self, partition: u32) -> DriveOptions {
         DriveOptions {
             partition,
+            partitions: Some(self.topics.partitions),
             node: node(&self.config),
             commit_every: self.config.kafka.commit_interval,
             commit_when_idle: false,

@@ -39,7 +39,7 @@ impl KafkaAlerts {
             .set("auto.offset.reset", "earliest")
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", settings.session_timeout_ms.to_string())
-            .create_with_context(Hearing::default())
+            .create_with_context(Hearing::of(settings))
             .map_err(failed)?;
         consumer.subscribe(&[&topic]).map_err(failed)?;
         Ok(KafkaAlerts { consumer, topic, bootstrap: settings.bootstrap.clone() })

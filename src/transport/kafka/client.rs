@@ -1,12 +1,18 @@
 //! How librdkafka's clients are set up, and where their log lines go.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 
 use super::settings::{
     ANSWER_TIMEOUT, HEARTBEATS, KafkaSettings, MAX_FETCH_BYTES, MAX_POLL, MAX_RECORD_BYTES,
     PREFETCH_KBYTES, SEND_KBYTES,
 };
+
+/// How long a new consumer may take to ask for its token.
+const TOKEN: Duration = Duration::from_millis(50);
 
 /// What every client of this process says of itself.
 pub(super) fn common(settings: &KafkaSettings, role: &str) -> ClientConfig {
@@ -79,10 +85,22 @@ pub(super) fn producer(settings: &KafkaSettings, role: &str) -> ClientConfig {
 }
 
 pub(super) fn with_properties(mut config: ClientConfig, settings: &KafkaSettings) -> ClientConfig {
+    if settings.token.is_some() {
+        config.set("sasl.mechanism", "OAUTHBEARER");
+    }
     for (key, value) in &settings.properties.0 {
         config.set(key, value);
     }
     config
+}
+
+/// Lets a new consumer have its token, for which it asks whoever polls it. Without one a question
+/// that is put before the first poll would wait in vain.
+pub(super) fn take_token<C: ConsumerContext>(consumer: &BaseConsumer<C>, settings: &KafkaSettings) {
+    if settings.token.is_some() {
+        // What else there is to say comes again, by whatever it makes fail.
+        drop(consumer.poll(TOKEN));
+    }
 }
 
 /// librdkafka's log lines, at our levels.

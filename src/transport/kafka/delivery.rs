@@ -1,9 +1,11 @@
 //! A producer that tells its caller what became of the records, not only that it took them.
 
+use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message, OwnedHeaders};
@@ -68,6 +70,12 @@ impl Reports {
 }
 
 impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.hearing.token()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         log_line(level, facility, line);
     }
@@ -91,7 +99,7 @@ impl ProducerContext for Reports {
 impl Delivery {
     pub fn open(settings: &KafkaSettings, role: &str) -> Result<Self, PortError> {
         let producer = producer(settings, role)
-            .create_with_context(Reports::default())
+            .create_with_context(Reports { hearing: Hearing::of(settings), ..Reports::default() })
             .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))?;
         Ok(Delivery {
             producer,

@@ -88,7 +88,7 @@ pub(super) fn advice(code: Code) -> Option<&'static str> {
         }
         Code::SaslAuthenticationFailed | Code::Authentication => {
             "check sasl.mechanism, sasl.username and sasl.password under kafka.properties and \
-             kafka.secrets"
+             kafka.secrets, or the token of kafka.token"
         }
         Code::SSL => {
             "check that kafka.brokers names the broker as its certificate does, and that \

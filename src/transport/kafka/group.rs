@@ -14,11 +14,13 @@
 //! the callback, and so the whole rebalance, waits. One whose partition is lost must not commit.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{
     BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol,
@@ -67,7 +69,7 @@ impl Members {
     fn new(settings: &KafkaSettings) -> Self {
         Members {
             bootstrap: settings.bootstrap.clone(),
-            hearing: Hearing::default(),
+            hearing: Hearing::of(settings),
             state: Mutex::default(),
             changed: Condvar::new(),
             is_stale: AtomicBool::new(false),
@@ -200,6 +202,12 @@ fn paused(list: &TopicPartitionList) -> KafkaResult<TopicPartitionList> {
 }
 
 impl ClientContext for Members {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.hearing.token()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         log_line(level, facility, line);
     }

@@ -5,15 +5,20 @@
 //! whoever polls: an [`rdkafka::admin::AdminClient`] never does, so the first question to a cluster
 //! is an [`super::inquiry::Inquiry`]'s.
 
+use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::client::log_line;
 use super::error::advice;
+use super::settings::KafkaSettings;
+use super::token;
+use crate::config::TokenPlace;
 use crate::ports::PortError;
 
 /// How librdkafka says that a certificate was not believed.
@@ -21,9 +26,22 @@ const DISTRUST: &str = "certificate verify failed";
 
 /// The context of a client, and a part of those that have more to do.
 #[derive(Default)]
-pub(super) struct Hearing(Mutex<Option<(Code, String)>>);
+pub(super) struct Hearing {
+    last: Mutex<Option<(Code, String)>>,
+    token: Option<TokenPlace>,
+}
 
 impl Hearing {
+    pub fn of(settings: &KafkaSettings) -> Self {
+        Hearing { last: Mutex::default(), token: settings.token.clone() }
+    }
+
+    /// What librdkafka asks whoever polls a client under SASL/OAUTHBEARER.
+    pub fn token(&self) -> Result<OAuthToken, Box<dyn Error>> {
+        let place = self.token.as_ref().ok_or("set kafka.token")?;
+        Ok(token::fresh(place)?)
+    }
+
     /// Takes note of an error of the client as a whole. Others than a refusal also reach the caller
     /// of whatever they make fail, so they are only written down.
     pub fn note(&self, error: &KafkaError, reason: &str) {
@@ -63,7 +81,7 @@ impl Hearing {
     }
 
     fn last(&self) -> MutexGuard<'_, Option<(Code, String)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,6 +91,12 @@ fn is_refusal(code: Code) -> bool {
 }
 
 impl ClientContext for Hearing {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.token()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         log_line(level, facility, line);
     }

@@ -33,7 +33,7 @@ impl<'a> Inquiry<'a> {
     pub fn open(settings: &'a KafkaSettings) -> Result<Self, PortError> {
         let config = with_properties(common(settings, "inquiry"), settings);
         let consumer = config
-            .create_with_context(Hearing::default())
+            .create_with_context(Hearing::of(settings))
             .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))?;
         Ok(Inquiry { settings, consumer })
     }
@@ -86,7 +86,7 @@ fn doubt(settings: &KafkaSettings) -> Result<&'static str, PortError> {
     let mut config = with_properties(common(settings, "doubt"), settings);
     config.set("security.protocol", "ssl").set("ssl.endpoint.identification.algorithm", "none");
     let consumer: BaseConsumer<Hearing> = config
-        .create_with_context(Hearing::default())
+        .create_with_context(Hearing::of(settings))
         .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))?;
     let deadline = Instant::now() + DOUBT;
     while Instant::now() < deadline {

@@ -1,10 +1,11 @@
-//! Outputs read back, and the records of the inputs that dead letters name.
+//! Topics read back: outputs, inputs, and the records of the inputs that dead letters name.
 
 use rdkafka::message::{BorrowedMessage, Message, Timestamp};
 
 use super::settings::KafkaSettings;
 use super::stretch::Stretch;
 use super::topics::check_topics;
+use crate::ids::Topic;
 use crate::ports::{OutputKind, PortError};
 use crate::time::WallTime;
 
@@ -56,6 +57,25 @@ pub fn visit_outputs(
         let stretch = Stretch::open(settings, topic.clone(), partition)?;
         let end = stretch.stable_end()?;
         stretch.read(0, end, &mut |message| visit(StoredRecord::of(message)))?;
+    }
+    Ok(())
+}
+
+/// Is shown topic, key and value of a record.
+pub type InputVisitor<'a> = &'a mut dyn FnMut(Topic, Option<&[u8]>, &[u8]) -> Result<(), PortError>;
+
+/// Shows every record of the inputs as they are now, one partition after the other, as a consumer
+/// does that does nothing else. An error of `visit` ends it.
+pub fn visit_inputs(settings: &KafkaSettings, visit: InputVisitor<'_>) -> Result<(), PortError> {
+    let partitions = check_topics(settings)?;
+    for topic in Topic::ALL {
+        let mut stretch = Stretch::open(settings, settings.input(topic), 0)?;
+        for partition in 0..partitions {
+            stretch.turn_to(partition);
+            stretch.read(0, stretch.stable_end()?, &mut |message| {
+                visit(topic, message.key(), message.payload().unwrap_or_default())
+            })?;
+        }
     }
     Ok(())
 }

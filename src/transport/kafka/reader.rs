@@ -63,7 +63,7 @@ pub(super) struct ReaderHandle(Sender<Command>);
 impl Reader {
     pub fn start(settings: &KafkaSettings) -> Result<Reader, PortError> {
         let consumer: BaseConsumer<Hearing> = consumer(settings, "reader")
-            .create_with_context(Hearing::default())
+            .create_with_context(Hearing::of(settings))
             .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))?;
         let (commands, taken) = bounded(COMMANDS);
         let stop = Arc::new(AtomicBool::new(false));

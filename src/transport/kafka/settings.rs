@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{AppendTime, KafkaConfig, Properties};
+use crate::config::{AppendTime, KafkaConfig, Properties, TokenPlace};
 use crate::ids::Topic;
 use crate::ports::OutputKind;
 use crate::wire::RecordKind;
@@ -71,6 +71,9 @@ pub struct KafkaSettings {
     /// Further librdkafka properties, such as `security.protocol`. They win over ours.
     #[serde(default)]
     pub properties: Properties,
+    /// Where the token of SASL/OAUTHBEARER is, which is that mechanism then.
+    #[serde(default)]
+    pub token: Option<TokenPlace>,
 }
 
 /// Which timestamp of a record says when it was appended.
@@ -126,6 +129,7 @@ impl From<&KafkaConfig> for KafkaSettings {
             delivery_timeout_ms: millis(config.delivery_timeout),
             session_timeout_ms: millis(config.session_timeout),
             properties: config.properties.clone(),
+            token: config.token.clone(),
         }
     }
 }
@@ -145,6 +149,7 @@ impl KafkaSettings {
             delivery_timeout_ms: default_delivery(),
             session_timeout_ms: default_session(),
             properties: Properties::default(),
+            token: None,
         }
     }
 

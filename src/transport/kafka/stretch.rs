@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::consumer;
+use super::client::{consumer, take_token};
 use super::error::port_error;
 use super::hearing::Hearing;
 use super::settings::{ASK_TIMEOUT, KafkaSettings};
@@ -35,8 +35,9 @@ impl<'a> Stretch<'a> {
     ) -> Result<Self, PortError> {
         let consumer = consumer(settings, "restore")
             .set("enable.partition.eof", "true")
-            .create_with_context(Hearing::default())
+            .create_with_context(Hearing::of(settings))
             .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))?;
+        take_token(&consumer, settings);
         let partition = i32::try_from(partition).unwrap_or(i32::MAX);
         Ok(Stretch { settings, topic, partition, consumer })
     }

@@ -119,8 +119,40 @@ pub fn ensure_topic_beside(settings: &KafkaSettings, name: &str) -> Result<(), P
     await_topics(&inquiry, &[plan])
 }
 
+/// Removes the application's topics and all that they hold; those that are not there are none to
+/// remove.
+///
+/// # Errors
+/// `Stop` when the cluster does not let us.
+pub fn remove_topics(settings: &KafkaSettings) -> Result<(), PortError> {
+    let there = partitions_by_topic(&Inquiry::open(settings)?)?;
+    let plans = plans(settings);
+    let names = plans.iter().map(|plan| plan.name.as_str());
+    let names: Vec<&str> = names.filter(|name| there.contains_key(*name)).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let (admin, options) = (admin(settings)?, AdminOptions::new());
+    let failed = |e| port_error("removing kafka topics", &settings.bootstrap, &e);
+    let results = wait_for(admin.delete_topics(&names, &options), 2 * ASK_TIMEOUT)
+        .unwrap_or(Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut)))
+        .map_err(failed)?;
+    let refused = results.into_iter().find_map(Result::err);
+    refused.map_or(Ok(()), |(_, code)| Err(failed(KafkaError::AdminOp(code))))
+}
+
 /// What administers. Ask an [`Inquiry`] before, which says so if we are not let in.
+///
+/// # Errors
+/// `Stop` under a token: librdkafka asks for one whoever polls, and an admin client never does.
 pub(super) fn admin(settings: &KafkaSettings) -> Result<Admin, PortError> {
+    if settings.token.is_some() {
+        return Err(PortError::Stop(
+            "topics cannot be created, removed or looked into under kafka.token; do that as a user \
+             with a password or a certificate"
+                .to_owned(),
+        ));
+    }
     with_properties(common(settings, "admin"), settings)
         .create()
         .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))

@@ -4,10 +4,12 @@
 //! transaction at once. Every call here returns within the limit given; what it leaves unknown is
 //! settled by opening a new one, because that waits for the outcome of what was under way.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -62,6 +64,12 @@ pub(super) struct Transactions {
 }
 
 impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.hearing.token()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         log_line(level, facility, line);
     }
@@ -105,7 +113,7 @@ impl Transactions {
         let failed = |error: &KafkaError| port_error(doing, &settings.bootstrap, error);
         let limit = settings.delivery_timeout();
         let reports = Reports {
-            hearing: Hearing::default(),
+            hearing: Hearing::of(settings),
             changelog: settings.changelog(),
             end: AtomicI64::new(0),
             failure: Mutex::default(),
@@ -200,7 +208,8 @@ impl Transactions {
                 Ok(()) => return Ok(()),
                 Err((error, back)) => {
                     let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                    if !is_full || Instant::now() >= deadline {
+                    let is_lost = self.ownership.hold() == Hold::Lost;
+                    if !is_full || is_lost || Instant::now() >= deadline {
                         return Err(self.undone(&format!("writing to kafka topic {topic}"), &error));
                     }
                     record = back;

@@ -8,7 +8,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::consumer;
+use super::client::{consumer, take_token};
 use super::error::port_error;
 use super::hearing::Hearing;
 use super::letters::Place;
@@ -58,8 +58,9 @@ impl KafkaWatch {
             // Whoever looks takes what there is; a place that retention has passed is no loss.
             .set("auto.offset.reset", "earliest")
             .set("queued.max.messages.kbytes", AHEAD_KBYTES.to_string())
-            .create_with_context(Hearing::default())
+            .create_with_context(Hearing::of(settings))
             .map_err(|e| port_error("connecting to kafka", &settings.bootstrap, &e))?;
+        take_token(&consumer, settings);
         let topics = watched.iter().map(|one| one.topic.clone()).collect();
         let bootstrap = settings.bootstrap.clone();
         let watch = KafkaWatch { consumer, topics, bootstrap, heard: Some(Instant::now()) };
