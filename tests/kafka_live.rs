@@ -325,47 +325,73 @@ fn a_group_shares_partitions_out_and_takes_them_over() {
     await_owned(&mut a, &mut BTreeMap::new(), 4);
 }
 
+fn transactional(settings: &KafkaSettings) -> BaseProducer {
+    ClientConfig::new()
+        .set("bootstrap.servers", &settings.bootstrap)
+        .set("transactional.id", &settings.app)
+        .create()
+        .unwrap()
+}
+
+/// One record in a transaction of its own.
+fn transact(producer: &BaseProducer, topic: &str, value: &str, is_committed: bool) {
+    producer.begin_transaction().unwrap();
+    send(producer, topic, value);
+    producer.flush(LONG).unwrap();
+    match is_committed {
+        true => producer.commit_transaction(LONG).unwrap(),
+        false => producer.abort_transaction(LONG).unwrap(),
+    }
+}
+
+fn send(producer: &BaseProducer, topic: &str, value: &str) {
+    let record: BaseRecord<'_, str, str> = BaseRecord::to(topic).partition(0).payload(value);
+    producer.send(record).map_err(|(error, _)| error).unwrap();
+}
+
 /// The broker itself, as the next form of this transport will rely on it.
 #[test]
 fn the_broker_hides_aborted_records_and_fences_an_old_producer() {
     let Some(settings) = settings("txn") else { return };
     ensure_topics(&settings).unwrap();
     let topic = settings.journal();
-    let producer = || -> BaseProducer {
-        ClientConfig::new()
-            .set("bootstrap.servers", &settings.bootstrap)
-            .set("transactional.id", &settings.app)
-            .create()
-            .unwrap()
-    };
-    let send = |producer: &BaseProducer, value: &str| {
-        let record: BaseRecord<'_, str, str> = BaseRecord::to(&topic).partition(0).payload(value);
-        producer.send(record).map_err(|(error, _)| error).unwrap();
-    };
-    let old = producer();
+    let old = transactional(&settings);
     old.init_transactions(LONG).unwrap();
-    for (value, is_committed) in [("aborted", false), ("committed", true)] {
-        old.begin_transaction().unwrap();
-        send(&old, value);
-        old.flush(LONG).unwrap();
-        if is_committed {
-            old.commit_transaction(LONG).unwrap();
-        } else {
-            old.abort_transaction(LONG).unwrap();
-        }
-    }
+    transact(&old, &topic, "aborted", false);
+    transact(&old, &topic, "committed", true);
     old.begin_transaction().unwrap();
-    send(&old, "of a zombie");
+    send(&old, &topic, "of a zombie");
     old.flush(LONG).unwrap();
-    let new = producer();
+    let new = transactional(&settings);
     new.init_transactions(LONG).unwrap();
     assert!(old.commit_transaction(LONG).is_err(), "the old producer is fenced");
-    new.begin_transaction().unwrap();
-    send(&new, "of the new owner");
-    new.commit_transaction(LONG).unwrap();
+    transact(&new, &topic, "of the new owner", true);
     let messages = dump(&settings, &topic);
     let values: Vec<&[u8]> = messages.iter().filter_map(|m| m.payload()).collect();
     assert_eq!(values, [&b"committed"[..], b"of the new owner"]);
+}
+
+/// What `run --until-idle` asks before it believes that nothing is left.
+#[test]
+fn what_was_aborted_and_what_ends_a_transaction_is_nothing_to_read() {
+    let Some(settings) = settings("unread") else { return };
+    ensure_topics(&settings).unwrap();
+    let unread = |next: u64| {
+        let read = [Position { topic: Topic::Lab, partition: 0, next }];
+        KafkaSource::has_unread(&settings, 0, &read).unwrap()
+    };
+    assert!(!unread(0), "nothing was sent yet");
+    let producer = transactional(&settings);
+    producer.init_transactions(LONG).unwrap();
+    transact(&producer, &settings.input(Topic::Lab), "told", true);
+    transact(&producer, &settings.input(Topic::Lab), "taken back", false);
+    // The broker tells the producer before it tells the partition.
+    let start = Instant::now();
+    while !unread(0) {
+        assert!(start.elapsed() < LONG);
+    }
+    assert!(!unread(1));
+    assert!(!KafkaSource::has_unread(&settings, 1, &[]).unwrap(), "the other partitions are empty");
 }
 
 /// Runs `.ci/kafka` on a node of this test's own.

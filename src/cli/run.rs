@@ -6,6 +6,7 @@
 //! another node's, is restored from the changelog before it reads. With `kafka.standby` the process
 //! keeps warm copies of what others own, so that a task that comes to it has little to restore.
 
+mod idle;
 mod mode;
 mod stores;
 mod task;
@@ -90,7 +91,6 @@ enum Left {
 struct Service {
     node: Arc<Node>,
     worker: Worker,
-    until_idle: Option<Duration>,
     tasks: BTreeMap<u32, Running>,
     retries: BTreeMap<u32, Retry>,
 }
@@ -152,14 +152,10 @@ fn serve(
     let limits = WorkerConfig { max_pending: config.predict.queue, deadline: None };
     let worker = Worker::start(pipeline, limits)?;
     let node = Node::new(config, dictionary, settings, identity, topics, health, stop)?
-        .with_changeover(args.changeover());
-    let mut service = Service {
-        node: Arc::new(node),
-        worker,
-        until_idle: args.until_idle.map(Duration::from_secs),
-        tasks: BTreeMap::new(),
-        retries: BTreeMap::new(),
-    };
+        .with_changeover(args.changeover())
+        .with_end(args.until_idle.map(Duration::from_secs));
+    let mut service =
+        Service { node: Arc::new(node), worker, tasks: BTreeMap::new(), retries: BTreeMap::new() };
     service.run()?;
     Ok(service.node.totals())
 }
@@ -310,12 +306,11 @@ impl Service {
     }
 
     fn is_idle(&self, owned: &BTreeSet<u32>) -> bool {
-        let Some(until) = self.until_idle else { return false };
-        let all_run = !owned.is_empty() && owned.iter().all(|p| self.tasks.contains_key(p));
+        let all_run = owned.iter().all(|partition| self.tasks.contains_key(partition));
         if !all_run {
-            self.node.active();
+            self.node.idleness.active();
         }
-        all_run && self.node.idle_for() >= until
+        all_run && self.node.idleness.is_over(owned)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the tests of the service share: a ward, the names of one test in the cluster, the binary,
 //! and another program's look at the risk events.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -125,7 +126,7 @@ impl Place {
         risks
     }
 
-    /// Payloads of the risk events in Kafka as they came.
+    /// Payloads of the risk events that are committed in Kafka now, as they came.
     pub fn kafka_risks(&self) -> Vec<Vec<u8>> {
         Reader::of(&self.broker, &self.risk_topic()).to_end()
     }
@@ -138,8 +139,9 @@ impl Place {
         settings.output(OutputKind::Risk)
     }
 
+    /// The same, sorted, when nobody is about to commit more.
     pub fn sorted_kafka_risks(&self) -> Vec<Vec<u8>> {
-        let mut risks = self.kafka_risks();
+        let mut risks = Reader::of(&self.broker, &self.risk_topic()).to_settled_end();
         risks.sort();
         risks
     }
@@ -180,41 +182,56 @@ pub fn page(port: u16, path: &str) -> (u16, String) {
 /// Another program that reads a topic from its start.
 pub struct Reader {
     consumer: BaseConsumer,
-    partitions: usize,
+    /// Sees records of transactions that have not ended, too.
+    uncommitted: BaseConsumer,
+    topic: String,
+    partitions: i32,
+}
+
+/// What a poll has brought.
+enum Heard {
+    Payload(i32, Vec<u8>),
+    End(i32),
 }
 
 impl Reader {
     pub fn of(broker: &str, topic: &str) -> Self {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", broker)
-            .set("group.id", "reader")
-            .set("enable.partition.eof", "true")
-            .set("reconnect.backoff.max.ms", "500")
-            .create()
-            .unwrap();
+        let open = |isolation: &str| -> BaseConsumer {
+            ClientConfig::new()
+                .set("bootstrap.servers", broker)
+                .set("group.id", "reader")
+                .set("enable.partition.eof", "true")
+                .set("isolation.level", isolation)
+                .set("reconnect.backoff.max.ms", "500")
+                .create()
+                .unwrap()
+        };
+        let (consumer, uncommitted) = (open("read_committed"), open("read_uncommitted"));
         let metadata = consumer.fetch_metadata(Some(topic), LONG).unwrap();
-        let partitions = metadata.topics()[0].partitions().len();
+        let partitions = metadata.topics()[0].partitions().len() as i32;
         let mut list = TopicPartitionList::new();
         for partition in 0..partitions {
-            list.add_partition_offset(topic, partition as i32, Offset::Beginning).unwrap();
+            list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
         }
         consumer.assign(&list).unwrap();
-        Reader { consumer, partitions }
+        Reader { consumer, uncommitted, topic: topic.to_owned(), partitions }
     }
 
-    /// The next payload; `None` when nothing came for a while or a partition's end was reached.
-    pub fn next(&self, ended: &mut usize) -> Option<Vec<u8>> {
-        self.next_of(ended).map(|(_, payload)| payload)
+    /// The next payload and its partition; `None` when nothing came for a while.
+    pub fn next(&self) -> Option<(i32, Vec<u8>)> {
+        match self.poll()? {
+            Heard::Payload(partition, payload) => Some((partition, payload)),
+            Heard::End(_) => None,
+        }
     }
 
-    /// The next payload and its partition. A broker that is away is waited for.
-    pub fn next_of(&self, ended: &mut usize) -> Option<(i32, Vec<u8>)> {
+    /// A broker that is away is waited for.
+    fn poll(&self) -> Option<Heard> {
         match self.consumer.poll(Duration::from_millis(100))? {
-            Ok(message) => Some((message.partition(), message.payload().unwrap().to_vec())),
-            Err(KafkaError::PartitionEOF(_)) => {
-                *ended += 1;
-                None
+            Ok(message) => {
+                Some(Heard::Payload(message.partition(), message.payload().unwrap().to_vec()))
             }
+            Err(KafkaError::PartitionEOF(partition)) => Some(Heard::End(partition)),
             Err(error) => {
                 println!("the reader waits: {error}");
                 None
@@ -222,12 +239,34 @@ impl Reader {
         }
     }
 
-    pub fn to_end(&self) -> Vec<Vec<u8>> {
-        let (mut payloads, mut ended, start) = (Vec::new(), 0, Instant::now());
-        while ended < self.partitions && start.elapsed() < LONG {
-            payloads.extend(self.next(&mut ended));
+    /// All that is committed now. A partition may tell of more than one end while it grows.
+    pub fn to_end(self) -> Vec<Vec<u8>> {
+        let (mut payloads, mut ended, start) = (Vec::new(), BTreeSet::new(), Instant::now());
+        while ended.len() < self.partitions as usize {
+            assert!(start.elapsed() < LONG, "{}: only {ended:?} have ended", self.topic);
+            match self.poll() {
+                Some(Heard::Payload(_, payload)) => payloads.push(payload),
+                Some(Heard::End(partition)) if !ended.insert(partition) => {
+                    println!("{}: partition {partition} has ended once more", self.topic);
+                }
+                Some(Heard::End(_)) => {}
+                None => {}
+            }
         }
-        assert_eq!(ended, self.partitions);
         payloads
+    }
+
+    /// As [`Reader::to_end`] once no transaction is open: a producer is told of its commit before
+    /// the partitions are, so that a program may end with its last records not yet to be seen.
+    pub fn to_settled_end(self) -> Vec<Vec<u8>> {
+        let end = |consumer: &BaseConsumer, partition: i32| {
+            consumer.fetch_watermarks(&self.topic, partition, LONG).unwrap().1
+        };
+        let start = Instant::now();
+        while (0..self.partitions).any(|p| end(&self.consumer, p) < end(&self.uncommitted, p)) {
+            assert!(start.elapsed() < LONG, "{}: a transaction stays open", self.topic);
+        }
+        println!("{}: its transactions had ended after {:.1?}", self.topic, start.elapsed());
+        self.to_end()
     }
 }

@@ -61,7 +61,7 @@ impl Watch {
         let (reader, stopped) = (Reader::of(&place.broker, &place.risk_topic()), Arc::clone(&stop));
         let thread = thread::spawn(move || {
             while !stopped.load(Ordering::Acquire) {
-                if let Some((partition, _)) = reader.next_of(&mut 0) {
+                if let Some((partition, _)) = reader.next() {
                     send.send((Instant::now(), partition)).unwrap();
                 }
             }

@@ -1,13 +1,14 @@
 //! One task of the service: a partition's loop on a thread of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::idle::Idleness;
 use super::stores::Stores;
 use crate::cli::now;
 use crate::cli::schemas::Ids;
@@ -54,9 +55,7 @@ pub struct Node {
     stores: Arc<Stores>,
     standbys: Option<Standbys<Arc<Stores>>>,
     changeover: Changeover,
-    started: Instant,
-    /// Milliseconds after the start at which a task last had something to do.
-    active_ms: AtomicU64,
+    pub idleness: Idleness,
     /// Of each partition what its task had counted when it last ended here.
     counts: Mutex<BTreeMap<u32, Counts>>,
 }
@@ -121,8 +120,7 @@ impl Node {
             stores,
             standbys,
             changeover: Changeover::default(),
-            started: Instant::now(),
-            active_ms: AtomicU64::new(0),
+            idleness: Idleness::new(None),
             counts: Mutex::default(),
         })
     }
@@ -130,6 +128,11 @@ impl Node {
     /// The same, going that way with a state that another configuration or model has made.
     pub fn with_changeover(self, changeover: Changeover) -> Self {
         Node { changeover, ..self }
+    }
+
+    /// The same, whose tasks look for their topics' ends when they had nothing to do for so long.
+    pub fn with_end(self, until_idle: Option<Duration>) -> Self {
+        Node { idleness: Idleness::new(until_idle), ..self }
     }
 
     /// These partitions are this node's, whether their tasks run or not.
@@ -148,17 +151,6 @@ impl Node {
 
     pub fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
-    }
-
-    /// Something was done just now.
-    pub fn active(&self) {
-        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.active_ms.fetch_max(ms, Ordering::AcqRel);
-    }
-
-    pub fn idle_for(&self) -> Duration {
-        let active = Duration::from_millis(self.active_ms.load(Ordering::Acquire));
-        self.started.elapsed().saturating_sub(active)
     }
 
     pub fn totals(&self) -> Totals {
@@ -183,6 +175,21 @@ impl Node {
             event_time_is_wall_time: self.settings.clock == AppendClock::Broker,
             film_cache_bytes: FILM_CACHE_BYTES / self.topics.partitions as usize,
             ..DriveOptions::default()
+        }
+    }
+
+    /// Has nothing come because there is nothing, or because nobody has handed it out?
+    fn look_for_end(&self, partition: u32, drive: &KafkaDrive) {
+        if !self.idleness.asks(partition) {
+            return;
+        }
+        match KafkaSource::has_unread(&self.settings, partition, &drive.positions()) {
+            Ok(false) => self.idleness.read_out(partition),
+            Ok(true) => self.idleness.active(),
+            Err(error) => {
+                tracing::warn!(task = partition, "{error}; not idle before that is known");
+                self.idleness.active();
+            }
         }
     }
 
@@ -218,7 +225,7 @@ pub fn run_task(
     source: KafkaSource,
     predictor: Worker,
 ) -> Result<(), PortError> {
-    node.active();
+    node.idleness.active();
     let ownership = source.ownership();
     let opened = node.open(partition, source, predictor);
     let is_open = opened.is_ok();
@@ -232,7 +239,7 @@ pub fn run_task(
     if is_open {
         node.health.task_stopped();
     }
-    node.active();
+    node.idleness.active();
     ended.map_err(|error| match error {
         DriveError::Port(error) => error,
         DriveError::Wire(_) => PortError::Stop(error.to_string()),
@@ -256,8 +263,9 @@ fn turn_to_end(
                     TaskResumed { task: partition, paused_for: since.elapsed() }.emit();
                     wait = BACK_OFF;
                 }
-                if !turn.idle() {
-                    node.active();
+                match turn.idle() {
+                    true => node.look_for_end(partition, drive),
+                    false => node.idleness.active(),
                 }
             }
             Err(DriveError::Port(PortError::Retry(why))) if drive.is_whole() => {
@@ -266,7 +274,7 @@ fn turn_to_end(
                     paused = Some(Instant::now());
                     TaskPaused { task: partition, cause: PauseCause::Transport }.emit();
                 }
-                node.active();
+                node.idleness.active();
                 thread::sleep(wait);
                 wait = (wait * 2).min(BACK_OFF_MAX);
             }

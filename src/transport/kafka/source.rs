@@ -85,6 +85,34 @@ impl KafkaSource {
         Topic::ALL.iter().map(end).collect()
     }
 
+    /// Whether records lie behind `positions` in the inputs of one partition. Markers of
+    /// transactions and what was aborted are none.
+    ///
+    /// # Errors
+    /// `Retry` when no broker answers.
+    pub fn has_unread(
+        settings: &KafkaSettings,
+        partition: u32,
+        positions: &[Position],
+    ) -> Result<bool, PortError> {
+        for topic in Topic::ALL {
+            let stretch = Stretch::open(settings, settings.input(topic), partition)?;
+            let read = positions.iter().find(|at| (at.topic, at.partition) == (topic, partition));
+            let from = read.map_or(0, |at| at.next).max(stretch.start()?);
+            let mut is_found = false;
+            // One is enough, and an error ends the reading.
+            let looked = stretch.read(from, stretch.stable_end()?, &mut |_| {
+                is_found = true;
+                Err(PortError::Retry(String::new()))
+            });
+            if is_found {
+                return Ok(true);
+            }
+            looked?;
+        }
+        Ok(false)
+    }
+
     pub(super) fn lane(&self) -> Weak<Lane> {
         Arc::downgrade(&self.lane)
     }
