@@ -77,6 +77,14 @@ pub fn points(change: f32) -> String {
     }
 }
 
+/// An age as it may be shown: who is older than 89 is that, and not how much (45 CFR 164.514).
+pub fn years(years: u8) -> String {
+    match years {
+        ..=89 => years.to_string(),
+        _ => ">89".to_owned(),
+    }
+}
+
 /// `35 min`, `21 h`, `3 d 4 h`.
 pub fn age(span: Span) -> String {
     let minutes = span.as_millis().max(0) / Span::MINUTE.as_millis();
@@ -158,6 +166,11 @@ pub fn words(code: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_known_by_a_great_age() {
+        assert_eq!([89, 90, 103].map(years), ["89", ">89", ">89"]);
+    }
 
     #[test]
     fn risks_read_well_at_both_ends() {

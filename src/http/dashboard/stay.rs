@@ -77,18 +77,18 @@ impl StayPage<'_> {
             header.patient {
                 h1 { span.faint { "Stay " } span.id { (self.id) } }
                 p.who {
-                    @if let Some(age) = tile.age_years {
-                        @if age > 89 { ">89 years" } @else { (age) " years" }
-                    }
+                    @if let Some(years) = tile.age_years { span { (format::years(years)) " years" } }
                     @if let Some(sex) = tile.sex {
-                        ", " @match sex {
-                            crate::event::Sex::Female => "female",
-                            crate::event::Sex::Male => "male",
+                        span {
+                            @match sex {
+                                crate::event::Sex::Female => "female",
+                                crate::event::Sex::Male => "male",
+                            }
                         }
                     }
-                    @if let Some(unit) = tile.unit { " · " (unit) }
-                    @if let Some(day) = tile.day() { " · ICU day " (day) }
-                    @if let Some(begins) = tile.begins { " · since " (format::stamp(begins)) }
+                    @if let Some(unit) = tile.unit { span { (unit) } }
+                    @if let Some(day) = tile.day() { span { "ICU day " (day) } }
+                    @if let Some(begins) = tile.begins { span { "since " (format::stamp(begins)) } }
                 }
                 p.badges {
                     @if let (Some(risk), Some(band)) = (tile.risk(), tile.band()) {

@@ -198,7 +198,7 @@ fn notes(tile: &Tile<'_>) -> Markup {
 
 fn who(tile: &Tile<'_>) -> Markup {
     html! {
-        @if let Some(age) = tile.age_years { (age) " y" }
+        @if let Some(years) = tile.age_years { (format::years(years)) " y" }
         @if let Some(sex) = tile.sex { " " (format::sex(sex)) }
     }
 }
@@ -213,9 +213,9 @@ pub fn tile(tile: &Tile<'_>, at: Option<EventTime>) -> Markup {
                         a.bed-link href=(tile.link(at)) { (tile.id) }
                     }
                     p.who {
-                        (who(tile))
-                        @if let Some(day) = tile.day() { " · day " (day) }
-                        @if let Some(unit) = tile.unit { " · " span.unit { (unit) } }
+                        @if tile.age_years.is_some() || tile.sex.is_some() { span { (who(tile)) } }
+                        @if let Some(day) = tile.day() { span { "day " (day) } }
+                        @if let Some(unit) = tile.unit { span.unit { (unit) } }
                     }
                 }
                 div.risk-line {
