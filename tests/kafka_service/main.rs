@@ -108,7 +108,10 @@ fn a_stop_and_a_kill_change_no_risk_event() {
     let n_killed = place.kafka_risks().len();
     assert!(n_killed < expected.len(), "it was killed too late to tell");
 
-    succeed(run().args(["--until-idle", "3"]).output().unwrap());
+    let ended = run().args(["--until-idle", "3"]).output().unwrap();
+    let log = String::from_utf8_lossy(&ended.stderr);
+    log.lines().filter(|line| line.contains("WARN")).for_each(|line| println!("{line}"));
+    succeed(ended);
     let told = place.sorted_kafka_risks();
     let missing = expected.iter().filter(|risk| told.binary_search(risk).is_err()).count();
     let (n, of) = (told.len(), expected.len());

@@ -185,7 +185,10 @@ impl Node {
         }
         match KafkaSource::has_unread(&self.settings, partition, &drive.positions()) {
             Ok(false) => self.idleness.read_out(partition),
-            Ok(true) => self.idleness.active(),
+            Ok(true) => {
+                tracing::warn!(task = partition, "kafka is slow: it has more, but nothing came");
+                self.idleness.active();
+            }
             Err(error) => {
                 tracing::warn!(task = partition, "{error}; not idle before that is known");
                 self.idleness.active();
