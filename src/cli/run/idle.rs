@@ -1,5 +1,6 @@
 //! When `run --until-idle` may end: nothing was done for that long, and nothing is left to read.
-//! A broker that is slow to hand out records looks as one that has none, so its ends are asked for.
+//! Each task says so itself, since one that is in the middle of a long commit is silent, too. And a
+//! broker that is slow to hand out records looks as one that has none, so its ends are asked for.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
