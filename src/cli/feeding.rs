@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::control::Desk;
 use crate::event::dictionary::Dictionary;
 use crate::ids::{StayId, Topic};
 use crate::ports::PortError;
@@ -100,10 +101,17 @@ struct Gathering {
     bytes: usize,
 }
 
-/// Tells the recording to the end, or until `stop`, as fast as its speed allows.
-pub fn feed(player: &mut Player<'_>, sink: &mut impl Feed, stop: &AtomicBool) -> Result<Fed> {
+/// Tells the recording to the end, or until `stop`, as fast as its pace allows, which whoever sits
+/// at the `desk` may change.
+fn feed(
+    player: &mut Player<'_>,
+    sink: &mut impl Feed,
+    mut desk: Desk,
+    stop: &AtomicBool,
+) -> Result<Fed> {
     let started = Instant::now();
     while !stop.load(Ordering::Acquire) {
+        desk.obey(player, started.elapsed());
         match player.step(sink, started.elapsed())? {
             Step::Told => sink.told()?,
             Step::Wait(wait) => {
@@ -127,16 +135,17 @@ pub fn feed_with_faults(
     out: &Path,
     stop: &AtomicBool,
 ) -> Result<(Fed, Reconciliation)> {
+    let desk = Desk::open(out)?;
     let Some(plan) = replay.faults.clone() else {
         let mut sink = sink;
-        let fed = feed(player, &mut sink, stop)?;
+        let fed = feed(player, &mut sink, desk, stop)?;
         return Ok((fed, player.source().counts().clone()));
     };
     let path = faults_file(out);
     let truth = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     let truth = Box::new(BufWriter::new(truth));
     let mut sink = Faulty::new(sink, codec, dictionary, (plan, replay.seed), truth);
-    let fed = feed(player, &mut sink, stop)?;
+    let fed = feed(player, &mut sink, desk, stop)?;
     let mut books = player.source().counts().clone();
     books.enter_surplus(sink.surplus().clone());
     Ok((fed, books))

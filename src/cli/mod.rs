@@ -5,6 +5,7 @@ mod audit;
 mod availability;
 pub mod bench;
 mod check;
+mod control;
 mod dead_letters;
 mod demo;
 mod detection;
@@ -19,6 +20,7 @@ mod held;
 mod inspect;
 mod keepsake;
 mod model;
+mod moment;
 mod offline;
 mod pictures;
 mod policy;
@@ -80,6 +82,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Replays MIMIC-IV and MIMIC-CXR files through the pipeline.
     Replay(replay::ReplayArgs),
+    /// Pauses a replay that runs, changes its speed, or takes it forward.
+    Control(control::ControlArgs),
     /// Runs the service: reads the Kafka topics and writes risk events, until it is stopped.
     Run(run::RunArgs),
     /// Shows the dashboard over the directory of a demo or a replay, or over a service's topics.
@@ -189,6 +193,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Demo(args) => demo::run(&args, &settings),
         Command::Replay(args) => replay::run(&args, &settings),
+        Command::Control(args) => control::run(&args),
         Command::Run(args) => run::run(&args, &settings),
         Command::Alerts(args) => alerts::run(&args, &settings),
         Command::Edge(args) => edge::run(&args, &settings),

@@ -44,13 +44,15 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "DIR")]
     mimic_cxr: Option<PathBuf>,
     /// Where state, log and outputs go. A directory of an earlier, interrupted replay is resumed.
+    /// While it runs, `nowcxr control` finds it there.
     #[arg(long, default_value = "nowcxr-replay")]
     out: PathBuf,
     /// `local` computes everything in this process; `kafka` writes the input topics named by
     /// [kafka] and leaves the rest to `nowcxr run`.
     #[arg(long, value_enum, default_value_t = To::Local)]
     to: To,
-    /// How fast: 1 is real time, 60 an hour a minute, `max` as fast as it goes.
+    /// How fast: 1 is real time, 60 an hour a minute, `max` as fast as it goes. `nowcxr control`
+    /// changes it meanwhile.
     #[arg(long, default_value = "max")]
     speed: Speed,
     /// Only the stays listed in this file, one id a line.
@@ -205,9 +207,7 @@ fn replay_to_kafka(
     let codec = ids.codec(config, &dictionary)?;
     let kafka = KafkaSettings::from(&config.kafka);
     let has_faults = recording.replay.faults.is_some();
-    if has_faults {
-        std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-    }
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let sink = KafkaFeed::open(&kafka, &codec, has_faults)?;
     let partitions = sink.partitions();
     let source = read(&recording, &dictionary)?;

@@ -12,11 +12,11 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result, bail};
-use chrono::{NaiveDate, NaiveDateTime};
 use clap::Args;
 use serde_json::json;
 
 use super::embedded::{self, Home};
+use super::moment::moment;
 use super::offline::{Inputs, Offline, Within};
 use super::schemas::Ids;
 use super::settings::ConfigArgs;
@@ -44,10 +44,10 @@ pub struct RescoreArgs {
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
     /// Only windows from this time of the patient on, such as 2150-01-05T02:00.
-    #[arg(long, value_parser = time, value_name = "TIME")]
+    #[arg(long, value_parser = moment, value_name = "TIME")]
     from: Option<EventTime>,
     /// Only windows before this time.
-    #[arg(long, value_parser = time, value_name = "TIME")]
+    #[arg(long, value_parser = moment, value_name = "TIME")]
     until: Option<EventTime>,
     /// Where the risk events go, as JSON lines.
     #[arg(long, value_name = "FILE", default_value = "rescored.jsonl")]
@@ -58,16 +58,6 @@ pub struct RescoreArgs {
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
-}
-
-fn time(text: &str) -> Result<EventTime, String> {
-    let with = |format| NaiveDateTime::parse_from_str(text, format).ok();
-    let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
-    with("%Y-%m-%dT%H:%M")
-        .or_else(|| with("%Y-%m-%dT%H:%M:%S"))
-        .or_else(day)
-        .map(EventTime::from_naive)
-        .ok_or_else(|| "write YYYY-MM-DD or YYYY-MM-DDTHH:MM[:SS]".to_owned())
 }
 
 /// Where the events go, and how many went.
@@ -170,20 +160,5 @@ impl Shelf {
             sink.flush()?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_a_day_or_a_minute() {
-        let at = |text| time(text).unwrap().to_string();
-        assert!(at("2150-01-05").starts_with("2150-01-05T00:00"));
-        assert_eq!(at("2150-01-05T02:30"), at("2150-01-05T02:30:00"));
-        for wrong in ["", "yesterday", "2150-13-01", "2150-01-05 02:30"] {
-            assert!(time(wrong).is_err(), "{wrong}");
-        }
     }
 }

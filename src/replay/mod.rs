@@ -14,6 +14,7 @@ pub mod faults;
 mod intake;
 mod item;
 pub mod mimic;
+mod pace;
 mod play;
 mod progress;
 mod reconcile;
@@ -28,6 +29,7 @@ pub use item::{Body, FilmTaken, Measured, MimicTable, RejectedRow, ReplayEvent, 
 pub use mimic::items::ItemFilter;
 pub use mimic::labels::{IcdCode, Label, labels_of};
 pub use mimic::stays::{Stay, Stays};
+pub use pace::Pace;
 pub use play::{Player, ReplaySink, Step};
 pub use progress::Progress;
 pub use reconcile::{EngineCounts, Reconciliation, TableCounts};

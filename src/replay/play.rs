@@ -9,13 +9,11 @@ use super::encode::{Encoder, NotEncoded};
 use super::error::ReplayError;
 use super::item::{MimicTable, RejectedRow, ReplayEvent, ReplayItem};
 use super::mimic::labels::Label;
+use super::pace::{Pace, Pacer};
 use super::source::ReplaySource;
 use crate::ids::{Digest, FactId, StayId, Topic};
 use crate::ports::PortError;
-use crate::time::{EventTime, Span};
-
-/// Idle event time longer than this is passed over: MIMIC's patients are decades apart.
-const MAX_IDLE: Span = Span::HOUR;
+use crate::time::EventTime;
 
 /// Where a replay goes: the local log, a broker, or a test.
 pub trait ReplaySink {
@@ -142,6 +140,15 @@ impl<'a> Player<'a> {
         }
     }
 
+    pub fn pace(&self) -> Pace {
+        self.pacer.pace()
+    }
+
+    /// Goes on at another pace, `elapsed` after the start.
+    pub fn set_pace(&mut self, pace: Pace, elapsed: Duration) {
+        self.pacer.set(pace, elapsed);
+    }
+
     /// How far the telling is. Write it only after the sink has made durable what it was given.
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
@@ -170,6 +177,11 @@ impl<'a> Player<'a> {
             self.items += 1;
         }
         checkpoint.check_reached(&self.checkpoint())
+    }
+
+    /// Items told so far: events, marks and rejected rows.
+    pub fn items(&self) -> u64 {
+        self.items
     }
 
     /// The recording, with its counts.
@@ -219,48 +231,5 @@ fn time_of(item: &ReplayItem) -> Option<EventTime> {
         ReplayItem::Event(event) => Some(event.available_at),
         ReplayItem::Mark(time) => Some(*time),
         ReplayItem::Rejected(_) => None,
-    }
-}
-
-/// Event time against elapsed time.
-struct Pacer {
-    speed: Speed,
-    last: Option<EventTime>,
-    /// Event time that counts, up to `last`: idle stretches are cut to [`MAX_IDLE`].
-    counted: Span,
-}
-
-impl Pacer {
-    fn new(speed: Speed) -> Self {
-        Pacer { speed, last: None, counted: Span::ZERO }
-    }
-
-    /// How long to wait for `at`, `elapsed` after the start.
-    fn wait(&mut self, at: EventTime, elapsed: Duration) -> Duration {
-        let Speed::Times(factor) = self.speed else { return Duration::ZERO };
-        let step = self.last.map_or(Span::ZERO, |last| at.since(last));
-        let step = step.clamp(Span::ZERO, MAX_IDLE);
-        self.counted = Span::from_millis(self.counted.as_millis() + step.as_millis());
-        self.last = Some(at);
-        let due = self.counted.as_millis() as f64 / 1000.0 / factor;
-        let due = Duration::try_from_secs_f64(due).unwrap_or(Duration::MAX);
-        due.saturating_sub(elapsed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sixty_times_waits_a_sixtieth_and_passes_over_idle_time() {
-        let mut pacer = Pacer::new(Speed::Times(60.0));
-        let minute = |m: i64| EventTime::from_millis(m * 60_000);
-        let secs = Duration::from_secs;
-        assert_eq!(pacer.wait(minute(5_000), secs(0)), secs(0));
-        assert_eq!(pacer.wait(minute(5_003), secs(1)), secs(2));
-        assert_eq!(pacer.wait(minute(5_003), secs(3)), secs(0), "asked again when it is due");
-        assert_eq!(pacer.wait(minute(9_000_000), secs(3)), secs(60), "an hour of idle at most");
-        assert_eq!(Pacer::new(Speed::Max).wait(minute(1), secs(0)), secs(0));
     }
 }

@@ -6,6 +6,7 @@
 mod access;
 mod challenge;
 mod configuration;
+mod control;
 mod demo;
 mod drift;
 mod edge;

@@ -5,6 +5,7 @@ use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::cli::moment::moment;
 use crate::cli::schemas::Ids;
 use crate::config::Config;
 use crate::event::alert::{Act, By, Deed, Snooze, Suppression, Word};
@@ -47,13 +48,6 @@ pub enum Doing<'a> {
     Action,
     Dismiss(&'a str),
     Snooze(i64),
-}
-
-fn moment(text: &str) -> Result<EventTime, String> {
-    let parsed = chrono::DateTime::parse_from_rfc3339(text);
-    parsed
-        .map(|at| EventTime::from_millis(at.timestamp_millis()))
-        .map_err(|_| "write a moment as 2150-03-01T10:20:00Z".to_owned())
 }
 
 pub fn about(config: &Config, about: &About, doing: Doing<'_>) -> Result<()> {

@@ -77,7 +77,9 @@ impl StayPage<'_> {
             header.patient {
                 h1 { span.faint { "Stay " } span.id { (self.id) } }
                 p.who {
-                    @if let Some(years) = tile.age_years { span { (format::years(years)) " years" } }
+                    @if let Some(years) = tile.age_years {
+                        span { (format::years(years)) " years" }
+                    }
                     @if let Some(sex) = tile.sex {
                         span {
                             @match sex {
