@@ -33,6 +33,7 @@ mod generate;
 mod input;
 mod lanes;
 mod pages;
+mod pipeline;
 mod shard;
 mod stays;
 mod stream;
@@ -58,6 +59,7 @@ use shard::{Emission, Tally};
 pub use broker::{ProducersArgs, RestoreArgs, ThroughputArgs, producers, restore, throughput};
 pub use generate::{GenerateArgs, generate};
 pub use pages::{PagesArgs, pages};
+pub use pipeline::{PipelineArgs, pipeline};
 pub use shard::Held;
 pub use stream::{StreamArgs, make_stream};
 
@@ -99,6 +101,14 @@ pub enum BenchCommand {
     /// `update_ms` is the time from before the durable append of a risk event until a viewer has
     /// its tile; `page_ms` that of the whole ward. Server and viewers share this machine.
     Pages(PagesArgs),
+    /// The whole pipeline without a broker: local log, decoding, engine, sled, a model of fixed cost,
+    /// and the outlet.
+    ///
+    /// At full speed over a log that was written before, and at loads that are offered by a
+    /// schedule. A window's latency counts from when the mark that closes it was due, whether the
+    /// feed could keep its schedule or not, until its risk event was durable. CPU is that of the
+    /// pipeline: the feed's and the model's are taken off.
+    Stream(PipelineArgs),
     /// How long a node takes to have its state, from Kafka's changelog and from its own disk.
     ///
     /// A made-up ward goes through the engine, with made-up answers and one film a stay, and its
@@ -222,6 +232,7 @@ pub fn run(command: &BenchCommand) -> anyhow::Result<()> {
             let tell = |result: &_| super::print(&serde_json::to_string(result)?);
             return pages(args, tell);
         }
+        BenchCommand::Stream(args) => serde_json::to_string(&pipeline(args)?)?,
         BenchCommand::Restore(args) => serde_json::to_string(&restore(args)?)?,
         BenchCommand::Kafka(args) => serde_json::to_string(&throughput(args)?)?,
         BenchCommand::Producers(args) => serde_json::to_string(&producers(args)?)?,

@@ -8,7 +8,7 @@ mod restore;
 #[cfg(test)]
 mod tests;
 mod throughput;
-mod ward;
+pub(super) mod ward;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -123,7 +123,7 @@ fn in_parallel<T: Send>(n: u32, work: impl Fn(u32) -> Result<T> + Sync) -> Resul
 }
 
 /// The middle one; of an even number the higher of the two.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

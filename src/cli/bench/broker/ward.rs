@@ -1,5 +1,5 @@
-//! A made-up ward as its feeds would tell it: every stay admitted at once, one film each, and vital
-//! signs at an even rate. Values differ by seed; nothing is late, wrong or twice. And what answers
+//! A made-up ward as its feeds would tell it: stays admitted evenly over an hour, one film each, and
+//! vital signs at an even rate. Values differ by seed; nothing is late, wrong or twice. And what answers
 //! its windows: no model, but answers of a model's shape.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,7 +30,7 @@ use crate::wire::records::{
 };
 use crate::wire::{Codec, Record};
 
-/// 2150-01-01T00:00:00Z, when every stay is admitted.
+/// 2150-01-01T00:00:00Z, when the last stay is admitted and the first vital sign is measured.
 const ADMITTED: EventTime = EventTime::from_millis(5_680_281_600_000);
 /// The number of the first stay.
 const FIRST_STAY: u64 = 40_000_000;
@@ -79,6 +79,7 @@ pub struct Teller {
     dice: ChaCha8Rng,
     /// Pixels of the film that all films are like.
     film: Vec<u8>,
+    is_admitted: bool,
     slot: u64,
     bytes: Vec<u8>,
 }
@@ -122,6 +123,7 @@ impl Teller {
             feeds: config().feeds,
             dice: ChaCha8Rng::seed_from_u64(ward.seed ^ u64::from(share) << 32),
             film: drawn(ward.seed)?,
+            is_admitted: false,
             slot: 0,
             bytes: Vec::new(),
             ward,
@@ -136,22 +138,23 @@ impl Teller {
             return Ok(false);
         }
         let start = ADMITTED + hours(hour);
-        if self.slot == 0 {
-            self.admissions(hearer)?;
-        }
+        self.admit(hearer)?;
         let step = Span::HOUR.as_millis() / per_hour as i64;
         self.signs(start + Span::from_millis(step * place as i64 + 1), hearer)?;
         self.slot += 1;
-        if place + 1 == per_hour {
-            self.marks(start + Span::HOUR, hearer)?;
-        }
+        self.marks(start + Span::from_millis(step * (place as i64 + 1)), hearer)?;
         Ok(true)
     }
 
-    /// What a stay is and has from its beginning: an admission and a film.
-    fn admissions(&mut self, hearer: Hearer<'_>) -> Result<()> {
-        let at = ADMITTED;
+    /// What a stay is and has from its beginning: an admission and a film. Told once.
+    pub fn admit(&mut self, hearer: Hearer<'_>) -> Result<()> {
+        if std::mem::replace(&mut self.is_admitted, true) {
+            return Ok(());
+        }
         for stay in self.stays.clone() {
+            let later = self.ward.stays.saturating_sub(stay + 1);
+            let before = Span::HOUR.as_millis() as u64 * later / self.ward.stays.max(1);
+            let at = ADMITTED - Span::from_millis(before as i64);
             let admit = Admit { age_years: 67, sex: Sex::Female, unit: "ICU".to_owned() };
             let record = StayEventRecord {
                 event_id: self.next_id(),
@@ -338,12 +341,7 @@ pub struct Scorer(VecDeque<Answer>);
 impl Predictor for Scorer {
     /// The loop takes all answers in each turn, so no more than a turn's questions wait.
     fn submit(&mut self, request: PredictionRequest) -> Result<(), Box<PredictionRequest>> {
-        let (ticket, epoch) = (request.ticket, request.epoch);
-        let outcome = match Probability::new((request.seed % 1_000) as f32 / 10_000.0) {
-            Some(p) => Outcome::Scored(scores(p, request.seed, request.film.is_some())),
-            None => Outcome::Unscored("nobody was asked".to_owned()),
-        };
-        self.0.push_back(Answer { ticket, epoch, outcome });
+        self.0.push_back(answered(&request));
         Ok(())
     }
 
@@ -354,6 +352,15 @@ impl Predictor for Scorer {
     fn pending(&self) -> usize {
         self.0.len()
     }
+}
+
+/// A made-up answer.
+pub fn answered(request: &PredictionRequest) -> Answer {
+    let outcome = match Probability::new((request.seed % 1_000) as f32 / 10_000.0) {
+        Some(p) => Outcome::Scored(scores(p, request.seed, request.film.is_some())),
+        None => Outcome::Unscored("nobody was asked".to_owned()),
+    };
+    Answer { ticket: request.ticket, epoch: request.epoch, outcome }
 }
 
 fn scores(p: Probability, seed: u64, has_film: bool) -> Scores {
