@@ -110,13 +110,16 @@ const REST: &[Key] = &[
         FEEDS,
         "The sources of facts, and of what people do about alerts. Their order is their id in \
          stored state: append, never reorder. A topic may have several; without a feed of topic \
-         acknowledgement nobody is heard.",
+         acknowledgement nobody is heard. `lateness = \"10m\"` beside a feed's name: its producer \
+         sends no marks, and its records are in the topic so long after they became available \
+         at the latest. How far it has got is then derived from when they were appended (broker \
+         append time), and from the clock where none came for a minute.",
     ),
     key(
         "feeds.timeout",
         r#""15m""#,
-        "A feed whose marks stop for so long is passed over; windows sealed without it say so. \
-         Nothing waits for what people do.",
+        "A feed whose marks, or with a lateness whose records, stop for so long is passed over; \
+         windows sealed without it say so. Nothing waits for what people do.",
     ),
     key("predict.model", r#""models/demo""#, "Directory of the model."),
     key(

@@ -10,6 +10,7 @@ mod digest;
 mod edge;
 mod edge_keys;
 mod engine;
+mod feeds;
 mod key;
 mod keys;
 mod notify;

@@ -117,6 +117,24 @@ fn feeds_are_checked() {
     assert!(complain(r#"[{name="a b",topic="stay"}]"#).contains("letters"));
     assert!(complain(r#"[{name="a",topic="lab"}]"#).contains("no feed of topic stay"));
     assert!(complain(r#"[{name="a",topic="stay",x=1}]"#).contains("unknown key"));
+    let late = r#"[{name="a",topic="stay",lateness="soon"}]"#;
+    assert!(complain(late).contains("has a lateness of \"a\" that is not a time"));
+    let people = r#"[{name="a",topic="acknowledgement",lateness="1m"}]"#;
+    assert!(complain(people).contains("nobody waits"));
+}
+
+#[test]
+fn a_feed_with_a_lateness_sends_no_marks_and_closes_windows_at_other_times() {
+    let written = |lateness: &str| {
+        let list = format!(r#"[{{name="in",topic="stay"}},{{name="l",topic="lab"{lateness}}}]"#);
+        from_file(&format!("[feeds]\nlist = {list}\n")).expect("valid")
+    };
+    let (without, with) = (written(""), written(r#", lateness = "10m""#));
+    let lateness = |config: &Config| config.engine.feeds[1].lateness;
+    assert_eq!((lateness(&without), lateness(&with)), (None, Some(Span::minutes(10))));
+    let digest = |config: &Config| config.digest(Digest::of(b"model"));
+    assert_ne!(digest(&with), digest(&without));
+    assert_ne!(digest(&with), digest(&written(r#", lateness = "11m""#)));
 }
 
 #[test]

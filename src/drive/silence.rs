@@ -21,7 +21,7 @@ use crate::time::{EventTime, Span};
 use crate::wire::JournalInput;
 
 /// When nothing but the wall clock says how late it is, a mark is made this often.
-const WALL_STEP: Span = Span::MINUTE;
+pub(super) const WALL_STEP: Span = Span::MINUTE;
 
 /// What a feed of what people do may still have on its way when all else has been read.
 const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(2);
@@ -36,9 +36,12 @@ pub(super) struct Silence {
 }
 
 impl Silence {
-    pub(super) fn new(feeds: &[Feed], timeout: Duration, now: Instant) -> Self {
+    /// `has_wall` says whether event time is the wall clock's. Then it makes the marks of feeds
+    /// that send none ([`super::derived`]), and they are not passed over here.
+    pub(super) fn new(feeds: &[Feed], timeout: Duration, has_wall: bool, now: Instant) -> Self {
         let patience = |feed: &Feed| match feed.topic.is_of_people() {
             true => timeout.min(PATIENCE_WITH_PEOPLE),
+            false if has_wall && feed.lateness.is_some() => Duration::MAX,
             false => timeout,
         };
         let patience = feeds.iter().map(patience).collect();
@@ -128,14 +131,14 @@ mod tests {
     }
 
     fn feeds(topics: &[Topic]) -> Vec<Feed> {
-        topics.iter().map(|&topic| Feed { name: topic.name().to_owned(), topic }).collect()
+        topics.iter().map(|&topic| Feed::of(topic)).collect()
     }
 
     #[test]
     fn nobody_waits_for_people_and_a_feed_of_theirs_is_waited_for_while_it_speaks() {
         let start = Instant::now();
         let feeds = feeds(&[Topic::Lab, Topic::Acknowledgement]);
-        let mut silence = Silence::new(&feeds, TIMEOUT, start);
+        let mut silence = Silence::new(&feeds, TIMEOUT, false, start);
         let soon = start + PATIENCE_WITH_PEOPLE;
         let at_20 = watermark(&[at(20), EventTime::MIN]);
         assert!(silence.marks(&at_20, None, start).is_empty(), "what there is, is read first");

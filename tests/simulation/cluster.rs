@@ -331,6 +331,9 @@ impl Cluster {
                 counts: running.drive.counts(),
                 asked: self.asked(link, &evidence),
             };
+            let derived = |(_, input): &&(_, JournalInput)| matches!(input, JournalInput::Mark(_));
+            let n_derived = evidence.journal.iter().filter(derived).count();
+            self.world.count_many("mark derived", n_derived as u64);
             judge(&evidence, &found, &codec).map_err(|why| format!("task {partition}: {why}"))?;
             for ((topic, fate), n) in &found.counts.fates {
                 if topic.is_of_people() {
@@ -452,6 +455,10 @@ fn open_drive(link: &Link) -> Result<SimDrive, DriveError> {
         // All or nothing: how much real time passes must not be seen.
         deadline: now(world.happens("task without patience", faults.deadline)),
         feed_timeout: now(world.happens("task that takes all feeds for dead", faults.silence)),
+        quiet_after: match world.happens("task that takes all feeds for quiet", faults.quiet) {
+            true => Duration::ZERO,
+            false => rarely,
+        },
         event_time_is_wall_time: true,
         ..DriveOptions::default()
     };

@@ -18,7 +18,7 @@ const DEFAULT_SEEDS: u64 = 120;
 const SEEDS_FOR_ALL: u64 = 100;
 
 /// What happens in every long run; a run in which one of these never happened shows too little.
-const FAULTS: [&str; 27] = [
+const FAULTS: [&str; 28] = [
     "act duplicate",
     "act late",
     "act rejected",
@@ -32,6 +32,7 @@ const FAULTS: [&str; 27] = [
     "fenced",
     "fetch failed",
     "flush put off",
+    "mark derived",
     "model answered for another epoch",
     "model answered twice",
     "model degraded",

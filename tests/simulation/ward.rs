@@ -134,15 +134,24 @@ fn config(dice: &mut Dice) -> EngineConfig {
         ..EngineConfig::default()
     };
     if dice.chance(0.3) {
-        config.feeds.push(Feed { name: "lab-b".into(), topic: Topic::Lab });
+        config.feeds.push(Feed { name: "lab-b".into(), ..Feed::of(Topic::Lab) });
     }
     config
+}
+
+/// Lets some feeds be of third parties, whose producers send no marks.
+fn without_marks(config: &mut EngineConfig, dice: &mut Dice) {
+    for feed in config.feeds.iter_mut().filter(|feed| !feed.topic.is_of_people()) {
+        let lateness = Span::minutes(dice.pick(&[0, MARK_EVERY, 3 * MARK_EVERY]));
+        feed.lateness = dice.chance(0.12).then_some(lateness);
+    }
 }
 
 impl Ward {
     pub fn new(seed: u64, size: Size, partitions: u32) -> Self {
         let mut dice = Dice::new(seed, 1);
-        let config = config(&mut dice);
+        let mut config = config(&mut dice);
+        without_marks(&mut config, &mut Dice::new(seed, 5));
         let codec = Codec::new(&config.feeds, dictionary().clone()).unwrap();
         let wrong = wrong(&mut dice, size.faults);
         let mut sheets: Vec<Sheet> = Vec::new();
@@ -328,8 +337,9 @@ fn segments(
             sent.iter().map(|sheet| records::logged(sheet, config, codec, end)).collect();
         dice.shuffle(&mut records);
         let time = if is_last && ends { EventTime::MAX } else { minute(end) };
-        for (feed, Feed { name, topic: of }) in (0u8..).map(FeedId).zip(&config.feeds) {
-            if *of == topic {
+        for (feed, Feed { name, topic: of, lateness }) in (0u8..).map(FeedId).zip(&config.feeds) {
+            // Nobody but a feed itself can say that it has ended.
+            if *of == topic && (lateness.is_none() || is_last) {
                 records.push(records::mark(Mark { feed, time }, name, codec, end));
             }
         }

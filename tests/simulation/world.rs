@@ -109,6 +109,7 @@ pub struct Faults {
     pub lazy_flush: f64,
     pub deadline: f64,
     pub silence: f64,
+    pub quiet: f64,
     pub compact: f64,
     pub model_slow: f64,
     pub model_degraded: f64,
@@ -149,6 +150,7 @@ impl Faults {
             edge_abort: rate(&[0.0, 0.1]),
             edge_hang: rate(&[0.0, 0.1]),
             edge_repeat: rate(&[0.0, 0.0, 0.05]),
+            quiet: rate(&[0.0, 0.0, 0.0, 0.2]),
         }
     }
 }
