@@ -43,9 +43,10 @@ struct Unmarked {
 
 impl Derivation {
     pub(super) fn new(feeds: &[Feed], options: &DriveOptions, now: Instant) -> Self {
-        let feeds = (0u8..).map(FeedId).zip(feeds).filter_map(|(feed, Feed { topic, lateness, .. })| {
-            lateness.map(|lateness| Unmarked { feed, topic: *topic, lateness, heard: now })
-        });
+        let feeds =
+            (0u8..).map(FeedId).zip(feeds).filter_map(|(feed, Feed { topic, lateness, .. })| {
+                lateness.map(|lateness| Unmarked { feed, topic: *topic, lateness, heard: now })
+            });
         let (quiet_after, timeout) = (options.quiet_after, options.feed_timeout);
         Derivation { feeds: feeds.collect(), quiet_after, timeout }
     }

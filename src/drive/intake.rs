@@ -27,6 +27,9 @@ where
         if self.must_pause() && !rehearses {
             return Ok(0);
         }
+        if !rehearses {
+            self.hold_back()?;
+        }
         let wait = self.patience();
         let mut records = std::mem::take(&mut self.records);
         // A batch whose schemas nobody could be asked for is tried again before more is read.
@@ -46,6 +49,7 @@ where
         if fetched.is_err() || n_records == FETCH_MAX || rehearses {
             self.excuse_feeds();
         }
+        self.excuse_held_back(n_records == 0 && fetched.is_ok());
         if rehearses {
             self.rehearse(records)?;
         } else {

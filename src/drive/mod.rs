@@ -8,6 +8,7 @@
 //! nothing.
 
 mod agreement;
+mod ahead;
 mod derived;
 mod envelope;
 mod films;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+pub use ahead::WAITING_MAX;
 pub use films::{FilmCache, film_of};
 pub use options::DriveOptions;
 pub use outbox::Outbox;
@@ -41,6 +43,7 @@ use crate::telemetry::{
 use crate::time::WallTime;
 use crate::wire::{Codec, JournalInput, WireError};
 use agreement::Agreement;
+use ahead::Ahead;
 use derived::Derivation;
 use rehearsal::Rehearsal;
 use silence::Silence;
@@ -82,13 +85,15 @@ pub struct Turn {
     pub n_open: usize,
     /// Something waits for the next commit.
     pub is_pending: bool,
+    /// Topics that are ahead of the others were not read.
+    pub is_held_back: bool,
 }
 
 impl Turn {
-    /// Nothing was read, nothing is open and nothing waits for a commit.
+    /// Nothing was read though all was to be, nothing is open and nothing waits for a commit.
     pub fn idle(&self) -> bool {
         let nothing_done = self.n_records == 0 && self.n_answers == 0 && !self.committed;
-        nothing_done && self.n_open == 0 && !self.is_pending
+        nothing_done && self.n_open == 0 && !self.is_pending && !self.is_held_back
     }
 }
 
@@ -127,6 +132,7 @@ pub struct Drive<S, T, C, P> {
     sent_before: BTreeSet<Digest>,
     silence: Option<Silence>,
     derivation: Derivation,
+    ahead: Ahead,
     succession: Succession,
     /// Append time of the newest record read.
     newest_append: Option<WallTime>,
@@ -202,6 +208,7 @@ where
                 Silence::new(&task.config().feeds, timeout, has_wall, now)
             }),
             derivation: Derivation::new(&task.config().feeds, &options, now),
+            ahead: Ahead::default(),
             succession,
             newest_append: None,
             paused_since: None,
@@ -235,7 +242,8 @@ where
         self.ports.committer.settle(&mut self.ports.store)?;
         let n_open = self.sealed_at.len() + self.rehearsal.len();
         let is_pending = self.has_pending();
-        Ok(Turn { n_records, n_answers, committed, n_open, is_pending })
+        let is_held_back = self.ahead.is_holding();
+        Ok(Turn { n_records, n_answers, committed, n_open, is_pending, is_held_back })
     }
 
     /// Commits what is pending, whatever the time. Call before stopping.

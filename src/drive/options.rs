@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::ahead::WAITING_MAX;
+
 /// How the loop behaves. Nothing here changes a payload.
 #[derive(Clone, Debug)]
 pub struct DriveOptions {
@@ -16,6 +18,8 @@ pub struct DriveOptions {
     /// Whether what is done is committed at once when no more input is there. A transport whose
     /// commits cost much waits for `commit_every` all the same.
     pub commit_when_idle: bool,
+    /// Facts that may wait for the watermark before topics that are ahead are held back.
+    pub waiting_max: usize,
     /// How long to wait for input when there is none.
     pub idle_wait: Duration,
     /// Bytes of prepared films kept in memory.
@@ -40,6 +44,7 @@ impl Default for DriveOptions {
             node: "unnamed".to_owned(),
             commit_every: Duration::from_millis(100),
             commit_when_idle: true,
+            waiting_max: WAITING_MAX,
             idle_wait: Duration::from_millis(50),
             film_cache_bytes: 32 << 20,
             deadline: None,

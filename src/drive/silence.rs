@@ -14,7 +14,7 @@ use super::{Drive, DriveError};
 use crate::config::Feed;
 use crate::engine::{Input, Watermark};
 use crate::event::Mark;
-use crate::ids::FeedId;
+use crate::ids::{FeedId, Topic};
 use crate::ports::{Committer, Predictor, Source, StateStore};
 use crate::telemetry::FeedPassed;
 use crate::time::{EventTime, Span};
@@ -50,6 +50,13 @@ impl Silence {
 
     pub(super) fn heard(&mut self, feed: FeedId, now: Instant) {
         if let Some(heard) = self.heard.get_mut(usize::from(feed.0)) {
+            *heard = now;
+        }
+    }
+
+    /// As [`Silence::heard`], for all feeds of a topic.
+    pub(super) fn heard_topic(&mut self, feeds: &[Feed], topic: Topic, now: Instant) {
+        for (heard, _) in self.heard.iter_mut().zip(feeds).filter(|(_, feed)| feed.topic == topic) {
             *heard = now;
         }
     }
@@ -114,7 +121,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Topic;
 
     const TIMEOUT: Duration = Duration::from_secs(900);
 
@@ -151,7 +157,7 @@ mod tests {
     #[test]
     fn a_silent_feed_is_passed_over_up_to_where_the_others_are() {
         let start = Instant::now();
-        let mut silence = Silence::new(&feeds(&[Topic::Lab; 3]), TIMEOUT, start);
+        let mut silence = Silence::new(&feeds(&[Topic::Lab; 3]), TIMEOUT, false, start);
         let watermark = watermark(&[at(10), at(60), at(50)]);
         assert!(silence.marks(&watermark, None, start + TIMEOUT / 2).is_empty());
         let late = start + TIMEOUT;
@@ -166,7 +172,7 @@ mod tests {
     #[test]
     fn when_all_are_silent_only_a_wall_clock_moves_time() {
         let start = Instant::now();
-        let silence = Silence::new(&feeds(&[Topic::Lab; 2]), TIMEOUT, start);
+        let silence = Silence::new(&feeds(&[Topic::Lab; 2]), TIMEOUT, false, start);
         let late = start + TIMEOUT;
         let stopped = watermark(&[at(10), EventTime::MAX]);
         assert!(silence.marks(&stopped, None, late).is_empty());
@@ -179,7 +185,7 @@ mod tests {
     #[test]
     fn a_feed_that_was_never_heard_waits_for_the_timeout_only() {
         let start = Instant::now();
-        let mut silence = Silence::new(&feeds(&[Topic::Lab; 2]), TIMEOUT, start);
+        let mut silence = Silence::new(&feeds(&[Topic::Lab; 2]), TIMEOUT, false, start);
         let late = start + TIMEOUT;
         silence.heard(FeedId(1), late);
         let passed = Mark { feed: FeedId(0), time: at(7) };

@@ -376,7 +376,8 @@ mod tests {
     #[test]
     fn a_mark_of_an_older_version_passed_its_feed_over() {
         let (codec, mark) = (codec(), Mark { feed: FeedId(2), time: at(5) });
-        let mut bytes = codec.encode_journal(&[], &JournalInput::Mark(mark)).expect("encodes").input;
+        let mut bytes =
+            codec.encode_journal(&[], &JournalInput::Mark(mark)).expect("encodes").input;
         // Under its id a record ended where the new field begins now.
         assert_eq!((bytes.pop(), bytes[..5].to_vec()), (Some(0), vec![0, 0, 0, 0, 15]));
         bytes[4] = 6;

@@ -18,7 +18,7 @@ const DEFAULT_SEEDS: u64 = 120;
 const SEEDS_FOR_ALL: u64 = 100;
 
 /// What happens in every long run; a run in which one of these never happened shows too little.
-const FAULTS: [&str; 28] = [
+const FAULTS: [&str; 30] = [
     "act duplicate",
     "act late",
     "act rejected",
@@ -38,6 +38,7 @@ const FAULTS: [&str; 28] = [
     "model degraded",
     "model died",
     "model unscored",
+    "one topic read ahead",
     "outcome unknown",
     "person acted",
     "restored from the changelog",
@@ -45,6 +46,7 @@ const FAULTS: [&str; 28] = [
     "store damaged",
     "store lost, outputs known",
     "task moved",
+    "topics held back",
     "transaction aborted",
     "zombie",
 ];

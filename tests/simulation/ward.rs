@@ -148,11 +148,21 @@ fn without_marks(config: &mut EngineConfig, dice: &mut Dice) {
 }
 
 impl Ward {
+    /// Some feeds may be of third parties.
     pub fn new(seed: u64, size: Size, partitions: u32) -> Self {
         let mut dice = Dice::new(seed, 1);
         let mut config = config(&mut dice);
         without_marks(&mut config, &mut Dice::new(seed, 5));
-        let codec = Codec::new(&config.feeds, dictionary().clone()).unwrap();
+        Ward::drawn(config, dice, size, partitions)
+    }
+
+    /// All feeds send marks, so that the order of what lies between two of them cannot be seen.
+    pub fn with_marks(seed: u64, size: Size, partitions: u32) -> Self {
+        let mut dice = Dice::new(seed, 1);
+        Ward::drawn(config(&mut dice), dice, size, partitions)
+    }
+
+    fn drawn(config: EngineConfig, mut dice: Dice, size: Size, partitions: u32) -> Self {
         let wrong = wrong(&mut dice, size.faults);
         let mut sheets: Vec<Sheet> = Vec::new();
         let stays: Vec<StayId> =
@@ -161,6 +171,12 @@ impl Ward {
             course(stay, &config, wrong, size.facts, &mut dice, &mut sheets);
         }
         spoil(wrong, &mut dice, &mut sheets);
+        Ward::of(config, &sheets, partitions, &mut dice)
+    }
+
+    /// A ward in which these are sent.
+    pub fn of(config: EngineConfig, sheets: &[Sheet], partitions: u32, dice: &mut Dice) -> Self {
+        let codec = Codec::new(&config.feeds, dictionary().clone()).unwrap();
         let ends = dice.chance(0.5);
         let mut feeds = BTreeMap::new();
         for topic in Topic::ALL {
@@ -170,7 +186,7 @@ impl Ward {
                 };
                 let mut own: Vec<&Sheet> = sheets.iter().filter(own).collect();
                 own.sort_by_key(|sheet| sheet.sent);
-                let segments = segments(topic, &config, &own, ends, &codec, &mut dice);
+                let segments = segments(topic, &config, &own, ends, &codec, dice);
                 feeds.insert((topic, partition), segments);
             }
         }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 use nowcxr::config::EngineConfig;
 use nowcxr::engine::Identity;
@@ -121,6 +122,12 @@ pub struct Faults {
     pub edge_abort: f64,
     pub edge_hang: f64,
     pub edge_repeat: f64,
+    /// This topic is read ahead of all others.
+    pub ahead: Option<Topic>,
+    /// Facts that may wait in a task; none for as many as there are.
+    pub waiting_max: Option<usize>,
+    /// After so long, by a real clock, a feed is silent. Then time is not the virtual wall's.
+    pub patience: Option<Duration>,
 }
 
 impl Faults {
@@ -151,6 +158,9 @@ impl Faults {
             edge_hang: rate(&[0.0, 0.1]),
             edge_repeat: rate(&[0.0, 0.0, 0.05]),
             quiet: rate(&[0.0, 0.0, 0.0, 0.2]),
+            ahead: dice.pick(&[None, None, Some(Topic::Vital), Some(Topic::Lab)]),
+            waiting_max: dice.pick(&[None, Some(2), Some(8)]),
+            patience: None,
         }
     }
 }
