@@ -1,7 +1,6 @@
 //! Nodes, tasks, the group that hands tasks to nodes, and the scheduler that decides by chance who
 //! moves next. One thread, no clock but a virtual one.
 
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,7 +16,6 @@ use crate::auditor::{Evidence, Found, judge};
 use crate::dice::Dice;
 use crate::edge::Edge;
 use crate::input::Input;
-use crate::log::Log;
 use crate::model::Model;
 use crate::ports::{Diary, Exit, Link, REACHED, Store, values_of};
 use crate::ward::{Size, Ward, dictionary};
@@ -76,16 +74,11 @@ pub fn simulate(plan: Plan) -> Report {
     let partitions = dice.between(1, 4) as u32;
     let ward = Ward::new(plan.seed, plan.size, partitions);
     let faults = if plan.size.faults { Faults::of(&mut dice) } else { Faults::default() };
+    let transport = if local { Transport::Local } else { Transport::Kafka };
     let world = Rc::new(World {
-        log: RefCell::new(Log::default()),
-        dice: RefCell::new(Dice::new(plan.seed, 3)),
-        faults: Cell::new(faults),
-        transport: if local { Transport::Local } else { Transport::Kafka },
         traced: std::env::var_os("NOWCXR_TRACE").is_some(),
-        config: ward.config.clone(),
         defect: plan.defect,
-        counts: RefCell::default(),
-        asked: RefCell::default(),
+        ..World::new(Dice::new(plan.seed, 3), faults, transport, &ward.config)
     });
     let n_nodes = if local { 1 } else { dice.between(1, 4) as usize };
     let mut cluster = Cluster {
@@ -118,24 +111,14 @@ pub struct Played {
 
 /// Runs a ward over so many partitions with nothing but these faults, which never end.
 pub fn play(seed: u64, ward: &Ward, partitions: u32, faults: Faults) -> Result<Played, String> {
-    let world = Rc::new(World {
-        log: RefCell::new(Log::default()),
-        dice: RefCell::new(Dice::new(seed, 4)),
-        faults: Cell::new(faults),
-        transport: Transport::Kafka,
-        traced: false,
-        config: ward.config.clone(),
-        defect: None,
-        counts: RefCell::default(),
-        asked: RefCell::default(),
-    });
+    let world = World::new(Dice::new(seed, 4), faults, Transport::Kafka, &ward.config);
     let mut cluster = Cluster {
         nodes: vec![Rc::default()],
         owners: vec![0; partitions as usize],
         running: Vec::new(),
         edge: Edge::new(ward),
         peak: 0,
-        world,
+        world: Rc::new(world),
     };
     if faults.ahead.is_some() {
         // All there is lies in the log before anybody reads.
@@ -341,6 +324,9 @@ impl Cluster {
     }
 
     fn verdict(&self) -> Result<(), String> {
+        if let Some(why) = self.world.moved_back.take() {
+            return Err(why);
+        }
         let identity = identity();
         let codec = codec(&self.world.config);
         for running in &self.running {

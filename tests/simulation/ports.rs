@@ -74,6 +74,8 @@ impl Link {
             let epoch = self.epoch();
             let committed = self.world.log.borrow_mut().commit(&self.id(), epoch);
             committed.map_err(|Fenced| self.fenced())?;
+            let progress = Progress { number: commit.number, positions: commit.positions.clone() };
+            self.world.note_committed(self.partition, progress);
             if unknown {
                 return Err(PortError::Reopen("nobody said what became of it".into()));
             }

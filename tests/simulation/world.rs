@@ -177,9 +177,28 @@ pub struct World {
     /// How often each fault was made to happen.
     pub counts: RefCell<BTreeMap<&'static str, u64>>,
     pub asked: RefCell<Vec<(u32, PredictionRequest)>>,
+    /// Of each partition where its newest transaction stood, and what moved back if anything did.
+    pub committed: RefCell<BTreeMap<u32, Progress>>,
+    pub moved_back: RefCell<Option<String>>,
 }
 
 impl World {
+    pub fn new(dice: Dice, faults: Faults, transport: Transport, config: &EngineConfig) -> Self {
+        World {
+            log: RefCell::new(Log::default()),
+            dice: RefCell::new(dice),
+            faults: Cell::new(faults),
+            transport,
+            traced: false,
+            config: config.clone(),
+            defect: None,
+            counts: RefCell::default(),
+            asked: RefCell::default(),
+            committed: RefCell::default(),
+            moved_back: RefCell::default(),
+        }
+    }
+
     pub fn chance(&self, p: f64) -> bool {
         self.dice.borrow_mut().chance(p)
     }
@@ -206,6 +225,25 @@ impl World {
             self.count(what);
         }
         happens
+    }
+
+    /// A transaction has come to be. Each is the next of its partition, and none moves back.
+    pub fn note_committed(&self, partition: u32, progress: Progress) {
+        let mut committed = self.committed.borrow_mut();
+        let before = committed.insert(partition, progress.clone()).unwrap_or_default();
+        let next = |of: &Progress, topic| {
+            of.positions.iter().find(|p| p.topic == topic).map_or(0, |p| p.next)
+        };
+        let back = Topic::ALL.into_iter().find(|t| next(&progress, *t) < next(&before, *t));
+        if let Some(topic) = back {
+            let [from, to] = [next(&before, topic), next(&progress, topic)];
+            let why = format!("task {partition}: {topic:?} was moved back from {from} to {to}");
+            self.moved_back.borrow_mut().get_or_insert(why);
+        } else if progress.number != before.number + 1 {
+            let [from, to] = [before.number, progress.number];
+            let why = format!("task {partition}: commit {to} came after {from}");
+            self.moved_back.borrow_mut().get_or_insert(why);
+        }
     }
 
     pub fn has(&self, defect: Defect) -> bool {
