@@ -240,7 +240,8 @@ fn open(
         predictor: Listening::new(worker, keepsakes),
     };
     let task = Task::new(config.engine.clone(), identity);
-    let options = DriveOptions { node: node(config), ..DriveOptions::default() };
+    let (node, errors) = (node(config), config.errors);
+    let options = DriveOptions { node, errors, ..DriveOptions::default() };
     let drive = Drive::open(ports, task, codec(setup)?, options, now)?;
     Ok((drive, recovery))
 }

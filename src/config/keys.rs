@@ -2,12 +2,14 @@
 //! defaults, the generated reference and the suggestions for misspelt keys are read from it.
 
 use super::edge_keys::EDGE;
+use super::errors::ERRORS;
 use super::key::{Key, key};
 
 /// The sections in the order of the reference, and what each is for.
-pub const SECTIONS: [(&str, &str); 13] = [
+pub const SECTIONS: [(&str, &str); 14] = [
     ("engine", "How windows are cut and how long things are kept. Changes what is computed."),
     ("feeds", "Where facts come from. Changes what is computed."),
+    ("errors", "What becomes of what fails."),
     ("predict", "The worker that answers windows."),
     ("store", "The durable state."),
     ("local", "The log on this machine's disk, the transport that needs no broker."),
@@ -30,17 +32,21 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; REST.len() + EDGE.len()] = {
-    let mut all = [REST[0]; REST.len() + EDGE.len()];
-    let mut n = 0;
+pub const KEYS: [Key; REST.len() + EDGE.len() + ERRORS.len()] = {
+    let mut all = [REST[0]; REST.len() + EDGE.len() + ERRORS.len()];
+    let (mut n, with_edge) = (0, REST.len() + EDGE.len());
     while n < all.len() {
-        all[n] = if n < REST.len() { REST[n] } else { EDGE[n - REST.len()] };
+        all[n] = match n {
+            _ if n < REST.len() => REST[n],
+            _ if n < with_edge => EDGE[n - REST.len()],
+            _ => ERRORS[n - with_edge],
+        };
         n += 1;
     }
     all
 };
 
-/// All but the edge's.
+/// All but those of sections with a file of their own.
 const REST: &[Key] = &[
     key(
         "engine.profile",

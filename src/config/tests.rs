@@ -138,6 +138,22 @@ fn a_feed_with_a_lateness_sends_no_marks_and_closes_windows_at_other_times() {
 }
 
 #[test]
+fn what_fails_becomes_what_is_said_and_changes_no_payload() {
+    let handlers = defaults().errors;
+    assert_eq!(handlers, ErrorHandlers::default());
+    let text =
+        "[errors]\ndeserialization = \"fail\"\nprocessing = \"fail\"\nproduction = \"fail\"\n";
+    let config = from_file(text).expect("valid");
+    assert_eq!(config.errors.deserialization, RecordHandler::Fail);
+    assert_eq!(config.errors.processing, RecordHandler::Fail);
+    assert_eq!(config.errors.production, ProductionHandler::Fail);
+    let model = Digest::of(b"model");
+    assert_eq!(config.digest(model), defaults().digest(model));
+    let skipped = from_file("[errors]\nproduction = \"dead_letter\"\n").expect_err("no such thing");
+    assert!(skipped.to_string().contains("expected `retry` or `fail`"), "{skipped}");
+}
+
+#[test]
 fn unreadable_files_say_what_to_do() {
     let error = Config::load(Some(Path::new("/no/such/file")), [], &[]).expect_err("missing");
     assert!(error.to_string().contains("--config"), "{error}");

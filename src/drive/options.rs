@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::ahead::WAITING_MAX;
+use crate::config::ErrorHandlers;
 
 /// How the loop behaves. Nothing here changes a payload.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct DriveOptions {
     /// Where event time is the wall clock's, a feed that sends no marks is held to have nothing on
     /// its way when it has been quiet for so long, but what its lateness allows.
     pub quiet_after: Duration,
+    /// What becomes of records that cannot be used.
+    pub errors: ErrorHandlers,
     /// Whether event time is the wall clock's, so that time passes also when all feeds are silent.
     pub event_time_is_wall_time: bool,
 }
@@ -50,6 +53,7 @@ impl Default for DriveOptions {
             deadline: None,
             feed_timeout: None,
             quiet_after: Duration::from_secs(60),
+            errors: ErrorHandlers::default(),
             event_time_is_wall_time: false,
         }
     }

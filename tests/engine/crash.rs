@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nowcxr::config::EngineConfig;
+use nowcxr::config::{EngineConfig, ErrorHandlers};
 use nowcxr::drive::{Drive, DriveError, DriveOptions, Outbox, Ports};
 use nowcxr::engine::Task;
 use nowcxr::event::dictionary::{Dictionary, Profile};
@@ -26,6 +26,7 @@ use nowcxr::wire::records::{
 };
 use nowcxr::wire::{Codec, JournalInput};
 
+mod handlers;
 mod unmarked;
 
 use crate::support::{Record, identity, scores};
@@ -62,6 +63,7 @@ struct World {
     /// Deadline and feed timeout; so short that it depends on the machine when they pass.
     haste: Option<Duration>,
     config: EngineConfig,
+    errors: ErrorHandlers,
     /// Questions that were put to the model.
     n_asked: Rc<Cell<u64>>,
 }
@@ -266,6 +268,7 @@ impl World {
             idle_wait: Duration::ZERO,
             deadline: self.haste,
             feed_timeout: self.haste,
+            errors: self.errors,
             ..DriveOptions::default()
         };
         let task = Task::new(self.config.clone(), identity());
