@@ -162,38 +162,32 @@ fn what_goes_in_comes_out_in_order_and_again_from_a_position() {
 /// More than the lane between the reader's thread and the task's holds.
 #[test]
 fn a_topic_that_is_held_back_does_not_stand_in_the_way_of_the_others() {
-    let Some(settings) = settings("held").map(|s| KafkaSettings { partitions: 1, ..s }) else {
-        return;
-    };
+    let Some(settings) = settings("held") else { return };
     let mut sink = KafkaSink::open(&settings).unwrap();
     let at = Some(WallTime::from_millis(5_000_000_000_000));
     for (topic, n) in [(Topic::Vital, 20_000u32), (Topic::Lab, 500)] {
         (0..n).for_each(|i| sink.append(topic, Some(b"7"), &i.to_be_bytes(), at).unwrap());
     }
     sink.flush().unwrap();
-    let mut source = KafkaSource::open(&settings, [0]).unwrap();
+    let mut source = KafkaSource::open(&settings, 0..4).unwrap();
     let mut all = fetch(&mut source, 50);
-    let n_labs = |all: &[SourceRecord]| all.iter().filter(|r| r.origin.topic == Topic::Lab).count();
-    // Some are on their way when it is asked, and then again.
+    let is_lab = |record: &&SourceRecord| record.origin.topic == Topic::Lab;
     for _ in 0..2 {
         source.pause(&BTreeSet::from([Topic::Vital])).unwrap();
-        let labs = fetch(&mut source, 500 - n_labs(&all));
-        assert!(labs.iter().all(|record| record.origin.topic == Topic::Lab));
-        let mut nothing = Vec::new();
-        source.fetch(1, SHORT * 5, &mut nothing).unwrap();
-        assert_eq!(nothing.len(), 0);
+        let left = 500 - all.iter().filter(is_lab).count();
+        let labs = fetch(&mut source, left);
+        assert_eq!(labs.iter().filter(is_lab).count(), left);
+        let before = all.len();
+        source.fetch(1, SHORT * 5, &mut all).unwrap();
+        assert_eq!(all.len(), before);
         source.pause(&BTreeSet::new()).unwrap();
         all.extend(labs.into_iter().chain(fetch(&mut source, 6_000)));
     }
     all.extend(fetch(&mut source, 20_500 - all.len()));
-    let expected = by_partition(&all);
-    for (place, list) in &expected {
-        let in_order = list.iter().enumerate().all(|(i, (offset, _))| *offset == i as u64);
-        assert!(in_order, "{place:?}: {} records", list.len());
-    }
+    assert!(by_partition(&all).values().all(|l| (0..).zip(l).all(|(n, (at, _))| *at == n)));
     source.pause(&BTreeSet::from([Topic::Lab, Topic::Vital])).unwrap();
     source.seek(&[]).unwrap();
-    assert_eq!(by_partition(&fetch(&mut source, 20_500)), expected, "a seek ends every pause");
+    assert!(by_partition(&fetch(&mut source, 20_500)) == by_partition(&all), "a seek ends a pause");
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn run(place: &Place, node: &str, args: &[&str]) -> Output {
 
 /// Every record of an output topic.
 fn told(place: &Place, topic: &str) -> Vec<Vec<u8>> {
-    Reader::of(&place.broker, &format!("{}{topic}", place.prefix)).to_end()
+    Reader::of(&place.broker, &format!("{}{topic}", place.prefix)).all()
 }
 
 fn alerts(place: &Place) -> usize {

@@ -189,7 +189,7 @@ fn an_answer_on_the_page_is_written_as_an_act_on_the_alert() {
     let dictionary = Dictionary::builtin(Profile::Clinical).unwrap();
     let codec = Codec::new(&EngineConfig::default().feeds, dictionary).unwrap();
     let settings = KafkaSettings { prefix: place.prefix.clone(), ..KafkaSettings::new("unused:1") };
-    let written = Reader::of(&place.broker, &settings.input(Topic::Acknowledgement)).to_end();
+    let written = Reader::of(&place.broker, &settings.input(Topic::Acknowledgement)).all();
     // Marks stand there as well.
     let acts: Vec<AcknowledgementRecord> =
         written.iter().filter_map(|record| codec.decode(record).ok()).collect();

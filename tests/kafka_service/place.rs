@@ -132,7 +132,7 @@ impl Place {
 
     /// Payloads of the risk events that are committed in Kafka now, as they came.
     pub fn kafka_risks(&self) -> Vec<Vec<u8>> {
-        Reader::of(&self.broker, &self.risk_topic()).to_end()
+        Reader::of(&self.broker, &self.risk_topic()).all()
     }
 
     pub fn risk_topic(&self) -> String {
@@ -145,7 +145,7 @@ impl Place {
 
     /// The same, sorted, when nobody is about to commit more.
     pub fn sorted_kafka_risks(&self) -> Vec<Vec<u8>> {
-        let mut risks = Reader::of(&self.broker, &self.risk_topic()).to_settled_end();
+        let mut risks = Reader::of(&self.broker, &self.risk_topic()).all_settled();
         risks.sort();
         risks
     }
@@ -244,7 +244,7 @@ impl Reader {
     }
 
     /// All that is committed now. A partition may tell of more than one end while it grows.
-    pub fn to_end(self) -> Vec<Vec<u8>> {
+    pub fn all(self) -> Vec<Vec<u8>> {
         let (mut payloads, mut ended, start) = (Vec::new(), BTreeSet::new(), Instant::now());
         while ended.len() < self.partitions as usize {
             assert!(start.elapsed() < LONG, "{}: only {ended:?} have ended", self.topic);
@@ -260,9 +260,9 @@ impl Reader {
         payloads
     }
 
-    /// As [`Reader::to_end`] once no transaction is open: a producer is told of its commit before
+    /// As [`Reader::all`] once no transaction is open: a producer is told of its commit before
     /// the partitions are, so that a program may end with its last records not yet to be seen.
-    pub fn to_settled_end(self) -> Vec<Vec<u8>> {
+    pub fn all_settled(self) -> Vec<Vec<u8>> {
         let end = |consumer: &BaseConsumer, partition: i32| {
             consumer.fetch_watermarks(&self.topic, partition, LONG).unwrap().1
         };
@@ -271,6 +271,6 @@ impl Reader {
             assert!(start.elapsed() < LONG, "{}: a transaction stays open", self.topic);
         }
         println!("{}: its transactions had ended after {:.1?}", self.topic, start.elapsed());
-        self.to_end()
+        self.all()
     }
 }

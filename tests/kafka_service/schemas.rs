@@ -93,6 +93,6 @@ fn faults_through_kafka_are_those_of_the_local_log_and_are_found_alike() {
     assert_eq!(kafka, local);
     let read = |out: &str| std::fs::read(place.path(out).join("faults.jsonl")).unwrap();
     assert_eq!(read("kafka"), read("local"));
-    let truth = super::place::Reader::of(&place.broker, &format!("{}fault", place.prefix)).to_end();
+    let truth = super::place::Reader::of(&place.broker, &format!("{}fault", place.prefix)).all();
     assert_eq!(truth.len(), read("kafka").iter().filter(|byte| **byte == b'\n').count());
 }

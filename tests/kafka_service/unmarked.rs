@@ -45,7 +45,7 @@ fn feeds_without_marks_give_the_same_risk_events_over_kafka_and_the_local_log() 
 
 fn journalled(place: &Place) -> usize {
     let journal = format!("{}-journal", place.group());
-    Reader::of(&place.broker, &journal).to_end().len()
+    Reader::of(&place.broker, &journal).all().len()
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_record_that_is_none_ends_the_service_until_it_may_be_a_dead_letter() {
     }
     place.run_to_idle("a");
     assert!(place.sorted_kafka_risks() == expected, "what was said before it ended is said once");
-    let letters = Reader::of(&place.broker, &format!("{}dead_letter", place.prefix)).to_end();
+    let letters = Reader::of(&place.broker, &format!("{}dead_letter", place.prefix)).all();
     let ours = letters.iter().filter(|letter| letter.windows(9).any(|part| part == b"no record"));
     assert_eq!(ours.count(), 1);
 }
