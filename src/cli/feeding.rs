@@ -51,8 +51,8 @@ pub struct Fed {
 
 /// A replay's goal that gathers what it is given.
 pub trait Feed: ReplaySink {
-    /// Called after each item. What is gathered is appended only then, each record stamped with the
-    /// time at which it was told.
+    /// Called after each item. What is gathered is appended only then: no record may be stamped
+    /// before it became available.
     fn told(&mut self) -> Result<()> {
         Ok(())
     }
@@ -89,10 +89,11 @@ pub struct LogSink<'a> {
     fed: Fed,
     /// The replay's clock, which stamps what is appended: its dates lie a century from now.
     clock: WallTime,
+    /// Whether each record has a time of its own, and not its batch's.
+    is_timed: bool,
 }
 
-/// A record and the replay's time when it was told: that of a batch's last one would say of the
-/// others that they had come late.
+/// A record and the replay's time when it was told.
 struct Told {
     at: WallTime,
     key: Option<String>,
@@ -176,13 +177,21 @@ impl<'a> LogSink<'a> {
             faults: has_faults.then(|| gather(FAULTS)).transpose()?,
             fed: Fed::default(),
             clock: WallTime::from_millis(0),
+            is_timed: false,
         })
+    }
+
+    /// The same, where `is_timed` stamping each record with its own time: marks that are derived
+    /// from the times of batches would pass what lies in them. Else a batch has one time, so that
+    /// topics which are read while they are written take turns as they do afterwards.
+    pub fn timed(self, is_timed: bool) -> Self {
+        LogSink { is_timed, ..self }
     }
 
     fn append_all(&mut self) -> Result<(), LogError> {
         let beside = [&mut self.labels, &mut self.dead_letters];
         for topic in self.topics.iter_mut().chain(beside).chain(&mut self.faults) {
-            topic.append()?;
+            topic.append((!self.is_timed).then_some(self.clock))?;
         }
         Ok(())
     }
@@ -342,17 +351,18 @@ impl Gathering {
         self.records.push(Told { at, key, record: record.to_vec() });
     }
 
-    fn append(&mut self) -> Result<(), LogError> {
+    /// `at` is the time of all, if they have one.
+    fn append(&mut self, at: Option<WallTime>) -> Result<(), LogError> {
         if self.records.is_empty() {
             return Ok(());
         }
         let mut sequence = self.sequence;
-        for told in self.records.chunk_by(|a, b| a.at == b.at) {
+        for told in self.records.chunk_by(|a, b| at.is_some() || a.at == b.at) {
             let records: Vec<NewRecord<'_>> =
                 told.iter().zip(sequence + 1..).map(|(told, n)| told.record(n)).collect();
             sequence += records.len() as u64;
             if let Some(first) = told.first() {
-                self.partition.append_batch(&records, first.at)?;
+                self.partition.append_batch(&records, at.unwrap_or(first.at))?;
             }
         }
         self.partition.sync()?;
