@@ -8,7 +8,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use crate::engine::{Answer, Outcome, PredictionRequest};
-use crate::ids::{Digest, Origin, Position, StayId};
+use crate::ids::{Digest, Origin, Position, StayId, Topic};
 use crate::time::WallTime;
 
 /// Why something outside failed, split by what the loop does about it.
@@ -48,7 +48,16 @@ pub trait Source {
     ) -> Result<(), PortError>;
 
     /// Reads on from `positions`; partitions that are not named start at their first record.
+    /// It also ends every pause.
     fn seek(&mut self, positions: &[Position]) -> Result<(), PortError>;
+
+    /// Hands out no records of `topics` from here on, and those of all others again. None is lost,
+    /// and each topic stays in log order. A source that makes its records itself, in the order of
+    /// time, has none that runs ahead and need not listen.
+    fn pause(&mut self, topics: &BTreeSet<Topic>) -> Result<(), PortError> {
+        let _ = topics;
+        Ok(())
+    }
 }
 
 /// Everything that one step batch changes, atomic in the store.

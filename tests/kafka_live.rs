@@ -159,6 +159,37 @@ fn what_goes_in_comes_out_in_order_and_again_from_a_position() {
     assert_eq!(joined, lists, "state up to a position and the records behind it are the whole");
 }
 
+/// More than the lane between the reader's thread and the task's holds.
+#[test]
+fn a_topic_that_is_held_back_does_not_stand_in_the_way_of_the_others() {
+    let Some(settings) = settings("held") else { return };
+    let mut sink = KafkaSink::open(&settings).unwrap();
+    let at = Some(WallTime::from_millis(5_000_000_000_000));
+    for (topic, n) in [(Topic::Vital, 20_000u32), (Topic::Lab, 500)] {
+        (0..n).for_each(|i| sink.append(topic, Some(b"7"), &i.to_be_bytes(), at).unwrap());
+    }
+    sink.flush().unwrap();
+    let mut source = KafkaSource::open(&settings, 0..4).unwrap();
+    let mut all = fetch(&mut source, 50);
+    let is_lab = |record: &&SourceRecord| record.origin.topic == Topic::Lab;
+    for _ in 0..2 {
+        source.pause(&BTreeSet::from([Topic::Vital])).unwrap();
+        let left = 500 - all.iter().filter(is_lab).count();
+        let labs = fetch(&mut source, left);
+        assert_eq!(labs.iter().filter(is_lab).count(), left);
+        let before = all.len();
+        source.fetch(1, SHORT * 5, &mut all).unwrap();
+        assert_eq!(all.len(), before);
+        source.pause(&BTreeSet::new()).unwrap();
+        all.extend(labs.into_iter().chain(fetch(&mut source, 6_000)));
+    }
+    all.extend(fetch(&mut source, 20_500 - all.len()));
+    assert!(by_partition(&all).values().all(|l| (0..).zip(l).all(|(n, (at, _))| *at == n)));
+    source.pause(&BTreeSet::from([Topic::Lab, Topic::Vital])).unwrap();
+    source.seek(&[]).unwrap();
+    assert!(by_partition(&fetch(&mut source, 20_500)) == by_partition(&all), "a seek ends a pause");
+}
+
 #[test]
 fn a_film_of_16_mib_passes() {
     let Some(settings) = settings("film") else { return };

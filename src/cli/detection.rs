@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::engine::{Fate, Identity};
 use crate::event::dictionary::Dictionary;
 use crate::event::risk::{Mode, ModelName};
-use crate::ids::{Digest, Origin, Position, StayId};
+use crate::ids::{Digest, Origin, Position, StayId, Topic};
 use crate::ports::{PortError, Source, SourceRecord};
 use crate::replay::faults::{Fault, FaultKind};
 use crate::time::EventTime;
@@ -91,6 +91,10 @@ impl<S: Source> Source for Marked<S> {
 
     fn seek(&mut self, positions: &[Position]) -> Result<(), PortError> {
         self.source.seek(positions)
+    }
+
+    fn pause(&mut self, topics: &BTreeSet<Topic>) -> Result<(), PortError> {
+        self.source.pause(topics)
     }
 }
 

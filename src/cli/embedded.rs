@@ -190,7 +190,8 @@ fn tell(
 ) -> Result<(Fed, Reconciliation)> {
     let encoder = Encoder::new(codec, &setup.config.engine.feeds, &setup.replay)?;
     let mut player = Player::new(source, encoder, &setup.replay, setup.speed);
-    let sink = LogSink::open(log, codec, setup.replay.faults.is_some())?;
+    let is_timed = setup.config.engine.feeds.iter().any(|feed| feed.lateness.is_some());
+    let sink = LogSink::open(log, codec, setup.replay.faults.is_some())?.timed(is_timed);
     let with = (&setup.replay, &setup.dictionary);
     feed_with_faults(&mut player, sink, codec, with, setup.home.dir(), stop)
 }
@@ -240,7 +241,8 @@ fn open(
         predictor: Listening::new(worker, keepsakes),
     };
     let task = Task::new(config.engine.clone(), identity);
-    let options = DriveOptions { node: node(config), ..DriveOptions::default() };
+    let (node, errors) = (node(config), config.errors);
+    let options = DriveOptions { node, errors, ..DriveOptions::default() };
     let drive = Drive::open(ports, task, codec(setup)?, options, now)?;
     Ok((drive, recovery))
 }

@@ -90,6 +90,22 @@ pub struct LogSink<'a> {
     fed: Fed,
     /// The replay's clock, which stamps what is appended: its dates lie a century from now.
     clock: WallTime,
+    /// Whether each record has a time of its own, and not its batch's.
+    is_timed: bool,
+}
+
+/// A record and the replay's time when it was told.
+struct Told {
+    at: WallTime,
+    key: Option<String>,
+    record: Vec<u8>,
+}
+
+impl Told {
+    fn record(&self, sequence: u64) -> NewRecord<'_> {
+        let key = self.key.as_deref().map(str::as_bytes);
+        NewRecord { writer: WRITER, sequence, key, value: &self.record, headers: &[] }
+    }
 }
 
 /// The records of one topic that are not appended yet.
@@ -97,7 +113,7 @@ struct Gathering {
     partition: Arc<Partition>,
     /// Records of the recording that were appended, by this run or an earlier one.
     sequence: u64,
-    records: Vec<(Option<String>, Vec<u8>)>,
+    records: Vec<Told>,
     bytes: usize,
 }
 
@@ -170,13 +186,21 @@ impl<'a> LogSink<'a> {
             faults: has_faults.then(|| gather(FAULTS)).transpose()?,
             fed: Fed::default(),
             clock: WallTime::from_millis(0),
+            is_timed: false,
         })
+    }
+
+    /// The same, where `is_timed` stamping each record with its own time: marks that are derived
+    /// from the times of batches would pass what lies in them. Else a batch has one time, so that
+    /// topics which are read while they are written take turns as they do afterwards.
+    pub fn timed(self, is_timed: bool) -> Self {
+        LogSink { is_timed, ..self }
     }
 
     fn append_all(&mut self) -> Result<(), LogError> {
         let beside = [&mut self.labels, &mut self.dead_letters];
         for topic in self.topics.iter_mut().chain(beside).chain(&mut self.faults) {
-            topic.append(self.clock)?;
+            topic.append((!self.is_timed).then_some(self.clock))?;
         }
         Ok(())
     }
@@ -214,31 +238,31 @@ impl ReplaySink for LogSink<'_> {
     fn append(&mut self, topic: Topic, stay: StayId, record: &[u8]) -> Result<(), PortError> {
         self.fed.records += 1;
         self.fed.films += u64::from(topic == Topic::Imaging);
-        self.topics[topic as usize].push(Some(Codec::key(stay)), record);
+        self.topics[topic as usize].push(self.clock, Some(Codec::key(stay)), record);
         Ok(())
     }
 
     fn mark(&mut self, topic: Topic, record: &[u8]) -> Result<(), PortError> {
-        self.topics[topic as usize].push(None, record);
+        self.topics[topic as usize].push(self.clock, None, record);
         Ok(())
     }
 
     fn reject(&mut self, row: &RejectedRow) -> Result<(), PortError> {
         self.fed.rejected += 1;
         let letter = dead_letter(self.codec, row)?;
-        self.dead_letters.push(row.stay.map(Codec::key), &letter);
+        self.dead_letters.push(self.clock, row.stay.map(Codec::key), &letter);
         Ok(())
     }
 
     fn label(&mut self, stay: StayId, record: &[u8]) -> Result<(), PortError> {
         self.fed.labels += 1;
-        self.labels.push(Some(Codec::key(stay)), record);
+        self.labels.push(self.clock, Some(Codec::key(stay)), record);
         Ok(())
     }
 
     fn fault(&mut self, stay: StayId, truth: &[u8]) -> Result<(), PortError> {
         if let Some(faults) = &mut self.faults {
-            faults.push(Some(Codec::key(stay)), truth);
+            faults.push(self.clock, Some(Codec::key(stay)), truth);
         }
         Ok(())
     }
@@ -331,30 +355,27 @@ impl Gathering {
         Ok(Gathering { partition, sequence: 0, records: Vec::new(), bytes: 0 })
     }
 
-    fn push(&mut self, key: Option<String>, record: &[u8]) {
+    fn push(&mut self, at: WallTime, key: Option<String>, record: &[u8]) {
         self.bytes += record.len();
-        self.records.push((key, record.to_vec()));
+        self.records.push(Told { at, key, record: record.to_vec() });
     }
 
-    fn append(&mut self, at: WallTime) -> Result<(), LogError> {
+    /// `at` is the time of all, if they have one.
+    fn append(&mut self, at: Option<WallTime>) -> Result<(), LogError> {
         if self.records.is_empty() {
             return Ok(());
         }
-        let records: Vec<NewRecord<'_>> = self
-            .records
-            .iter()
-            .zip(self.sequence + 1..)
-            .map(|((key, value), sequence)| NewRecord {
-                writer: WRITER,
-                sequence,
-                key: key.as_deref().map(str::as_bytes),
-                value,
-                headers: &[],
-            })
-            .collect();
-        self.partition.append_batch(&records, at)?;
+        let mut sequence = self.sequence;
+        for told in self.records.chunk_by(|a, b| at.is_some() || a.at == b.at) {
+            let records: Vec<NewRecord<'_>> =
+                told.iter().zip(sequence + 1..).map(|(told, n)| told.record(n)).collect();
+            sequence += records.len() as u64;
+            if let Some(first) = told.first() {
+                self.partition.append_batch(&records, at.unwrap_or(first.at))?;
+            }
+        }
         self.partition.sync()?;
-        self.sequence += records.len() as u64;
+        self.sequence = sequence;
         self.records.clear();
         self.bytes = 0;
         Ok(())

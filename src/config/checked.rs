@@ -1,6 +1,6 @@
 //! From what was written to what is valid: each section as a struct of checked values.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,20 +9,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
+use super::feeds;
 use super::registry::{TokenPlace, with_secrets};
 use super::value::Reader;
 use super::{
-    AlertPolicy, ESCALATIONS_MAX, EngineConfig, Feed, HOLD_MAX, LatePolicy, PERSIST_MAX, signals,
+    AlertPolicy, ESCALATIONS_MAX, EngineConfig, HOLD_MAX, LatePolicy, PERSIST_MAX, signals,
 };
 use crate::event::dictionary::Profile;
 use crate::event::risk::Mode;
-use crate::ids::Topic;
 use crate::time::Span;
 
 /// The most partitions that a topic may be given here.
 const PARTITIONS_MAX: u32 = 10_000;
-/// Feeds that one task can follow.
-const MAX_FEEDS: usize = 64;
 
 /// `[predict]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,7 +130,7 @@ pub fn profile(reader: &mut Reader) -> Profile {
 
 pub fn engine(reader: &mut Reader, profile: Profile) -> EngineConfig {
     let config = EngineConfig {
-        feeds: feeds(reader),
+        feeds: feeds::feeds(reader),
         every: reader.span_or_off("engine.every", Span::MINUTE),
         landmarks: reader.spans("engine.landmarks", Span::MINUTE),
         on_film: reader.flag("engine.on_film"),
@@ -156,49 +154,8 @@ pub fn engine(reader: &mut Reader, profile: Profile) -> EngineConfig {
     config
 }
 
-fn feeds(reader: &mut Reader) -> Vec<Feed> {
-    let feeds: Vec<Feed> = reader.read("feeds.list", Vec::new(), |value| {
-        let list = value.as_array().ok_or("is not a list of { name, topic }")?;
-        match list.is_empty() {
-            true => Err("is empty; there must be a feed of topic stay".to_owned()),
-            false => list.iter().map(feed).collect(),
-        }
-    });
-    let mut names = BTreeSet::new();
-    for feed in &feeds {
-        if !names.insert(feed.name.as_str()) {
-            reader.complain("feeds.list", format!("names the feed {:?} twice", feed.name));
-        }
-    }
-    if !feeds.is_empty() && !feeds.iter().any(|feed| feed.topic == Topic::Stay) {
-        let what = "has no feed of topic stay: without admissions there are no windows";
-        reader.complain("feeds.list", what.to_owned());
-    }
-    if feeds.len() > MAX_FEEDS {
-        reader.complain("feeds.list", format!("has more than {MAX_FEEDS} feeds"));
-    }
-    feeds
-}
-
-fn feed(value: &Value) -> Result<Feed, String> {
-    let table = value.as_table().ok_or("holds something that is not { name, topic }")?;
-    if let Some(other) = table.keys().find(|key| *key != "name" && *key != "topic") {
-        return Err(format!("has an unknown key {other:?}; a feed has name and topic"));
-    }
-    let text = |key: &str| table.get(key).and_then(Value::as_str);
-    let name = text("name").ok_or("has a feed without a name")?;
-    if !is_plain(name) {
-        return Err(format!("has the feed name {name:?}; use 1 to 40 letters, digits, _ - ."));
-    }
-    let topic = text("topic").and_then(Topic::from_name).ok_or_else(|| {
-        let topics = Topic::ALL.map(Topic::name).join(", ");
-        format!("says no topic for {name:?}; it is one of {topics}")
-    })?;
-    Ok(Feed { name: name.to_owned(), topic })
-}
-
 /// A name that can stand in labels and headers.
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     (1..=40).contains(&name.len()) && name.chars().all(plain)
 }

@@ -2,7 +2,7 @@
 //! events would not be those of the same configuration.
 
 use super::value::show;
-use super::{AlertPolicy, Config, EngineConfig, LatePolicy};
+use super::{AlertPolicy, Config, EngineConfig, Feed, LatePolicy};
 use crate::event::dictionary::Profile;
 use crate::ids::Digest;
 use crate::time::Span;
@@ -34,8 +34,7 @@ impl Config {
             signals: _,
             alerts,
         } = &self.engine;
-        let feeds: Vec<String> =
-            feeds.iter().map(|feed| format!("{}:{}", feed.name, feed.topic.name())).collect();
+        let feeds: Vec<String> = feeds.iter().map(feed_words).collect();
         let mut landmarks: Vec<Span> = landmarks.clone();
         landmarks.sort();
         landmarks.dedup();
@@ -99,6 +98,13 @@ fn policy(policy: &AlertPolicy) -> Vec<String> {
         format!("alerts.tau_off_ratio={tau_off_ratio}"),
         format!("alerts.tau_on={tau_on}"),
     ]
+}
+
+/// What decides when this feed's windows close.
+fn feed_words(feed: &Feed) -> String {
+    let Feed { name, topic, lateness } = feed;
+    let lateness = lateness.map_or_else(String::new, |span| format!(":{}", show(span)));
+    format!("{name}:{}{lateness}", topic.name())
 }
 
 const fn late_word(late: LatePolicy) -> &'static str {

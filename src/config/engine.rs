@@ -53,6 +53,17 @@ pub struct EngineConfig {
 pub struct Feed {
     pub name: String,
     pub topic: Topic,
+    /// How long after a fact became available its record is in the topic at the latest. With it
+    /// the feed's marks are derived from when records were appended; without, it sends them.
+    #[serde(default)]
+    pub lateness: Option<Span>,
+}
+
+impl Feed {
+    /// The feed of this topic that is named like it and sends marks.
+    pub fn of(topic: Topic) -> Self {
+        Feed { name: topic.name().to_owned(), topic, lateness: None }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,9 +101,8 @@ pub fn signals(profile: Profile) -> Vec<Signal> {
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        let feed = |topic: Topic| Feed { name: topic.name().to_owned(), topic };
         EngineConfig {
-            feeds: Topic::ALL.into_iter().map(feed).collect(),
+            feeds: Topic::ALL.into_iter().map(Feed::of).collect(),
             every: Some(Span::HOUR),
             landmarks: vec![Span::hours(48)],
             on_film: true,

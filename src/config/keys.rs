@@ -2,12 +2,14 @@
 //! defaults, the generated reference and the suggestions for misspelt keys are read from it.
 
 use super::edge_keys::EDGE;
+use super::errors::ERRORS;
 use super::key::{Key, key};
 
 /// The sections in the order of the reference, and what each is for.
-pub const SECTIONS: [(&str, &str); 13] = [
+pub const SECTIONS: [(&str, &str); 14] = [
     ("engine", "How windows are cut and how long things are kept. Changes what is computed."),
     ("feeds", "Where facts come from. Changes what is computed."),
+    ("errors", "What becomes of what fails."),
     ("predict", "The worker that answers windows."),
     ("store", "The durable state."),
     ("local", "The log on this machine's disk, the transport that needs no broker."),
@@ -30,17 +32,21 @@ const FEEDS: &str = r#"[
 ]"#;
 
 /// Every key there is.
-pub const KEYS: [Key; REST.len() + EDGE.len()] = {
-    let mut all = [REST[0]; REST.len() + EDGE.len()];
-    let mut n = 0;
+pub const KEYS: [Key; REST.len() + EDGE.len() + ERRORS.len()] = {
+    let mut all = [REST[0]; REST.len() + EDGE.len() + ERRORS.len()];
+    let (mut n, with_edge) = (0, REST.len() + EDGE.len());
     while n < all.len() {
-        all[n] = if n < REST.len() { REST[n] } else { EDGE[n - REST.len()] };
+        all[n] = match n {
+            _ if n < REST.len() => REST[n],
+            _ if n < with_edge => EDGE[n - REST.len()],
+            _ => ERRORS[n - with_edge],
+        };
         n += 1;
     }
     all
 };
 
-/// All but the edge's.
+/// All but those of sections with a file of their own.
 const REST: &[Key] = &[
     key(
         "engine.profile",
@@ -110,13 +116,17 @@ const REST: &[Key] = &[
         FEEDS,
         "The sources of facts, and of what people do about alerts. Their order is their id in \
          stored state: append, never reorder. A topic may have several; without a feed of topic \
-         acknowledgement nobody is heard.",
+         acknowledgement nobody is heard. `lateness = \"10m\"` beside a feed's name: its producer \
+         sends no marks, and its records are in the topic so long after they became available \
+         at the latest. How far it has got is then derived from when they were appended (broker \
+         append time), and from the clock where none came for a minute. A replay sends no marks \
+         for it, either.",
     ),
     key(
         "feeds.timeout",
         r#""15m""#,
-        "A feed whose marks stop for so long is passed over; windows sealed without it say so. \
-         Nothing waits for what people do.",
+        "A feed whose marks, or with a lateness whose records, stop for so long is passed over; \
+         windows sealed without it say so. Nothing waits for what people do.",
     ),
     key("predict.model", r#""models/demo""#, "Directory of the model."),
     key(

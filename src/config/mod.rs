@@ -10,6 +10,8 @@ mod digest;
 mod edge;
 mod edge_keys;
 mod engine;
+mod errors;
+mod feeds;
 mod key;
 mod keys;
 mod notify;
@@ -34,6 +36,7 @@ pub use checked::{
 };
 pub use edge::{EdgeConfig, HashKey, TlsConfig, WadoConfig};
 pub use engine::{EngineConfig, Feed, LatePolicy, signals};
+pub use errors::{ErrorHandlers, ProductionHandler, RecordHandler};
 pub use key::Key;
 pub use keys::{KEYS, SECTIONS};
 pub use notify::{MailConfig, MailSecurity, NotifyConfig, RECIPIENTS_MAX, Secret};
@@ -52,6 +55,7 @@ pub struct Config {
     pub engine: EngineConfig,
     /// A feed whose marks stop for so long is passed over.
     pub feed_timeout: Duration,
+    pub errors: ErrorHandlers,
     pub predict: PredictConfig,
     pub store: StoreConfig,
     pub local: LocalConfig,
@@ -123,6 +127,7 @@ impl Config {
             profile,
             engine,
             feed_timeout: reader.duration("feeds.timeout", Duration::from_secs(1)),
+            errors: errors::errors(&mut reader),
             predict: checked::predict(&mut reader),
             local: checked::local(&mut reader, memory),
             store: checked::store(&mut reader),

@@ -117,6 +117,40 @@ fn feeds_are_checked() {
     assert!(complain(r#"[{name="a b",topic="stay"}]"#).contains("letters"));
     assert!(complain(r#"[{name="a",topic="lab"}]"#).contains("no feed of topic stay"));
     assert!(complain(r#"[{name="a",topic="stay",x=1}]"#).contains("unknown key"));
+    let late = r#"[{name="a",topic="stay",lateness="soon"}]"#;
+    assert!(complain(late).contains("has a lateness of \"a\" that is not a time"));
+    let people = r#"[{name="a",topic="acknowledgement",lateness="1m"}]"#;
+    assert!(complain(people).contains("nobody waits"));
+}
+
+#[test]
+fn a_feed_with_a_lateness_sends_no_marks_and_closes_windows_at_other_times() {
+    let written = |lateness: &str| {
+        let list = format!(r#"[{{name="in",topic="stay"}},{{name="l",topic="lab"{lateness}}}]"#);
+        from_file(&format!("[feeds]\nlist = {list}\n")).expect("valid")
+    };
+    let (without, with) = (written(""), written(r#", lateness = "10m""#));
+    let lateness = |config: &Config| config.engine.feeds[1].lateness;
+    assert_eq!((lateness(&without), lateness(&with)), (None, Some(Span::minutes(10))));
+    let digest = |config: &Config| config.digest(Digest::of(b"model"));
+    assert_ne!(digest(&with), digest(&without));
+    assert_ne!(digest(&with), digest(&written(r#", lateness = "11m""#)));
+}
+
+#[test]
+fn what_fails_becomes_what_is_said_and_changes_no_payload() {
+    let handlers = defaults().errors;
+    assert_eq!(handlers, ErrorHandlers::default());
+    let text =
+        "[errors]\ndeserialization = \"fail\"\nprocessing = \"fail\"\nproduction = \"fail\"\n";
+    let config = from_file(text).expect("valid");
+    assert_eq!(config.errors.deserialization, RecordHandler::Fail);
+    assert_eq!(config.errors.processing, RecordHandler::Fail);
+    assert_eq!(config.errors.production, ProductionHandler::Fail);
+    let model = Digest::of(b"model");
+    assert_eq!(config.digest(model), defaults().digest(model));
+    let skipped = from_file("[errors]\nproduction = \"dead_letter\"\n").expect_err("no such thing");
+    assert!(skipped.to_string().contains("expected `retry` or `fail`"), "{skipped}");
 }
 
 #[test]

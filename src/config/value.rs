@@ -152,7 +152,7 @@ fn text(value: &Value) -> Result<&str, String> {
     value.as_str().ok_or_else(|| "is not a text; put it in quotes".to_owned())
 }
 
-fn span(value: &Value, low: Span) -> Result<Span, String> {
+pub(super) fn span(value: &Value, low: Span) -> Result<Span, String> {
     let parsed = value.as_str().and_then(parse_span);
     let wrong = "is not a time; write a number and ms, s, m, h or d, such as \"15m\" or \"1h30m\"";
     let span = parsed.ok_or_else(|| wrong.to_owned())?;

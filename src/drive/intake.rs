@@ -27,6 +27,9 @@ where
         if self.must_pause() && !rehearses {
             return Ok(0);
         }
+        if !rehearses {
+            self.hold_back()?;
+        }
         let wait = self.patience();
         let mut records = std::mem::take(&mut self.records);
         // A batch whose schemas nobody could be asked for is tried again before more is read.
@@ -43,11 +46,10 @@ where
             return Err(error.into());
         }
         let n_records = records.len();
-        if (fetched.is_err() || n_records == FETCH_MAX || rehearses)
-            && let Some(silence) = &mut self.silence
-        {
-            silence.excuse(Instant::now());
+        if fetched.is_err() || n_records == FETCH_MAX || rehearses {
+            self.excuse_feeds();
         }
+        self.excuse_held_back(n_records == 0 && fetched.is_ok());
         if rehearses {
             self.rehearse(records)?;
         } else {
@@ -83,15 +85,22 @@ where
             self.paused_since = Some(Instant::now());
             TaskPaused { task, cause: PauseCause::Predictor }.emit();
         }
-        if let Some(silence) = &mut self.silence {
-            silence.excuse(Instant::now());
-        }
+        self.excuse_feeds();
         // Others fill the queue, so no answer will wake us, and nothing is committed in this turn.
         let commits = self.options.commit_when_idle && self.has_pending();
         if self.ports.predictor.pending() == 0 && self.sealed.is_empty() && !commits {
             std::thread::sleep(ASK_AGAIN);
         }
         true
+    }
+
+    /// Nobody could be heard up to now, and that is not the feeds' fault.
+    fn excuse_feeds(&mut self) {
+        let now = Instant::now();
+        self.derivation.excuse(now);
+        if let Some(silence) = &mut self.silence {
+            silence.excuse(now);
+        }
     }
 
     /// Steps one record.
@@ -105,7 +114,9 @@ where
         }
         self.step(input)?;
         self.catch_up()?;
-        self.send_dead_letters(Some(record))
+        self.send_dead_letters(Some(record))?;
+        self.derive_marks(record)?;
+        self.send_dead_letters(None)
     }
 
     /// Decodes a record. Whatever is wrong with it becomes an input too.

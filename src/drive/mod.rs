@@ -8,9 +8,12 @@
 //! nothing.
 
 mod agreement;
+mod ahead;
+mod derived;
 mod envelope;
 mod films;
 mod intake;
+mod options;
 mod outbox;
 mod outputs;
 mod rehearsal;
@@ -22,7 +25,9 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+pub use ahead::WAITING_MAX;
 pub use films::{FilmCache, film_of};
+pub use options::DriveOptions;
 pub use outbox::Outbox;
 pub use outputs::Counts;
 
@@ -38,6 +43,8 @@ use crate::telemetry::{
 use crate::time::WallTime;
 use crate::wire::{Codec, JournalInput, WireError};
 use agreement::Agreement;
+use ahead::Ahead;
+use derived::Derivation;
 use rehearsal::Rehearsal;
 use silence::Silence;
 use succession::Succession;
@@ -48,50 +55,6 @@ const FETCH_MAX: usize = 1_024;
 const BACKLOG_MAX: usize = 64;
 /// While other tasks fill the predictor's queue, we look so often for a place in it.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
-
-/// How the loop behaves. Nothing here changes a payload.
-#[derive(Clone, Debug)]
-pub struct DriveOptions {
-    pub partition: u32,
-    /// How many partitions the inputs have, where records are shared out among them by their keys:
-    /// one in another partition than its key's is rejected, so that no stay is ever in two tasks.
-    pub partitions: Option<u32>,
-    /// The name of this node in envelopes. Never a patient's.
-    pub node: String,
-    /// Time between two commits while there is work.
-    pub commit_every: Duration,
-    /// Whether what is done is committed at once when no more input is there. A transport whose
-    /// commits cost much waits for `commit_every` all the same.
-    pub commit_when_idle: bool,
-    /// How long to wait for input when there is none.
-    pub idle_wait: Duration,
-    /// Bytes of prepared films kept in memory.
-    pub film_cache_bytes: usize,
-    /// An answer later than this leaves its window unscored; `None` waits for ever, as replay,
-    /// training and simulation do.
-    pub deadline: Option<Duration>,
-    /// A feed without a mark for so long is passed over; `None` waits for ever.
-    pub feed_timeout: Option<Duration>,
-    /// Whether event time is the wall clock's, so that time passes also when all feeds are silent.
-    pub event_time_is_wall_time: bool,
-}
-
-impl Default for DriveOptions {
-    fn default() -> Self {
-        DriveOptions {
-            partition: 0,
-            partitions: None,
-            node: "unnamed".to_owned(),
-            commit_every: Duration::from_millis(100),
-            commit_when_idle: true,
-            idle_wait: Duration::from_millis(50),
-            film_cache_bytes: 32 << 20,
-            deadline: None,
-            feed_timeout: None,
-            event_time_is_wall_time: false,
-        }
-    }
-}
 
 /// Is shown where a record stood and what became of it, once each.
 pub type Watcher = Box<dyn FnMut(Origin, &Fate)>;
@@ -122,13 +85,15 @@ pub struct Turn {
     pub n_open: usize,
     /// Something waits for the next commit.
     pub is_pending: bool,
+    /// Topics that are ahead of the others were not read.
+    pub is_held_back: bool,
 }
 
 impl Turn {
-    /// Nothing was read, nothing is open and nothing waits for a commit.
+    /// Nothing was read though all was to be, nothing is open and nothing waits for a commit.
     pub fn idle(&self) -> bool {
         let nothing_done = self.n_records == 0 && self.n_answers == 0 && !self.committed;
-        nothing_done && self.n_open == 0 && !self.is_pending
+        nothing_done && self.n_open == 0 && !self.is_pending && !self.is_held_back
     }
 }
 
@@ -166,6 +131,8 @@ pub struct Drive<S, T, C, P> {
     /// SHA-256 of payloads that the outlet holds from before the store was lost.
     sent_before: BTreeSet<Digest>,
     silence: Option<Silence>,
+    derivation: Derivation,
+    ahead: Ahead,
     succession: Succession,
     /// Append time of the newest record read.
     newest_append: Option<WallTime>,
@@ -236,9 +203,12 @@ where
             is_unlearned: false,
             rehearsal,
             sent_before: held.payloads,
-            silence: options
-                .feed_timeout
-                .map(|timeout| Silence::new(&task.config().feeds, timeout, now)),
+            silence: options.feed_timeout.map(|timeout| {
+                let has_wall = options.event_time_is_wall_time;
+                Silence::new(&task.config().feeds, timeout, has_wall, now)
+            }),
+            derivation: Derivation::new(&task.config().feeds, &options, now),
+            ahead: Ahead::default(),
             succession,
             newest_append: None,
             paused_since: None,
@@ -260,6 +230,7 @@ where
         let n_answers = self.take_answers(n_records == 0)?;
         if self.rehearsal.is_over() {
             self.enforce_deadlines()?;
+            self.derive_marks_of_quiet_feeds()?;
             self.pass_silent_feeds()?;
         }
         let due = self.last_commit.elapsed() >= self.options.commit_every;
@@ -271,7 +242,8 @@ where
         self.ports.committer.settle(&mut self.ports.store)?;
         let n_open = self.sealed_at.len() + self.rehearsal.len();
         let is_pending = self.has_pending();
-        Ok(Turn { n_records, n_answers, committed, n_open, is_pending })
+        let is_held_back = self.ahead.is_holding();
+        Ok(Turn { n_records, n_answers, committed, n_open, is_pending, is_held_back })
     }
 
     /// Commits what is pending, whatever the time. Call before stopping.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::{Drive, DriveError};
+use crate::config::{ErrorHandlers, RecordHandler};
 use crate::engine::{Effect, Fate, View};
 use crate::event::alert::{AlertEvent, Subject};
 use crate::event::risk::RiskEvent;
@@ -174,6 +175,7 @@ where
                     watcher(origin, &fate);
                 }
                 if let Fate::Rejected(rejection) = fate {
+                    self.may_reject(origin, stay, &rejection)?;
                     self.rejected.push(Rejected { origin, stay, rejection });
                 }
                 Ok(())
@@ -210,6 +212,31 @@ where
                 PredictionAnswered { ticket, status, reason, latency: Duration::ZERO }.emit();
                 Ok(())
             }
+        }
+    }
+
+    /// Whether what is rejected becomes a dead letter.
+    ///
+    /// # Errors
+    /// `Stop` if it shall end the process: nothing that was stepped since the last commit, this
+    /// record with it, is committed then.
+    fn may_reject(
+        &self,
+        origin: Origin,
+        stay: Option<StayId>,
+        rejection: &Rejection,
+    ) -> Result<(), PortError> {
+        let ErrorHandlers { deserialization, processing, .. } = self.options.errors;
+        let (key, handler) = match stay {
+            None => ("deserialization", deserialization),
+            Some(_) => ("processing", processing),
+        };
+        match handler {
+            RecordHandler::DeadLetter => Ok(()),
+            RecordHandler::Fail => Err(PortError::Stop(format!(
+                "{origin} cannot be used ({rejection}), and errors.{key} is fail; mend its \
+                 producer and remove the record, or start again with errors.{key} = dead_letter"
+            ))),
         }
     }
 

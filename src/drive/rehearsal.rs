@@ -158,6 +158,7 @@ where
                 Input::Deadline(ticket)
             }
             JournalInput::DerivedMark(mark) => Input::DerivedMark(mark),
+            JournalInput::Mark(mark) => Input::Mark(mark),
             // Nothing writes these yet, so a journal that has them is a newer program's.
             JournalInput::FilmVerdict(_) | JournalInput::Command(_) => return Err(newer().into()),
         };

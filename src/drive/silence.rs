@@ -14,14 +14,14 @@ use super::{Drive, DriveError};
 use crate::config::Feed;
 use crate::engine::{Input, Watermark};
 use crate::event::Mark;
-use crate::ids::FeedId;
+use crate::ids::{FeedId, Topic};
 use crate::ports::{Committer, Predictor, Source, StateStore};
 use crate::telemetry::FeedPassed;
 use crate::time::{EventTime, Span};
 use crate::wire::JournalInput;
 
 /// When nothing but the wall clock says how late it is, a mark is made this often.
-const WALL_STEP: Span = Span::MINUTE;
+pub(super) const WALL_STEP: Span = Span::MINUTE;
 
 /// What a feed of what people do may still have on its way when all else has been read.
 const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(2);
@@ -36,9 +36,12 @@ pub(super) struct Silence {
 }
 
 impl Silence {
-    pub(super) fn new(feeds: &[Feed], timeout: Duration, now: Instant) -> Self {
+    /// `has_wall` says whether event time is the wall clock's. Then it makes the marks of feeds
+    /// that send none ([`super::derived`]), and they are not passed over here.
+    pub(super) fn new(feeds: &[Feed], timeout: Duration, has_wall: bool, now: Instant) -> Self {
         let patience = |feed: &Feed| match feed.topic.is_of_people() {
             true => timeout.min(PATIENCE_WITH_PEOPLE),
+            false if has_wall && feed.lateness.is_some() => Duration::MAX,
             false => timeout,
         };
         let patience = feeds.iter().map(patience).collect();
@@ -47,6 +50,13 @@ impl Silence {
 
     pub(super) fn heard(&mut self, feed: FeedId, now: Instant) {
         if let Some(heard) = self.heard.get_mut(usize::from(feed.0)) {
+            *heard = now;
+        }
+    }
+
+    /// As [`Silence::heard`], for all feeds of a topic.
+    pub(super) fn heard_topic(&mut self, feeds: &[Feed], topic: Topic, now: Instant) {
+        for (heard, _) in self.heard.iter_mut().zip(feeds).filter(|(_, feed)| feed.topic == topic) {
             *heard = now;
         }
     }
@@ -111,7 +121,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Topic;
 
     const TIMEOUT: Duration = Duration::from_secs(900);
 
@@ -128,14 +137,14 @@ mod tests {
     }
 
     fn feeds(topics: &[Topic]) -> Vec<Feed> {
-        topics.iter().map(|&topic| Feed { name: topic.name().to_owned(), topic }).collect()
+        topics.iter().map(|&topic| Feed::of(topic)).collect()
     }
 
     #[test]
     fn nobody_waits_for_people_and_a_feed_of_theirs_is_waited_for_while_it_speaks() {
         let start = Instant::now();
         let feeds = feeds(&[Topic::Lab, Topic::Acknowledgement]);
-        let mut silence = Silence::new(&feeds, TIMEOUT, start);
+        let mut silence = Silence::new(&feeds, TIMEOUT, false, start);
         let soon = start + PATIENCE_WITH_PEOPLE;
         let at_20 = watermark(&[at(20), EventTime::MIN]);
         assert!(silence.marks(&at_20, None, start).is_empty(), "what there is, is read first");
@@ -148,7 +157,7 @@ mod tests {
     #[test]
     fn a_silent_feed_is_passed_over_up_to_where_the_others_are() {
         let start = Instant::now();
-        let mut silence = Silence::new(&feeds(&[Topic::Lab; 3]), TIMEOUT, start);
+        let mut silence = Silence::new(&feeds(&[Topic::Lab; 3]), TIMEOUT, false, start);
         let watermark = watermark(&[at(10), at(60), at(50)]);
         assert!(silence.marks(&watermark, None, start + TIMEOUT / 2).is_empty());
         let late = start + TIMEOUT;
@@ -163,7 +172,7 @@ mod tests {
     #[test]
     fn when_all_are_silent_only_a_wall_clock_moves_time() {
         let start = Instant::now();
-        let silence = Silence::new(&feeds(&[Topic::Lab; 2]), TIMEOUT, start);
+        let silence = Silence::new(&feeds(&[Topic::Lab; 2]), TIMEOUT, false, start);
         let late = start + TIMEOUT;
         let stopped = watermark(&[at(10), EventTime::MAX]);
         assert!(silence.marks(&stopped, None, late).is_empty());
@@ -176,7 +185,7 @@ mod tests {
     #[test]
     fn a_feed_that_was_never_heard_waits_for_the_timeout_only() {
         let start = Instant::now();
-        let mut silence = Silence::new(&feeds(&[Topic::Lab; 2]), TIMEOUT, start);
+        let mut silence = Silence::new(&feeds(&[Topic::Lab; 2]), TIMEOUT, false, start);
         let late = start + TIMEOUT;
         silence.heard(FeedId(1), late);
         let passed = Mark { feed: FeedId(0), time: at(7) };

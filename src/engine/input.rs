@@ -11,7 +11,8 @@ pub enum Input {
     Fact { fact: Fact, origin: Origin },
     /// A record that did not; it is counted and leaves as a dead letter.
     Malformed { origin: Origin, rejection: Rejection },
-    /// A feed's promise, read from its topic.
+    /// A feed's promise: read from its topic, or derived by the driver from when the records of a
+    /// feed without marks were appended. The latter is journalled.
     Mark(Mark),
     /// A mark that the driver made for a feed that fell silent. Journalled.
     DerivedMark(Mark),

@@ -25,6 +25,8 @@ pub struct Task {
     dirty: BTreeSet<StayId>,
     /// Stays that expired since the last commit.
     expired: BTreeSet<StayId>,
+    /// Facts of all stays that the watermark has not reached. Derived from the stays.
+    n_ahead: usize,
 }
 
 impl Task {
@@ -38,6 +40,7 @@ impl Task {
             due: BTreeSet::new(),
             dirty: BTreeSet::new(),
             expired: BTreeSet::new(),
+            n_ahead: 0,
         }
     }
 
@@ -58,6 +61,7 @@ impl Task {
     }
 
     fn schedule(&mut self) {
+        self.n_ahead = self.stays.values().map(Stay::n_ahead).sum();
         self.due.clear();
         for stay in self.stays.values() {
             if let Some(at) = stay.next_due(&self.config) {
@@ -121,6 +125,11 @@ impl Task {
     pub fn input_digest_of(&self, ticket: Ticket) -> Option<Digest> {
         let window = self.stays.get(&ticket.stay)?.window_of(ticket)?;
         Some(window.input_digest)
+    }
+
+    /// Facts of all stays that the watermark has not reached.
+    pub fn n_ahead(&self) -> usize {
+        self.n_ahead
     }
 
     /// Whether anything changed since [`Task::take_dirty`].
@@ -218,8 +227,10 @@ impl Task {
         if let Some(at) = stay.next_due(&self.config) {
             self.due.remove(&(at, id));
         }
-        let already = effects.len();
+        let (already, before) = (effects.len(), stay.n_ahead());
         act(stay, context, effects);
+        // What expires hands them all to its successor.
+        self.n_ahead = (self.n_ahead + stay.n_ahead()).saturating_sub(before);
         self.dirty.insert(id);
         let expired = effects[already..].contains(&Effect::Expired(id));
         if expired {

@@ -23,8 +23,7 @@ use crate::wire::{Codec, DeadLetter, LabelEvent, Record, WireError};
 /// Encodes what a replay says. Each topic's records carry the name of its first feed.
 pub struct Encoder<'a> {
     codec: &'a Codec,
-    /// Of every topic the names of its feeds.
-    feeds: Vec<(Topic, String)>,
+    feeds: Vec<Feed>,
     inline_film_bytes: u64,
     max_film_bytes: u64,
 }
@@ -52,7 +51,7 @@ impl<'a> Encoder<'a> {
             let problem = format!("no feed is configured for topic `{}`", topic.name());
             return Err(ReplayError::Config(problem));
         }
-        let feeds = feeds.iter().map(|feed| (feed.topic, feed.name.clone())).collect();
+        let feeds = feeds.to_vec();
         let (inline_film_bytes, max_film_bytes) = (config.inline_film_bytes, config.max_film_bytes);
         Ok(Encoder { codec, feeds, inline_film_bytes, max_film_bytes })
     }
@@ -93,14 +92,19 @@ impl<'a> Encoder<'a> {
         outcome.map_err(|error| NotEncoded::Failed(failed(topic.name(), &error)))
     }
 
-    /// The marks that say `time` for every feed, with the topic that each belongs to.
-    pub fn marks(&self, time: EventTime) -> Result<Vec<(Topic, Vec<u8>)>, ReplayError> {
-        let mark = |(topic, feed): &(Topic, String)| {
-            let record = MarkRecord { feed: feed.clone(), time };
+    /// The marks that say `time`, with the topic that each belongs to. A feed with a lateness sends
+    /// none but the last: how far it has got is derived, but nobody else can say that it has ended.
+    pub fn marks(
+        &self,
+        time: EventTime,
+        has_ended: bool,
+    ) -> Result<Vec<(Topic, Vec<u8>)>, ReplayError> {
+        let mark = |feed: &Feed| {
+            let record = MarkRecord { feed: feed.name.clone(), time };
             let bytes = self.codec.encode(&record).map_err(|error| failed("mark", &error))?;
-            Ok((*topic, bytes))
+            Ok((feed.topic, bytes))
         };
-        self.feeds.iter().map(mark).collect()
+        self.feeds.iter().filter(|feed| has_ended || feed.lateness.is_none()).map(mark).collect()
     }
 
     /// A label's record.
@@ -119,8 +123,8 @@ impl<'a> Encoder<'a> {
     }
 
     fn feed(&self, topic: Topic) -> String {
-        let feed = self.feeds.iter().find(|(of, _)| *of == topic);
-        feed.map(|(_, name)| name.clone()).unwrap_or_default()
+        let feed = self.feeds.iter().find(|feed| feed.topic == topic);
+        feed.map(|feed| feed.name.clone()).unwrap_or_default()
     }
 
     fn stay(&self, event: &ReplayEvent, change: StayChange) -> StayEventRecord {

@@ -116,10 +116,11 @@ impl<'a> Player<'a> {
             ReplayItem::Event(event) => self.tell_event(&event, sink)?,
             ReplayItem::Rejected(row) => sink.reject(&row)?,
             ReplayItem::Mark(time) => {
-                if self.source.has_ended() {
+                let has_ended = self.source.has_ended();
+                if has_ended {
                     sink.ending()?;
                 }
-                for (topic, record) in self.encoder.marks(time)? {
+                for (topic, record) in self.encoder.marks(time, has_ended)? {
                     sink.mark(topic, &record)?;
                 }
             }

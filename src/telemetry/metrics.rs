@@ -43,6 +43,9 @@ pub mod name {
     pub const TASK_PAUSED: &str = "nowcxr_task_paused";
     pub const TASK_PAUSES: &str = "nowcxr_task_pauses_total";
     pub const TASK_PAUSED_TIME: &str = "nowcxr_task_paused_seconds";
+    pub const TOPICS_HELD: &str = "nowcxr_topics_held_back";
+    pub const TOPIC_HOLDS: &str = "nowcxr_topic_holds_total";
+    pub const TOPICS_HELD_TIME: &str = "nowcxr_topics_held_back_seconds";
     pub const EDGE_MESSAGES: &str = "nowcxr_edge_messages_total";
     pub const EDGE_ACTS: &str = "nowcxr_edge_acts_total";
     pub const EDGE_SAID: &str = "nowcxr_edge_said_total";
@@ -100,6 +103,7 @@ pub struct Metrics {
     pub(super) task_paused: IntGaugeVec,
     pub(super) task_pauses: IntCounterVec,
     pub(super) task_paused_time: Histogram,
+    pub(super) held: HeldMetrics,
     pub(super) copies: CopyMetrics,
     pub(super) edge: EdgeMetrics,
 }
@@ -119,6 +123,13 @@ pub(super) struct ToldMetrics {
     pub values_suspected: IntCounterVec,
     pub alerts: IntCounterVec,
     pub alerts_withheld: IntCounter,
+}
+
+/// Those of topics that are ahead of the others.
+pub(super) struct HeldMetrics {
+    pub topics: IntGaugeVec,
+    pub times: IntCounter,
+    pub time: Histogram,
 }
 
 /// Those of copies of a task's state.
@@ -236,6 +247,24 @@ impl ToldMetrics {
             alerts_withheld: make.counter(
                 name::ALERTS_WITHHELD,
                 "Records of alerts about what was computed before, which are told to nobody.",
+            )?,
+        })
+    }
+}
+
+impl HeldMetrics {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        Ok(HeldMetrics {
+            topics: make.gauges(
+                name::TOPICS_HELD,
+                "Topics that a task does not read because they are ahead and too much waits.",
+                &["task"],
+            )?,
+            times: make.counter(name::TOPIC_HOLDS, "Times that a task held topics back.")?,
+            time: make.histogram(
+                name::TOPICS_HELD_TIME,
+                "From then until all were read again.",
+                &LONG_BUCKETS,
             )?,
         })
     }
@@ -367,6 +396,7 @@ impl Metrics {
                 "Length of one pause.",
                 &LONG_BUCKETS,
             )?,
+            held: HeldMetrics::new(&make)?,
             copies: CopyMetrics::new(&make)?,
             edge: EdgeMetrics::new(&make)?,
             registry: make.0,

@@ -7,6 +7,7 @@
 
 mod edge;
 mod happening;
+mod held;
 mod metrics;
 mod standby;
 mod told;
@@ -30,6 +31,7 @@ pub use happening::{
     PredictionStatus, PredictionsDisagree, RecordRejected, StoreFound, StoreRecovered, TaskPaused,
     TaskResumed, WatermarkAdvanced, WindowSealed,
 };
+pub use held::{TopicsHeldBack, TopicsLetGo};
 pub use metrics::{CONTENT_TYPE, Metrics, name};
 pub use standby::{StandbyEnded, StandbyFollowed, StandbyWarm, StandbysKept, StateRestored};
 pub use told::{AlertTold, AlertWithheld, RiskTold, ValueSuspected};

@@ -38,6 +38,7 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
         &metrics.watermark,
         &metrics.watermark_lag,
         &metrics.task_paused,
+        &metrics.held.topics,
         &metrics.copies.standby_behind,
     ] {
         gauges.with_label_values(&["0"]).set(1);

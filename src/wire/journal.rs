@@ -23,6 +23,8 @@ pub enum JournalInput {
     Deadline(Ticket),
     /// A mark made for a feed that fell silent.
     DerivedMark(Mark),
+    /// A mark made for a feed whose producer sends none. It holds like the feed's own.
+    Mark(Mark),
     FilmVerdict(FilmVerdict),
     Command(Command),
 }
@@ -124,6 +126,13 @@ pub struct DerivedMarkRecord {
     pub feed: String,
     #[serde(with = "form")]
     pub time: EventTime,
+    /// Until this was written, every such mark passed its feed over.
+    #[serde(default = "holds")]
+    pub passed_over: bool,
+}
+
+const fn holds() -> bool {
+    true
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,8 +175,12 @@ impl Codec {
         let input = match entry.input {
             InputRecord::Answer(answer) => JournalInput::Answer(answer_of(answer)?),
             InputRecord::Deadline(deadline) => JournalInput::Deadline(deadline.ticket.into()),
-            InputRecord::DerivedMark(DerivedMarkRecord { feed, time }) => {
-                JournalInput::DerivedMark(Mark { feed: self.feed_named(&feed)?, time })
+            InputRecord::DerivedMark(DerivedMarkRecord { feed, time, passed_over }) => {
+                let mark = Mark { feed: self.feed_named(&feed)?, time };
+                match passed_over {
+                    true => JournalInput::DerivedMark(mark),
+                    false => JournalInput::Mark(mark),
+                }
             }
             InputRecord::FilmVerdict(verdict) => JournalInput::FilmVerdict(verdict_of(verdict)?),
             InputRecord::Command(command) => JournalInput::Command(command),
@@ -181,17 +194,18 @@ impl Codec {
             JournalInput::Deadline(ticket) => {
                 InputRecord::Deadline(DeadlineRecord { ticket: (*ticket).into() })
             }
-            JournalInput::DerivedMark(mark) => {
-                let feed = self.feeds.get(usize::from(mark.feed.0));
-                let feed = feed.ok_or_else(|| cannot_write("the feed is not configured"))?;
-                InputRecord::DerivedMark(DerivedMarkRecord {
-                    feed: feed.name.clone(),
-                    time: mark.time,
-                })
-            }
+            JournalInput::DerivedMark(mark) => self.derived_mark(*mark, true)?,
+            JournalInput::Mark(mark) => self.derived_mark(*mark, false)?,
             JournalInput::FilmVerdict(verdict) => InputRecord::FilmVerdict(verdict_record(verdict)),
             JournalInput::Command(command) => InputRecord::Command(*command),
         })
+    }
+
+    fn derived_mark(&self, mark: Mark, passed_over: bool) -> Result<InputRecord, WireError> {
+        let feed = self.feeds.get(usize::from(mark.feed.0));
+        let feed = feed.ok_or_else(|| cannot_write("the feed is not configured"))?;
+        let (feed, time) = (feed.name.clone(), mark.time);
+        Ok(InputRecord::DerivedMark(DerivedMarkRecord { feed, time, passed_over }))
     }
 }
 
@@ -334,6 +348,7 @@ mod tests {
             answer(Outcome::Unscored("model failed".into())),
             JournalInput::Deadline(ticket),
             JournalInput::DerivedMark(Mark { feed: FeedId(2), time: at(5) }),
+            JournalInput::Mark(Mark { feed: FeedId(2), time: at(5) }),
             verdict(Ok(film)),
             verdict(Err(Rejection::new(Reason::FilmNotChest, "flat"))),
             JournalInput::Command(command),
@@ -356,6 +371,18 @@ mod tests {
                 assert!(codec.decode_journal(&record.input[..end]).is_err());
             }
         }
+    }
+
+    #[test]
+    fn a_mark_of_an_older_version_passed_its_feed_over() {
+        let (codec, mark) = (codec(), Mark { feed: FeedId(2), time: at(5) });
+        let mut bytes =
+            codec.encode_journal(&[], &JournalInput::Mark(mark)).expect("encodes").input;
+        // Under its id a record ended where the new field begins now.
+        assert_eq!((bytes.pop(), bytes[..5].to_vec()), (Some(0), vec![0, 0, 0, 0, 15]));
+        bytes[4] = 6;
+        let (_, input) = codec.decode_journal(&bytes).expect("decodes");
+        assert_eq!(input, JournalInput::DerivedMark(mark));
     }
 
     #[test]

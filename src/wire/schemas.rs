@@ -117,7 +117,8 @@ pub struct OlderSchema {
 }
 
 /// What released versions wrote under ids that they do not use any more.
-const RELEASED: [(u32, RecordKind, &str); 2] = [
+const RELEASED: [(u32, RecordKind, &str); 3] = [
+    (6, RecordKind::Journal, include_str!("../../schemas/released/0.1.0/journal.avsc")),
     (7, RecordKind::Risk, include_str!("../../schemas/released/0.1.0/risk.avsc")),
     (10, RecordKind::View, include_str!("../../schemas/released/0.1.0/view.avsc")),
 ];

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nowcxr::config::EngineConfig;
+use nowcxr::config::{EngineConfig, ErrorHandlers};
 use nowcxr::drive::{Drive, DriveError, DriveOptions, Outbox, Ports};
 use nowcxr::engine::Task;
 use nowcxr::event::dictionary::{Dictionary, Profile};
@@ -19,12 +19,15 @@ use nowcxr::ports::{
     PortError, PredictionRequest, Predictor, Source, SourceRecord, StateStore,
 };
 use nowcxr::store::memory::MemoryStore;
-use nowcxr::time::WallTime;
+use nowcxr::time::{EventTime, Span, WallTime};
 use nowcxr::wire::records::{
     Admit, CodeSystem, Discharge, MarkRecord, ObservationStatus, RecordedValue, StayChange,
     StayEventRecord, VitalEvent,
 };
 use nowcxr::wire::{Codec, JournalInput};
+
+mod handlers;
+mod unmarked;
 
 use crate::support::{Record, identity, scores};
 use crate::workload::{Faults, ward};
@@ -59,6 +62,8 @@ struct World {
     journal: Rc<RefCell<Vec<JournalRecord>>>,
     /// Deadline and feed timeout; so short that it depends on the machine when they pass.
     haste: Option<Duration>,
+    config: EngineConfig,
+    errors: ErrorHandlers,
     /// Questions that were put to the model.
     n_asked: Rc<Cell<u64>>,
 }
@@ -219,23 +224,29 @@ impl World {
         let mut offset = 0;
         let mut records = Vec::new();
         let ward = ward(seed, &Faults::ALL);
+        // Everything is appended as soon as it is available, and behind what was appended before.
+        let mut appended = WallTime::from_millis(0);
         let n_segments = ward.feeds.iter().map(|(_, segments)| segments.len()).max().unwrap();
         for index in 0..n_segments {
             for (topic, segments) in &ward.feeds {
-                let mut push = |key: Option<String>, value: Vec<u8>| {
+                let mut push = |key: Option<String>, value: Vec<u8>, at: EventTime| {
                     let origin = Origin { topic: *topic, partition: 0, offset };
                     offset += 1;
+                    if at < EventTime::MAX {
+                        appended = appended.max(WallTime::from_millis(at.as_millis()));
+                    }
                     let (key, value) = (key.map(Bytes::from), Bytes::from(value));
-                    records.push(SourceRecord { origin, key, value, appended_at: None });
+                    records.push(SourceRecord { origin, key, value, appended_at: Some(appended) });
                 };
                 for record in &segments[index].records {
                     if let Some(value) = encode(&codec, record) {
-                        push(Some(Codec::key(record.fact.stay)), value);
+                        let at = shifted(record.fact.available_at);
+                        push(Some(Codec::key(record.fact.stay)), value, at);
                     }
                 }
-                let mark =
-                    MarkRecord { feed: topic.name().into(), time: shifted(segments[index].mark) };
-                push(None, codec.encode(&mark).unwrap());
+                let time = shifted(segments[index].mark);
+                let mark = MarkRecord { feed: topic.name().into(), time };
+                push(None, codec.encode(&mark).unwrap(), time);
             }
         }
         let store = Rc::new(RefCell::new(Some(MemoryStore::crashable())));
@@ -257,9 +268,10 @@ impl World {
             idle_wait: Duration::ZERO,
             deadline: self.haste,
             feed_timeout: self.haste,
+            errors: self.errors,
             ..DriveOptions::default()
         };
-        let task = Task::new(EngineConfig::default(), identity());
+        let task = Task::new(self.config.clone(), identity());
         Drive::open(ports, task, codec(), options, || WallTime::from_millis(0))
     }
 
@@ -280,8 +292,8 @@ impl World {
 }
 
 /// The wire takes no times of 1970, where the workload begins.
-fn shifted(at: nowcxr::time::EventTime) -> nowcxr::time::EventTime {
-    at + nowcxr::time::Span::hours(24 * 365 * 40)
+fn shifted(at: EventTime) -> EventTime {
+    at + Span::hours(24 * 365 * 40)
 }
 
 fn codec() -> Codec {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nowcxr::config::ProductionHandler;
 use nowcxr::ids::{Digest, Position, StayId, Topic};
 use nowcxr::ports::{Commit, Committer, JournalRecord, Output, OutputKind, StateStore};
 use nowcxr::store::codec::{NEWEST_VERSION, frame, unframe};
@@ -51,6 +52,7 @@ pub fn options(partition: u32) -> CommitterOptions {
         config: Digest::of(b"config"),
         flush_every: Duration::from_secs(2),
         changeover: Changeover::Refuse,
+        production: ProductionHandler::Retry,
         stop: Arc::new(AtomicBool::new(false)),
     }
 }

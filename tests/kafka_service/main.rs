@@ -17,6 +17,7 @@ mod place;
 mod prove;
 mod schemas;
 mod standby;
+mod unmarked;
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Output};

@@ -66,7 +66,7 @@ impl Place {
     pub fn nowcxr(&self, command: &str, node: &str) -> Command {
         let mut nowcxr = Command::new(&self.program);
         nowcxr.current_dir(self.dir.path()).arg(command);
-        let group = self.prefix.trim_end_matches('.');
+        let group = self.group();
         for (key, value) in [
             ("kafka.brokers", self.broker.as_str()),
             ("kafka.prefix", &self.prefix),
@@ -83,6 +83,10 @@ impl Place {
         }
         nowcxr.stdout(Stdio::piped()).stderr(Stdio::piped());
         nowcxr
+    }
+
+    pub fn group(&self) -> &str {
+        self.prefix.trim_end_matches('.')
     }
 
     /// The same ward under other names, on the cluster at `broker`.

@@ -9,6 +9,7 @@
 
 mod broker;
 mod cluster;
+mod committed;
 mod relay;
 mod trial;
 mod upgrade;
@@ -25,6 +26,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::place::{Place, Reader, place};
+use committed::{committed, monotone};
 
 /// Without an output for so long there is none to come.
 const QUIET: Duration = Duration::from_secs(45);
@@ -113,7 +115,8 @@ fn figures(what: &str, mut times: Vec<Duration>) {
     );
 }
 
-/// Runs what is left to its end and compares.
+/// Runs what is left to its end and compares. No position that the group ever committed lies before
+/// an earlier one.
 fn settle(proof: &str, place: &Place, expected: &[Vec<u8>]) {
     let idle = ["--until-idle", "5"];
     let ended = place.service("a").args(idle).status().unwrap();
@@ -126,6 +129,11 @@ fn settle(proof: &str, place: &Place, expected: &[Vec<u8>]) {
     let extra: i64 = -balance.values().filter(|n| **n < 0).sum::<i64>();
     println!("{proof}: {} risk events, {missing} missing, {extra} extra", told.len());
     assert_eq!((missing, extra), (0, 0), "{proof}");
+    let committed = committed(&place.broker, place.group());
+    let (places, n) = (committed.len(), committed.values().map(Vec::len).sum::<usize>());
+    let moved = monotone(&committed).unwrap_or_else(|why| panic!("{proof}: {why}"));
+    println!("{proof}: of {n} commits of {places} positions {moved} moved one on and none back");
+    assert!(places >= 8 && n > 3 * places, "{proof}: too little was committed to tell");
 }
 
 #[test]

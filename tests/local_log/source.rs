@@ -47,6 +47,31 @@ fn the_source_follows_the_append_time_over_topics() {
 }
 
 #[test]
+fn a_paused_topic_is_read_on_later_from_where_it_stood() {
+    let dir = tempfile::tempdir().expect("dir");
+    let log = open(dir.path());
+    for i in 0..100 {
+        feed(&log, Topic::Lab, i + 1, 10 * i as i64);
+        feed(&log, Topic::Vital, i + 1, 5 * i as i64);
+    }
+    let mut source = LocalSource::open(&log, &[Topic::Lab, Topic::Vital], 1).expect("source");
+    let mut all = fetch(&mut source, 30);
+    source.pause(&[Topic::Vital].into()).expect("pause");
+    let labs = fetch(&mut source, 1_000);
+    assert!(labs.iter().all(|record| record.origin.topic == Topic::Lab));
+    assert!(fetch(&mut source, 1_000).is_empty(), "the laboratory's topic is read out");
+    source.pause(&Default::default()).expect("pause");
+    all.extend(labs.into_iter().chain(fetch(&mut source, 1_000)));
+    for topic in [Topic::Lab, Topic::Vital] {
+        let offsets = all.iter().filter(|r| r.origin.topic == topic).map(|r| r.origin.offset);
+        assert!(offsets.eq(0..100), "{topic:?}");
+    }
+    source.pause(&[Topic::Lab, Topic::Vital].into()).expect("pause");
+    source.seek(&[]).expect("seek");
+    assert_eq!(fetch(&mut source, 1_000).len(), 200, "a seek ends every pause");
+}
+
+#[test]
 fn topics_appended_at_one_moment_take_turns() {
     let dir = tempfile::tempdir().expect("dir");
     let log = open(dir.path());

@@ -1,13 +1,12 @@
 //! Nodes, tasks, the group that hands tasks to nodes, and the scheduler that decides by chance who
 //! moves next. One thread, no clock but a virtual one.
 
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use nowcxr::config::EngineConfig;
-use nowcxr::drive::{Drive, DriveError, DriveOptions, Outbox, Ports};
+use nowcxr::drive::{Drive, DriveError, DriveOptions, Outbox, Ports, WAITING_MAX};
 use nowcxr::engine::Task;
 use nowcxr::ids::{Ticket, Topic};
 use nowcxr::ports::{Output, PortError, PredictionRequest};
@@ -16,9 +15,9 @@ use nowcxr::wire::{Codec, JournalInput};
 use crate::auditor::{Evidence, Found, judge};
 use crate::dice::Dice;
 use crate::edge::Edge;
-use crate::log::Log;
+use crate::input::Input;
 use crate::model::Model;
-use crate::ports::{Diary, Exit, Input, Link, REACHED, Store, values_of};
+use crate::ports::{Diary, Exit, Link, REACHED, Store, values_of};
 use crate::ward::{Size, Ward, dictionary};
 use crate::world::{Defect, Entry, Faults, Node, Place, Transport, World, identity, wall};
 
@@ -64,6 +63,8 @@ struct Cluster {
     owners: Vec<usize>,
     running: Vec<Running>,
     edge: Edge,
+    /// The most facts that waited in a task.
+    peak: usize,
 }
 
 /// Runs one seed from its first record to the verdict.
@@ -73,16 +74,11 @@ pub fn simulate(plan: Plan) -> Report {
     let partitions = dice.between(1, 4) as u32;
     let ward = Ward::new(plan.seed, plan.size, partitions);
     let faults = if plan.size.faults { Faults::of(&mut dice) } else { Faults::default() };
+    let transport = if local { Transport::Local } else { Transport::Kafka };
     let world = Rc::new(World {
-        log: RefCell::new(Log::default()),
-        dice: RefCell::new(Dice::new(plan.seed, 3)),
-        faults: Cell::new(faults),
-        transport: if local { Transport::Local } else { Transport::Kafka },
         traced: std::env::var_os("NOWCXR_TRACE").is_some(),
-        config: ward.config.clone(),
         defect: plan.defect,
-        counts: RefCell::default(),
-        asked: RefCell::default(),
+        ..World::new(Dice::new(plan.seed, 3), faults, transport, &ward.config)
     });
     let n_nodes = if local { 1 } else { dice.between(1, 4) as usize };
     let mut cluster = Cluster {
@@ -90,6 +86,7 @@ pub fn simulate(plan: Plan) -> Report {
         owners: (0..partitions).map(|p| p as usize % n_nodes).collect(),
         running: Vec::new(),
         edge: Edge::new(&ward),
+        peak: 0,
         world: Rc::clone(&world),
     };
     let outcome = cluster.storm().and_then(|()| cluster.calm()).and_then(|()| cluster.verdict());
@@ -105,30 +102,35 @@ pub fn simulate(plan: Plan) -> Report {
     Report { counts, outcome }
 }
 
-/// Runs a ward without faults over so many partitions and returns what has left.
-pub fn play(seed: u64, ward: &Ward, partitions: u32) -> Result<Vec<Output>, String> {
-    let world = Rc::new(World {
-        log: RefCell::new(Log::default()),
-        dice: RefCell::new(Dice::new(seed, 4)),
-        faults: Cell::new(Faults::default()),
-        transport: Transport::Kafka,
-        traced: false,
-        config: ward.config.clone(),
-        defect: None,
-        counts: RefCell::default(),
-        asked: RefCell::default(),
-    });
+/// What a ward has come to.
+pub struct Played {
+    pub outputs: Vec<Output>,
+    /// The most facts that waited in a task.
+    pub peak: usize,
+}
+
+/// Runs a ward over so many partitions with nothing but these faults, which never end.
+pub fn play(seed: u64, ward: &Ward, partitions: u32, faults: Faults) -> Result<Played, String> {
+    let world = World::new(Dice::new(seed, 4), faults, Transport::Kafka, &ward.config);
     let mut cluster = Cluster {
         nodes: vec![Rc::default()],
         owners: vec![0; partitions as usize],
         running: Vec::new(),
         edge: Edge::new(ward),
-        world,
+        peak: 0,
+        world: Rc::new(world),
     };
+    if faults.ahead.is_some() {
+        // All there is lies in the log before anybody reads.
+        while !cluster.edge.is_done() {
+            cluster.edge.push(&cluster.world);
+        }
+    }
     cluster.storm()?;
-    cluster.calm()?;
+    cluster.rest()?;
     cluster.verdict()?;
-    Ok((0..partitions).flat_map(|p| cluster.link(0, p).outputs()).collect())
+    let outputs = (0..partitions).flat_map(|p| cluster.link(0, p).outputs()).collect();
+    Ok(Played { outputs, peak: cluster.peak })
 }
 
 impl Cluster {
@@ -220,7 +222,9 @@ impl Cluster {
     /// The service's way to go on after an error.
     fn turn(&mut self, index: usize) -> Result<(), String> {
         let running = &mut self.running[index];
-        match running.drive.turn() {
+        let turned = running.drive.turn();
+        self.peak = self.peak.max(running.drive.task().n_ahead());
+        match turned {
             Ok(turn) => running.idle = turn.idle(),
             Err(DriveError::Port(PortError::Retry(_))) if running.drive.is_whole() => {}
             Err(DriveError::Port(PortError::Retry(_) | PortError::Reopen(_))) => {
@@ -278,6 +282,12 @@ impl Cluster {
         self.bury();
         let owners = self.owners.clone();
         self.running.retain(|r| owners[r.partition as usize] == r.node && !r.link.revoked.get());
+        self.rest()
+    }
+
+    /// Turns until nothing is left to do.
+    fn rest(&mut self) -> Result<(), String> {
+        let owners = self.owners.clone();
         let mut opened = 0;
         for _ in 0..ROUNDS_MAX {
             for partition in 0..owners.len() as u32 {
@@ -291,6 +301,9 @@ impl Cluster {
             }
             if self.running.len() == owners.len() && self.running.iter().all(|r| r.idle) {
                 return self.at_rest();
+            }
+            if self.world.faults.get().patience.is_some() {
+                std::thread::sleep(Duration::from_millis(1));
             }
             if opened > REOPENS_MAX {
                 return Err("a task is opened again and again though nothing fails".to_owned());
@@ -311,6 +324,9 @@ impl Cluster {
     }
 
     fn verdict(&self) -> Result<(), String> {
+        if let Some(why) = self.world.moved_back.take() {
+            return Err(why);
+        }
         let identity = identity();
         let codec = codec(&self.world.config);
         for running in &self.running {
@@ -331,6 +347,9 @@ impl Cluster {
                 counts: running.drive.counts(),
                 asked: self.asked(link, &evidence),
             };
+            let derived = |(_, input): &&(_, JournalInput)| matches!(input, JournalInput::Mark(_));
+            let n_derived = evidence.journal.iter().filter(derived).count();
+            self.world.count_many("mark derived", n_derived as u64);
             judge(&evidence, &found, &codec).map_err(|why| format!("task {partition}: {why}"))?;
             for ((topic, fate), n) in &found.counts.fates {
                 if topic.is_of_people() {
@@ -451,8 +470,14 @@ fn open_drive(link: &Link) -> Result<SimDrive, DriveError> {
         idle_wait: Duration::ZERO,
         // All or nothing: how much real time passes must not be seen.
         deadline: now(world.happens("task without patience", faults.deadline)),
-        feed_timeout: now(world.happens("task that takes all feeds for dead", faults.silence)),
-        event_time_is_wall_time: true,
+        feed_timeout: now(world.happens("task that takes all feeds for dead", faults.silence))
+            .or(faults.patience),
+        quiet_after: match world.happens("task that takes all feeds for quiet", faults.quiet) {
+            true => Duration::ZERO,
+            false => rarely,
+        },
+        event_time_is_wall_time: faults.patience.is_none(),
+        waiting_max: faults.waiting_max.unwrap_or(WAITING_MAX),
         ..DriveOptions::default()
     };
     let task = Task::new(world.config.clone(), identity());

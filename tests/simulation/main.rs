@@ -7,12 +7,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod ahead;
 mod auditor;
 mod cluster;
 mod conformance;
 mod defects;
 mod dice;
 mod edge;
+mod input;
 mod log;
 mod model;
 mod partitions;

@@ -2,11 +2,12 @@
 //! more partitions. The risk events are the same.
 
 use nowcxr::event::risk::RiskEvent;
-use nowcxr::ports::OutputKind;
+use nowcxr::ports::{Output, OutputKind};
 
 use crate::cluster::{codec, play};
 use crate::dice::Dice;
 use crate::ward::{Logged, Size, Truth, Ward};
+use crate::world::Faults;
 
 const SEEDS: u64 = 6;
 /// Segments that end before any stay expires: longer than that no record is remembered.
@@ -14,14 +15,20 @@ const SEGMENTS: usize = 36;
 const DUPLICATES: f64 = 0.05;
 
 fn short(seed: u64, partitions: u32) -> Ward {
-    let mut ward = Ward::new(seed, Size::FULL, partitions);
+    let mut ward = Ward::with_marks(seed, Size::FULL, partitions);
     ward.feeds.values_mut().for_each(|segments| segments.truncate(SEGMENTS));
     ward
 }
 
-/// What a consumer keeps, in an order of its own; scores are drawn anew by the simulated model.
+/// What comes of a ward in which nothing goes wrong.
 fn risks(seed: u64, ward: &Ward, partitions: u32) -> Vec<RiskEvent> {
-    let outputs = play(seed, ward, partitions).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    let played = play(seed, ward, partitions, Faults::default());
+    let played = played.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    plain_risks(&played.outputs, ward)
+}
+
+/// What a consumer keeps, in an order of its own; scores are drawn anew by the simulated model.
+pub fn plain_risks(outputs: &[Output], ward: &Ward) -> Vec<RiskEvent> {
     let codec = codec(&ward.config);
     let risks = outputs.iter().filter(|output| output.kind == OutputKind::Risk);
     let plain = |event: RiskEvent| {

@@ -18,7 +18,7 @@ const DEFAULT_SEEDS: u64 = 120;
 const SEEDS_FOR_ALL: u64 = 100;
 
 /// What happens in every long run; a run in which one of these never happened shows too little.
-const FAULTS: [&str; 27] = [
+const FAULTS: [&str; 30] = [
     "act duplicate",
     "act late",
     "act rejected",
@@ -32,11 +32,13 @@ const FAULTS: [&str; 27] = [
     "fenced",
     "fetch failed",
     "flush put off",
+    "mark derived",
     "model answered for another epoch",
     "model answered twice",
     "model degraded",
     "model died",
     "model unscored",
+    "one topic read ahead",
     "outcome unknown",
     "person acted",
     "restored from the changelog",
@@ -44,6 +46,7 @@ const FAULTS: [&str; 27] = [
     "store damaged",
     "store lost, outputs known",
     "task moved",
+    "topics held back",
     "transaction aborted",
     "zombie",
 ];

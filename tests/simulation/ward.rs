@@ -134,16 +134,35 @@ fn config(dice: &mut Dice) -> EngineConfig {
         ..EngineConfig::default()
     };
     if dice.chance(0.3) {
-        config.feeds.push(Feed { name: "lab-b".into(), topic: Topic::Lab });
+        config.feeds.push(Feed { name: "lab-b".into(), ..Feed::of(Topic::Lab) });
     }
     config
 }
 
+/// Lets some feeds be of third parties, whose producers send no marks.
+fn without_marks(config: &mut EngineConfig, dice: &mut Dice) {
+    for feed in config.feeds.iter_mut().filter(|feed| !feed.topic.is_of_people()) {
+        let lateness = Span::minutes(dice.pick(&[0, MARK_EVERY, 3 * MARK_EVERY]));
+        feed.lateness = dice.chance(0.12).then_some(lateness);
+    }
+}
+
 impl Ward {
+    /// Some feeds may be of third parties.
     pub fn new(seed: u64, size: Size, partitions: u32) -> Self {
         let mut dice = Dice::new(seed, 1);
-        let config = config(&mut dice);
-        let codec = Codec::new(&config.feeds, dictionary().clone()).unwrap();
+        let mut config = config(&mut dice);
+        without_marks(&mut config, &mut Dice::new(seed, 5));
+        Ward::drawn(config, dice, size, partitions)
+    }
+
+    /// All feeds send marks, so that the order of what lies between two of them cannot be seen.
+    pub fn with_marks(seed: u64, size: Size, partitions: u32) -> Self {
+        let mut dice = Dice::new(seed, 1);
+        Ward::drawn(config(&mut dice), dice, size, partitions)
+    }
+
+    fn drawn(config: EngineConfig, mut dice: Dice, size: Size, partitions: u32) -> Self {
         let wrong = wrong(&mut dice, size.faults);
         let mut sheets: Vec<Sheet> = Vec::new();
         let stays: Vec<StayId> =
@@ -152,6 +171,12 @@ impl Ward {
             course(stay, &config, wrong, size.facts, &mut dice, &mut sheets);
         }
         spoil(wrong, &mut dice, &mut sheets);
+        Ward::of(config, &sheets, partitions, &mut dice)
+    }
+
+    /// A ward in which these are sent.
+    pub fn of(config: EngineConfig, sheets: &[Sheet], partitions: u32, dice: &mut Dice) -> Self {
+        let codec = Codec::new(&config.feeds, dictionary().clone()).unwrap();
         let ends = dice.chance(0.5);
         let mut feeds = BTreeMap::new();
         for topic in Topic::ALL {
@@ -161,7 +186,7 @@ impl Ward {
                 };
                 let mut own: Vec<&Sheet> = sheets.iter().filter(own).collect();
                 own.sort_by_key(|sheet| sheet.sent);
-                let segments = segments(topic, &config, &own, ends, &codec, &mut dice);
+                let segments = segments(topic, &config, &own, ends, &codec, dice);
                 feeds.insert((topic, partition), segments);
             }
         }
@@ -328,8 +353,9 @@ fn segments(
             sent.iter().map(|sheet| records::logged(sheet, config, codec, end)).collect();
         dice.shuffle(&mut records);
         let time = if is_last && ends { EventTime::MAX } else { minute(end) };
-        for (feed, Feed { name, topic: of }) in (0u8..).map(FeedId).zip(&config.feeds) {
-            if *of == topic {
+        for (feed, Feed { name, topic: of, lateness }) in (0u8..).map(FeedId).zip(&config.feeds) {
+            // Nobody but a feed itself can say that it has ended.
+            if *of == topic && (lateness.is_none() || is_last) {
                 records.push(records::mark(Mark { feed, time }, name, codec, end));
             }
         }

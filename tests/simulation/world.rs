@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 use nowcxr::config::EngineConfig;
 use nowcxr::engine::Identity;
@@ -109,6 +110,7 @@ pub struct Faults {
     pub lazy_flush: f64,
     pub deadline: f64,
     pub silence: f64,
+    pub quiet: f64,
     pub compact: f64,
     pub model_slow: f64,
     pub model_degraded: f64,
@@ -120,6 +122,12 @@ pub struct Faults {
     pub edge_abort: f64,
     pub edge_hang: f64,
     pub edge_repeat: f64,
+    /// This topic is read ahead of all others.
+    pub ahead: Option<Topic>,
+    /// Facts that may wait in a task; none for as many as there are.
+    pub waiting_max: Option<usize>,
+    /// After so long, by a real clock, a feed is silent. Then time is not the virtual wall's.
+    pub patience: Option<Duration>,
 }
 
 impl Faults {
@@ -149,6 +157,10 @@ impl Faults {
             edge_abort: rate(&[0.0, 0.1]),
             edge_hang: rate(&[0.0, 0.1]),
             edge_repeat: rate(&[0.0, 0.0, 0.05]),
+            quiet: rate(&[0.0, 0.0, 0.0, 0.2]),
+            ahead: dice.pick(&[None, None, Some(Topic::Vital), Some(Topic::Lab)]),
+            waiting_max: dice.pick(&[None, Some(2), Some(8)]),
+            patience: None,
         }
     }
 }
@@ -165,9 +177,28 @@ pub struct World {
     /// How often each fault was made to happen.
     pub counts: RefCell<BTreeMap<&'static str, u64>>,
     pub asked: RefCell<Vec<(u32, PredictionRequest)>>,
+    /// Of each partition where its newest transaction stood, and what moved back if anything did.
+    pub committed: RefCell<BTreeMap<u32, Progress>>,
+    pub moved_back: RefCell<Option<String>>,
 }
 
 impl World {
+    pub fn new(dice: Dice, faults: Faults, transport: Transport, config: &EngineConfig) -> Self {
+        World {
+            log: RefCell::new(Log::default()),
+            dice: RefCell::new(dice),
+            faults: Cell::new(faults),
+            transport,
+            traced: false,
+            config: config.clone(),
+            defect: None,
+            counts: RefCell::default(),
+            asked: RefCell::default(),
+            committed: RefCell::default(),
+            moved_back: RefCell::default(),
+        }
+    }
+
     pub fn chance(&self, p: f64) -> bool {
         self.dice.borrow_mut().chance(p)
     }
@@ -194,6 +225,25 @@ impl World {
             self.count(what);
         }
         happens
+    }
+
+    /// A transaction has come to be. Each is the next of its partition, and none moves back.
+    pub fn note_committed(&self, partition: u32, progress: Progress) {
+        let mut committed = self.committed.borrow_mut();
+        let before = committed.insert(partition, progress.clone()).unwrap_or_default();
+        let next = |of: &Progress, topic| {
+            of.positions.iter().find(|p| p.topic == topic).map_or(0, |p| p.next)
+        };
+        let back = Topic::ALL.into_iter().find(|t| next(&progress, *t) < next(&before, *t));
+        if let Some(topic) = back {
+            let [from, to] = [next(&before, topic), next(&progress, topic)];
+            let why = format!("task {partition}: {topic:?} was moved back from {from} to {to}");
+            self.moved_back.borrow_mut().get_or_insert(why);
+        } else if progress.number != before.number + 1 {
+            let [from, to] = [before.number, progress.number];
+            let why = format!("task {partition}: commit {to} came after {from}");
+            self.moved_back.borrow_mut().get_or_insert(why);
+        }
     }
 
     pub fn has(&self, defect: Defect) -> bool {

@@ -27,7 +27,7 @@ impl Collected {
 
 /// Commits to the store alone and keeps the risk events.
 pub struct Collector {
-    /// Of the journal the marks that were made for silent feeds: what is sealed depends on them.
+    /// Of the journal the marks that no feed made: what is sealed depends on them.
     marks: Vec<JournalRecord>,
     collected: Collected,
 }
@@ -39,7 +39,7 @@ impl Collector {
         let mut marks = Vec::new();
         for record in journal {
             let (_, input) = codec.decode_journal(&record.input).map_err(|why| anyhow!("{why}"))?;
-            if matches!(input, JournalInput::DerivedMark(_)) {
+            if matches!(input, JournalInput::DerivedMark(_) | JournalInput::Mark(_)) {
                 marks.push(record);
             }
         }

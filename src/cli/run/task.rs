@@ -172,6 +172,7 @@ impl Node {
             commit_when_idle: false,
             deadline: Some(self.config.predict.deadline),
             feed_timeout: Some(self.config.feed_timeout),
+            errors: self.config.errors,
             event_time_is_wall_time: self.settings.clock == AppendClock::Broker,
             film_cache_bytes: FILM_CACHE_BYTES / self.topics.partitions as usize,
             ..DriveOptions::default()
@@ -207,6 +208,7 @@ impl Node {
             config: self.identity.config_digest,
             flush_every: self.config.store.flush_every,
             changeover: self.changeover,
+            production: self.config.errors.production,
             stop: Arc::clone(&self.stop),
         };
         // First, so that no other writer is left when the state is looked at.

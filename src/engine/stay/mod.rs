@@ -255,6 +255,11 @@ impl Stay {
         &self.windows
     }
 
+    /// Facts that the watermark has not reached.
+    pub fn n_ahead(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub fn n_waiting(&self) -> usize {
         self.waiting.len() + self.orphans.len() + self.alerting.n_waiting()
     }

@@ -11,7 +11,7 @@ use crate::event::Reason;
 use crate::event::alert::{AlertEvent, Claim, Fault, Priority, Response, State};
 use crate::event::risk::{Mode, ModelName};
 use crate::ids::Topic;
-use crate::telemetry::{AlertTold, MessageTaken, MessageVerdict};
+use crate::telemetry::{AlertTold, MessageTaken, MessageVerdict, TopicsHeldBack, TopicsLetGo};
 
 /// Log lines, kept for the test.
 #[derive(Clone, Default)]
@@ -183,6 +183,19 @@ fn a_task_is_shown_as_paused_until_it_resumes() {
     assert!(metric(r#"nowcxr_task_pauses_total{cause="predictor"}"#) >= 1.0);
     logged(|| TaskResumed { task: 72, paused_for: Duration::from_secs(3) }.emit());
     assert_eq!(metric(series), 0.0);
+}
+
+#[test]
+fn topics_that_are_held_back_are_named_and_counted_until_they_are_let_go() {
+    let series = r#"nowcxr_topics_held_back{task="73"}"#;
+    let topics = [Topic::Lab, Topic::Vital].into();
+    let lines = logged(|| TopicsHeldBack { task: 73, topics: &topics, waiting: 9 }.emit());
+    assert_eq!((&lines[0]["topics"], &lines[0]["waiting"]), (&"lab,vital".into(), &9.into()));
+    assert_eq!(metric(series), 2.0);
+    assert!(metric("nowcxr_topic_holds_total") >= 1.0);
+    let held_for = Duration::from_secs(3);
+    let lines = logged(|| TopicsLetGo { task: 73, held_for, waiting: 4 }.emit());
+    assert_eq!((&lines[0]["held_ms"], metric(series)), (&3_000.into(), 0.0));
 }
 
 #[test]

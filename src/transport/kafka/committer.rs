@@ -24,6 +24,7 @@ use super::ownership::{Hold, Ownership};
 use super::settings::{ASK_TIMEOUT, KafkaSettings};
 use super::stretch::Stretch;
 use super::transaction::{Failed, Offsets, Transactions};
+use crate::config::ProductionHandler;
 use crate::ids::{Digest, Position, Topic};
 use crate::ports::{
     Commit, Committer, Held, JournalRecord, OutputKind, PortError, Reached, StateStore,
@@ -48,6 +49,8 @@ pub struct CommitterOptions {
     pub flush_every: Duration,
     /// What becomes of a state that another configuration or model has made.
     pub changeover: Changeover,
+    /// What becomes of a commit that the cluster does not take.
+    pub production: ProductionHandler,
     /// Set when the process is to end: then nothing is waited for that may take long.
     pub stop: Arc<AtomicBool>,
 }
@@ -167,18 +170,41 @@ impl KafkaCommitter {
             match self.attempt(commit, progress, &offsets) {
                 Ok(end) => return Ok(end.unwrap_or(self.reached.changelog)),
                 Err(Failed::Unusable(error)) => return Err(error),
+                Err(Failed::Unanswered(error)) => return Err(self.given_up(error)),
                 Err(Failed::Undone(why)) => {
-                    self.transactions.abort()?;
+                    self.abort()?;
                     let task = self.options.partition;
                     let ours = self.ownership.hold() != Hold::Lost;
                     if !ours || Instant::now() >= deadline {
-                        return Err(PortError::Reopen(why));
+                        return Err(self.given_up(PortError::Reopen(why)));
                     }
                     tracing::info!(task, "{why}; the transaction is tried again");
                     thread::sleep(wait);
                     wait = (wait * 2).min(BACK_OFF_MAX);
                 }
             }
+        }
+    }
+
+    fn abort(&mut self) -> Result<(), PortError> {
+        self.transactions.abort().map_err(|failed| match failed {
+            Failed::Undone(why) => PortError::Reopen(why),
+            Failed::Unusable(error) => error,
+            Failed::Unanswered(error) => self.given_up(error),
+        })
+    }
+
+    /// A commit that nobody has taken for as long as it may take. What another owner has ended is
+    /// no failure.
+    fn given_up(&self, error: PortError) -> PortError {
+        let is_ours = self.ownership.hold() != Hold::Lost;
+        match (self.options.production, error) {
+            (ProductionHandler::Fail, PortError::Reopen(why) | PortError::Retry(why))
+                if is_ours =>
+            {
+                PortError::Stop(format!("{why}; errors.production is fail, so this process ends"))
+            }
+            (_, error) => error,
         }
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Feeder {
     /// Records that found the lane full. As its partitions are paused then, there are few.
     pub held: VecDeque<Tagged>,
     pub is_paused: bool,
+    /// Topics that the task does not want now.
+    pub unwanted: BTreeSet<Topic>,
     records: Sender<Tagged>,
 }
 
@@ -67,6 +69,7 @@ pub(super) fn lane(id: u64, partitions: BTreeSet<u32>) -> (Arc<Lane>, Receiver<T
         next: BTreeMap::new(),
         held: VecDeque::new(),
         is_paused: false,
+        unwanted: BTreeSet::new(),
         records,
     };
     (lane, taken, feeder)
@@ -113,6 +116,7 @@ impl Feeder {
         self.generation = generation;
         self.held.clear();
         self.is_paused = false;
+        self.unwanted.clear();
         self.next.clear();
         for &partition in &self.partitions {
             for topic in Topic::ALL {
@@ -130,6 +134,11 @@ impl Feeder {
                 *next = offset;
             }
         }
+    }
+
+    /// Whether the consumer is to fetch nothing of this topic.
+    pub fn holds(&self, topic: Topic) -> bool {
+        self.is_paused || self.unwanted.contains(&topic)
     }
 
     /// Queues the record, waiting up to `patience` for room; then holds it.

@@ -2,6 +2,8 @@
 //! It proves nothing about durability or transactions; `tests/kafka_live.rs` has a real broker.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rdkafka::mocking::MockCluster;
@@ -10,9 +12,10 @@ use rdkafka::producer::DefaultProducerContext;
 use super::delivery::Delivery;
 use super::sink::KafkaSink;
 use super::source::KafkaSource;
-use super::{KafkaSettings, ensure_topics};
-use crate::ids::{Position, Topic};
-use crate::ports::{PortError, Source, SourceRecord};
+use super::{Changeover, CommitterOptions, KafkaCommitter, KafkaSettings, ensure_topics};
+use crate::config::ProductionHandler;
+use crate::ids::{Digest, Position, Topic};
+use crate::ports::{Commit, PortError, Source, SourceRecord};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -48,6 +51,35 @@ fn fill(sink: &mut KafkaSink, range: std::ops::Range<u32>) {
         sink.append(Topic::Vital, Some(key.as_bytes()), &i.to_be_bytes(), None).unwrap();
     }
     sink.flush().unwrap();
+}
+
+/// The mock keeps no transactions, but it takes them and can go away.
+#[test]
+fn a_commit_that_no_broker_takes_is_tried_on_or_ends_the_process_as_is_said() {
+    for production in [ProductionHandler::Retry, ProductionHandler::Fail] {
+        let (cluster, settings) = cluster(1);
+        cluster.create_topic(&settings.changelog(), 1, 1).unwrap();
+        let source = KafkaSource::assigned(&settings, BTreeSet::from([0])).unwrap();
+        let options = CommitterOptions {
+            partition: 0,
+            config: Digest::of(b"config"),
+            flush_every: LONG,
+            changeover: Changeover::Refuse,
+            production,
+            stop: Arc::new(AtomicBool::new(false)),
+        };
+        let mut committer = KafkaCommitter::open(&settings, source.ownership(), options).unwrap();
+        committer.transact(&Commit::default(), b"first").unwrap();
+        cluster.broker_down(1).unwrap();
+        let failed = committer.transact(&Commit::default(), b"second").unwrap_err();
+        match production {
+            ProductionHandler::Retry => assert!(matches!(failed, PortError::Reopen(_)), "{failed}"),
+            ProductionHandler::Fail => assert!(
+                matches!(&failed, PortError::Stop(why) if why.contains("errors.production")),
+                "{failed}"
+            ),
+        }
+    }
 }
 
 #[test]

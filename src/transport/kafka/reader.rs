@@ -5,6 +5,7 @@
 //! alike, needs no order between librdkafka's seek and its fetches, and starts nothing before a
 //! task has said where it stands.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -37,7 +38,16 @@ const COMMANDS: usize = 64;
 
 pub(super) enum Command {
     Add(Feeder),
-    Seek { lane: u64, generation: u64, positions: Vec<Position> },
+    Seek {
+        lane: u64,
+        generation: u64,
+        positions: Vec<Position>,
+    },
+    /// These topics are not to be read, and all others are.
+    Pause {
+        lane: u64,
+        topics: BTreeSet<Topic>,
+    },
 }
 
 /// The running thread. Dropping it ends the thread.
@@ -133,6 +143,7 @@ impl Pump {
         let before = self.feeders.len();
         self.feeders.retain(|feeder| feeder.lane.strong_count() > 0);
         let mut is_changed = self.feeders.len() != before;
+        let mut is_paused = Vec::new();
         for command in self.commands.try_iter() {
             match command {
                 Command::Add(feeder) => self.feeders.push(feeder),
@@ -142,10 +153,32 @@ impl Pump {
                         is_changed = true;
                     }
                 }
+                Command::Pause { lane, topics } => {
+                    if let Some(feeder) = self.feeders.iter_mut().find(|f| f.id == lane) {
+                        feeder.unwanted = topics;
+                        is_paused.push(lane);
+                    }
+                }
             }
         }
-        if is_changed {
-            self.assign();
+        match is_changed {
+            true => self.assign(),
+            false => is_paused.into_iter().for_each(|lane| self.hold_or_let_go(lane)),
+        }
+    }
+
+    /// Pauses what a lane does not want, and lets go what it does.
+    fn hold_or_let_go(&self, lane: u64) {
+        let Some(feeder) = self.feeders.iter().find(|f| f.id == lane && is_ours(f)) else { return };
+        let (mut held, mut free) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for &(topic, partition) in feeder.next.keys() {
+            let list = if feeder.holds(topic) { &mut held } else { &mut free };
+            list.add_partition(&self.topics[topic as usize], partition as i32);
+        }
+        let pause = || if held.count() > 0 { self.consumer.pause(&held) } else { Ok(()) };
+        let resume = || if free.count() > 0 { self.consumer.resume(&free) } else { Ok(()) };
+        if let Err(error) = pause().and_then(|()| resume()) {
+            self.report("holding kafka partitions back", &error);
         }
     }
 
@@ -156,7 +189,7 @@ impl Pump {
         for feeder in self.feeders.iter().filter(|f| is_ours(f)) {
             for (&(topic, partition), &next) in &feeder.next {
                 filled = filled.and(add(&mut places, &self.topics, topic, partition, next));
-                if feeder.is_paused {
+                if feeder.holds(topic) {
                     filled = filled.and(add(&mut full, &self.topics, topic, partition, next));
                 }
             }
@@ -177,7 +210,8 @@ impl Pump {
         for feeder in self.feeders.iter_mut().filter(|feeder| feeder.is_paused) {
             if feeder.relieve() {
                 feeder.is_paused = false;
-                for &(topic, partition) in feeder.next.keys() {
+                let wanted = |(topic, _): &&(Topic, u32)| !feeder.holds(*topic);
+                for &(topic, partition) in feeder.next.keys().filter(wanted) {
                     ready.add_partition(&self.topics[topic as usize], partition as i32);
                 }
             }

@@ -18,6 +18,7 @@ use super::error::port_error;
 use super::settings::{ASK_TIMEOUT, KafkaSettings};
 use super::source::KafkaSource;
 use super::topics::{Admin, admin, check_topics, wait_for};
+use crate::config::ProductionHandler;
 use crate::ids::Digest;
 use crate::ports::PortError;
 use crate::store::memory::MemoryStore;
@@ -75,6 +76,7 @@ fn empty(settings: &KafkaSettings, partition: u32) -> Result<u64, PortError> {
         config: Digest::of(b""),
         flush_every: Duration::ZERO,
         changeover: Changeover::Refuse,
+        production: ProductionHandler::Retry,
         stop: Arc::new(AtomicBool::new(false)),
     };
     let mut committer = KafkaCommitter::open(settings, source.ownership(), options)?;

@@ -1,6 +1,6 @@
 //! One task's input: the records of its partition of every input topic, from where its state says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,10 @@ pub struct KafkaSource {
     reader: ReaderHandle,
     /// Counts seeks; 0 until the first.
     generation: u64,
+    paused: BTreeSet<Topic>,
+    /// Records of paused topics that were on their way already. No more than the lane holds, since
+    /// the reader sends none after them.
+    aside: VecDeque<SourceRecord>,
     /// Set where the source has a consumer of its own. Declared last: it ends after the lane.
     _own: Option<Reader>,
 }
@@ -70,7 +74,16 @@ impl KafkaSource {
     ) -> Result<Self, PortError> {
         let (lane, records, feeder) = lane(id, partitions);
         reader.send(Command::Add(feeder))?;
-        Ok(KafkaSource { lane, members, records, reader, generation: 0, _own: None })
+        Ok(KafkaSource {
+            lane,
+            members,
+            records,
+            reader,
+            generation: 0,
+            paused: BTreeSet::new(),
+            aside: VecDeque::new(),
+            _own: None,
+        })
     }
 
     /// Where the inputs of one partition end now.
@@ -127,6 +140,16 @@ impl KafkaSource {
         Ownership::new(Arc::clone(&self.lane), self.members.clone())
     }
 
+    /// Hands out what was put aside and is wanted again, before anything that came after it.
+    fn take_back(&mut self, full: usize, into: &mut Vec<SourceRecord>) {
+        for record in std::mem::take(&mut self.aside) {
+            match into.len() >= full || self.paused.contains(&record.origin.topic) {
+                true => self.aside.push_back(record),
+                false => into.push(record),
+            }
+        }
+    }
+
     fn check_owned(&self) -> Result<(), PortError> {
         if self.lane.hold() == Hold::Lost {
             return Err(PortError::Reopen(format!(
@@ -155,14 +178,19 @@ impl Source for KafkaSource {
         let deadline = Instant::now() + wait;
         let full = into.len().saturating_add(max);
         let before = into.len();
+        self.take_back(full, into);
         while into.len() < full {
             let left = deadline.saturating_duration_since(Instant::now());
             let patience = if into.len() == before { left.min(NOTICE) } else { Duration::ZERO };
             match self.records.recv_timeout(patience) {
                 Ok(tagged) => {
                     self.lane.taken(&tagged.record);
-                    if tagged.generation == self.generation {
-                        into.push(tagged.record);
+                    if tagged.generation != self.generation {
+                        continue;
+                    }
+                    match self.paused.contains(&tagged.record.origin.topic) {
+                        true => self.aside.push_back(tagged.record),
+                        false => into.push(tagged.record),
                     }
                 }
                 Err(RecvTimeoutError::Timeout) if into.len() > before => return Ok(()),
@@ -199,10 +227,19 @@ impl Source for KafkaSource {
             )));
         }
         self.generation += 1;
+        self.paused.clear();
+        self.aside.clear();
         self.reader.send(Command::Seek {
             lane: self.lane.id,
             generation: self.generation,
             positions: positions.to_vec(),
         })
+    }
+
+    fn pause(&mut self, topics: &BTreeSet<Topic>) -> Result<(), PortError> {
+        self.check_owned()?;
+        self.reader.send(Command::Pause { lane: self.lane.id, topics: topics.clone() })?;
+        self.paused = topics.clone();
+        Ok(())
     }
 }

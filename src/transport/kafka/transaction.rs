@@ -46,6 +46,8 @@ struct Reports {
 pub(super) enum Failed {
     /// It must be aborted; then the same may be tried again.
     Undone(String),
+    /// Nobody has answered within the limit, and the outcome may be unknown.
+    Unanswered(PortError),
     /// This producer is of no use any more.
     Unusable(PortError),
 }
@@ -177,16 +179,12 @@ impl Transactions {
     }
 
     /// Takes back what a failed [`Transactions::run`] has left.
-    pub fn abort(&mut self) -> Result<(), PortError> {
+    pub fn abort(&mut self) -> Result<(), Failed> {
         // What has not left need not be waited for; its reports must be taken all the same.
         self.producer.purge(PurgeConfig::default().queue().inflight());
         self.complete("aborting", |slice| {
             self.drain(slice);
             self.producer.abort_transaction(slice)
-        })
-        .map_err(|failed| match failed {
-            Failed::Undone(why) => PortError::Reopen(why),
-            Failed::Unusable(error) => error,
         })
     }
 
@@ -230,14 +228,16 @@ impl Transactions {
         loop {
             let Err(error) = call(SLICE) else { return Ok(()) };
             if self.producer.client().fatal_error().is_some() || is_fatal(&error) {
-                return Err(self.unusable(doing, &error));
+                return Err(Failed::Unusable(self.unusable(doing, &error)));
             }
             if requires_abort(&error) {
                 return Err(self.undone(&format!("{doing} a transaction"), &error));
             }
-            let is_lost = self.ownership.hold() == Hold::Lost;
-            if !is_retriable(&error) || is_lost || Instant::now() >= deadline {
-                return Err(self.unusable(doing, &error));
+            if !is_retriable(&error) || self.ownership.hold() == Hold::Lost {
+                return Err(Failed::Unusable(self.unusable(doing, &error)));
+            }
+            if Instant::now() >= deadline {
+                return Err(Failed::Unanswered(self.unusable(doing, &error)));
             }
             self.producer.poll(POLL);
         }
@@ -258,16 +258,16 @@ impl Transactions {
         }
     }
 
-    fn unusable(&self, doing: &str, error: &KafkaError) -> Failed {
+    fn unusable(&self, doing: &str, error: &KafkaError) -> PortError {
         let fatal = self.producer.client().fatal_error();
         let cause = fatal.as_ref().map_or(error.clone(), |(code, _)| KafkaError::Global(*code));
         let doing = format!("{doing} a transaction in kafka");
         if lacks_right(&cause) {
-            return Failed::Unusable(port_error(&doing, &self.bootstrap, &cause));
+            return port_error(&doing, &self.bootstrap, &cause);
         }
         let why = fatal.map_or(error.to_string(), |(code, why)| format!("{code}: {why}"));
         let unknown = format!("{doing} failed: {why}; the changelog will tell its outcome");
-        Failed::Unusable(self.producer.context().hearing.explain(PortError::Reopen(unknown)))
+        self.producer.context().hearing.explain(PortError::Reopen(unknown))
     }
 }
 

@@ -4,6 +4,7 @@
 //! Streams picks the partition whose next record has the lowest timestamp. The engine's output
 //! does not depend on that; its memory does, because a topic read ahead waits in the state.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,7 @@ pub struct LocalSource {
 #[derive(Debug)]
 struct Cursor {
     topic: Topic,
+    is_paused: bool,
     partition: Arc<Partition>,
     reader: LogReader,
     served: u64,
@@ -42,7 +44,7 @@ impl LocalSource {
         let cursor = |topic: &Topic| {
             let partition = log.partition(topic.name(), number)?;
             let reader = partition.reader(partition.start())?;
-            Ok(Cursor { topic: *topic, partition, reader, served: 0 })
+            Ok(Cursor { topic: *topic, is_paused: false, partition, reader, served: 0 })
         };
         let topics = topics.iter().map(cursor).collect::<Result<_, LogError>>()?;
         Ok(LocalSource { topics, number, wake: log.wake(), runs: 0 })
@@ -84,7 +86,7 @@ impl LocalSource {
     fn choose(&mut self) -> Result<Option<(usize, Option<WallTime>)>, LogError> {
         let mut best: Option<(WallTime, u64, usize)> = None;
         let mut other: Option<WallTime> = None;
-        for (i, cursor) in self.topics.iter_mut().enumerate() {
+        for (i, cursor) in self.topics.iter_mut().enumerate().filter(|(_, c)| !c.is_paused) {
             let Some(time) = cursor.reader.peek_time()? else { continue };
             let head = (time, cursor.served, i);
             let passed = match best {
@@ -137,6 +139,14 @@ impl Source for LocalSource {
             let position = positions.iter().find(named);
             let position = position.map_or(cursor.partition.start(), |position| position.next);
             cursor.reader = cursor.partition.reader(position)?;
+            cursor.is_paused = false;
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, topics: &BTreeSet<Topic>) -> Result<(), PortError> {
+        for cursor in &mut self.topics {
+            cursor.is_paused = topics.contains(&cursor.topic);
         }
         Ok(())
     }

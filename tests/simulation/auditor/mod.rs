@@ -170,6 +170,10 @@ impl Court<'_> {
                 let feed = &self.evidence.config.feeds[usize::from(mark.feed.0)];
                 self.raise(*mark, !feed.topic.is_of_people());
             }
+            JournalInput::Mark(mark) => {
+                assert!(self.evidence.config.feeds[usize::from(mark.feed.0)].lateness.is_some());
+                self.raise(*mark, false);
+            }
             JournalInput::Answer(answer) if answer.epoch == self.evidence.identity.epoch => {
                 self.on(answer.ticket.stay, |stay, desk| stay.answer(answer, desk));
             }

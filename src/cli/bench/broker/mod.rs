@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::offline::{Collected, Collector};
 use crate::cli::{now, patiently};
+use crate::config::ProductionHandler;
 use crate::drive::{Drive, DriveOptions, Ports};
 use crate::engine::Task;
 use crate::ids::Digest;
@@ -73,6 +74,7 @@ fn committer_options(partition: u32) -> Result<CommitterOptions> {
         config: config_digest()?,
         flush_every: FLUSH_EVERY,
         changeover: Changeover::Refuse,
+        production: ProductionHandler::Retry,
         stop: Arc::new(AtomicBool::new(false)),
     })
 }
