@@ -34,6 +34,7 @@ mod task;
 mod watermark;
 pub mod window;
 
+pub use alert::Alerting;
 pub use effect::{Effect, Fate, View};
 pub use identity::{Identity, Maker};
 pub use input::Input;

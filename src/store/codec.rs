@@ -12,9 +12,10 @@ use thiserror::Error;
 /// change in any one of them raises it, so that an older program refuses the whole store.
 ///
 /// Format 2 knows the topic of acknowledgements and what people did; format 3 says of a row whether
-/// it was charted, by a bit that was unset before. All else is as in format 1, so values of all
-/// three are read alike.
-pub const NEWEST_VERSION: u8 = 3;
+/// it was charted, by a bit that was unset before; in format 4 a stay's alerts are a value of their
+/// own, which until then stood at the end of its head. All else is as in format 1, so values of all
+/// four are read alike.
+pub const NEWEST_VERSION: u8 = 4;
 
 const CRC_BYTES: usize = 4;
 const SMALLEST: usize = 1 + CRC_BYTES;

@@ -34,6 +34,8 @@ pub enum Key {
     Message { number: u64 },
     /// Records of the edge that may not be in their topics yet, under the number of the first.
     Sending { number: u64 },
+    /// What has been told of a stay's alerts, and what it rests on.
+    Alerting { stay: StayId },
 }
 
 /// The kinds of keys; the discriminant is the tag on disk and must never change.
@@ -52,6 +54,7 @@ pub enum Kind {
     Alias = 10,
     Message = 11,
     Sending = 12,
+    Alerting = 13,
 }
 
 /// The store's own keys.
@@ -80,7 +83,7 @@ impl Kind {
     /// none, and their prefix is that of the kind.
     pub fn prefix_of(self, stay: StayId) -> Vec<u8> {
         let mut bytes = self.prefix();
-        if matches!(self, Kind::Head | Kind::Chunk | Kind::Film | Kind::Window) {
+        if matches!(self, Kind::Head | Kind::Chunk | Kind::Film | Kind::Window | Kind::Alerting) {
             bytes.extend_from_slice(&stay.0.to_be_bytes());
         }
         bytes
@@ -91,6 +94,7 @@ impl Key {
     pub fn kind(&self) -> Kind {
         match self {
             Key::Head { .. } => Kind::Head,
+            Key::Alerting { .. } => Kind::Alerting,
             Key::Chunk { .. } => Kind::Chunk,
             Key::Film { .. } => Kind::Film,
             Key::Window { .. } => Kind::Window,
@@ -109,7 +113,9 @@ impl Key {
         let mut bytes = Vec::with_capacity(41);
         bytes.push(self.kind() as u8);
         match *self {
-            Key::Head { stay } => bytes.extend_from_slice(&stay.0.to_be_bytes()),
+            Key::Head { stay } | Key::Alerting { stay } => {
+                bytes.extend_from_slice(&stay.0.to_be_bytes());
+            }
             Key::Chunk { stay, hour } => {
                 bytes.extend_from_slice(&stay.0.to_be_bytes());
                 bytes.extend_from_slice(&ordered(hour));
@@ -150,6 +156,7 @@ impl Key {
         let mut fields = Fields(bytes);
         let key = match fields.byte()? {
             1 => Key::Head { stay: fields.stay()? },
+            13 => Key::Alerting { stay: fields.stay()? },
             2 => Key::Chunk { stay: fields.stay()?, hour: fields.signed()? },
             3 => Key::Film { stay: fields.stay()?, digest: Digest(fields.take()?) },
             4 => Key::Window {
@@ -279,6 +286,7 @@ mod tests {
             any::<u128>().prop_map(|person| Key::Alias { person }),
             any::<u64>().prop_map(|number| Key::Message { number }),
             any::<u64>().prop_map(|number| Key::Sending { number }),
+            stay().prop_map(|stay| Key::Alerting { stay }),
         ]
     }
 

@@ -1,5 +1,5 @@
-//! The engine's state as store values, and back: stay head, hour chunks, sealed windows, feed
-//! marks. Whole values, never deltas, so that the newest record of each key is the state.
+//! The engine's state as store values, and back: stay head, alerts, hour chunks, sealed windows,
+//! feed marks. Whole values, never deltas, so that the newest record of each key is the state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,15 @@ use serde::de::DeserializeOwned;
 use super::codec::{NEWEST_VERSION, frame, unframe};
 use super::keys::{Key, Kind};
 use super::lineage::Lineage;
-use crate::engine::{Heritage, Stay, Task, Watermark, Window};
+use crate::engine::{Alerting, Heritage, Stay, Task, Watermark, Window};
 use crate::event::{Mark, PreparedFilm};
 use crate::ids::{Digest, StayId};
 use crate::ports::{Commit, PortError, StateStore};
 use crate::series::{Chunk, History};
 use crate::time::EventTime;
+
+/// The first format in which the alerts of a stay are a value of their own.
+const ALERTING_APART: u8 = 4;
 
 /// A feed's mark as it is stored: its time, and whether the driver made it. Where the driver passed
 /// the feed over follows, if it did ([`Watermark::passed`]).
@@ -81,9 +84,18 @@ pub fn load(store: &impl StateStore, n_feeds: usize) -> Result<(Watermark, Vec<S
             windows.entry(stay).or_default().push(window);
         }
     }
-    let stays = heads.into_iter().map(|(_, head)| {
+    let mut alerting: BTreeMap<StayId, Alerting> = BTreeMap::new();
+    for (key, told) in values::<Alerting>(store, Kind::Alerting)? {
+        if let Key::Alerting { stay } = key {
+            alerting.insert(stay, told);
+        }
+    }
+    let stays = heads.into_iter().map(|(_, mut head)| {
         let history = histories.remove(&head.id).unwrap_or_default();
         let windows = windows.remove(&head.id).unwrap_or_default();
+        if let Some(alerting) = alerting.remove(&head.id) {
+            head.restore_alerting(alerting);
+        }
         head.restore(windows, history)
     });
     Ok((load_marks(store, n_feeds)?, stays.collect()))
@@ -138,9 +150,15 @@ pub fn lineage(store: &impl StateStore, partition: u32) -> Result<Option<Lineage
     decoded().map(Some).map_err(|error: postcard::Error| unreadable(&error.to_string()))
 }
 
-/// A head, and behind it what earlier makers have said of the stay, if there were any.
-fn head(payload: &[u8]) -> postcard::Result<Stay> {
-    let (mut stay, rest) = postcard::take_from_bytes::<Stay>(payload)?;
+/// A head, and behind it what earlier makers have said of the stay, if there were any. Before
+/// [`ALERTING_APART`] its alerts stand between the two.
+fn head(version: u8, payload: &[u8]) -> postcard::Result<Stay> {
+    let (mut stay, mut rest) = postcard::take_from_bytes::<Stay>(payload)?;
+    if version < ALERTING_APART {
+        let (alerting, behind) = postcard::take_from_bytes::<Alerting>(rest)?;
+        stay.restore_alerting(alerting.changed());
+        rest = behind;
+    }
     if !rest.is_empty() {
         stay.inherit(postcard::from_bytes::<Heritage>(rest)?);
     }
@@ -159,6 +177,9 @@ fn put_stay(
     };
     commit.puts.push((Key::Head { stay: id }.encode(), head));
     let changes = stay.take_changes();
+    if let Some(alerting) = changes.alerting {
+        commit.puts.push((Key::Alerting { stay: id }.encode(), value(alerting)?));
+    }
     for window in changes.windows {
         let key = Key::Window { stay: id, t: window.t, revision: window.revision };
         commit.puts.push((key.encode(), value(window)?));
@@ -190,7 +211,7 @@ fn delete_stay(
         Some(Key::Film { digest, .. }) => kept.contains(&digest),
         _ => false,
     };
-    for kind in [Kind::Head, Kind::Chunk, Kind::Film, Kind::Window] {
+    for kind in [Kind::Head, Kind::Alerting, Kind::Chunk, Kind::Film, Kind::Window] {
         store.scan(&kind.prefix_of(stay), &mut |key, _| {
             if !is_kept(key) {
                 commit.deletes.push(key.to_vec());
@@ -216,7 +237,7 @@ fn put_marks(task: &Task, partition: u32, commit: &mut Commit) -> Result<(), Por
 
 fn load_marks(store: &impl StateStore, n_feeds: usize) -> Result<Watermark, PortError> {
     let mut watermark = Watermark::new(n_feeds);
-    let decode = |payload: &[u8]| {
+    let decode = |_, payload: &[u8]| {
         let ((time, derived), rest) = postcard::take_from_bytes::<StoredMark>(payload)?;
         let passed = if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest)? };
         Ok((time, derived, passed))
@@ -232,20 +253,22 @@ fn values<T: DeserializeOwned>(
     store: &impl StateStore,
     kind: Kind,
 ) -> Result<Vec<(Key, T)>, PortError> {
-    decoded(store, kind, |payload| postcard::from_bytes::<T>(payload))
+    decoded(store, kind, |_, payload| postcard::from_bytes::<T>(payload))
 }
 
-/// Every value of a kind, in the order of their keys.
+/// Every value of a kind, in the order of their keys; `decode` is told their format.
 fn decoded<T>(
     store: &impl StateStore,
     kind: Kind,
-    decode: impl Fn(&[u8]) -> postcard::Result<T>,
+    decode: impl Fn(u8, &[u8]) -> postcard::Result<T>,
 ) -> Result<Vec<(Key, T)>, PortError> {
     let mut found = Vec::new();
     let mut damaged = None;
     store.scan(&kind.prefix(), &mut |key, bytes| {
-        let decoded = payload(bytes)
-            .and_then(|payload| decode(payload).map_err(|error| unreadable(&error.to_string())));
+        let decoded = unframe(bytes).map_err(|error| unreadable(&error.to_string()));
+        let decoded = decoded.and_then(|(version, payload)| {
+            decode(version, payload).map_err(|error| unreadable(&error.to_string()))
+        });
         match (Key::decode(key), decoded) {
             (Some(key), Ok(value)) => found.push((key, value)),
             (None, _) => damaged = Some(unreadable("a key of no known kind")),

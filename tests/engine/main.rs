@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod formats;
 mod golden;
 mod handover;
 mod invariants;

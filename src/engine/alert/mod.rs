@@ -55,6 +55,9 @@ pub struct Alerting {
     /// Which of them an earlier maker raised. Stored apart.
     #[serde(skip)]
     pub(super) inherited: Inherited,
+    /// Since it was last asked.
+    #[serde(skip)]
+    is_changed: bool,
 }
 
 /// An alert as it was last told.
@@ -106,13 +109,25 @@ impl Default for Alerting {
             told: Vec::new(),
             clock: EventTime::MIN,
             inherited: Inherited::default(),
+            is_changed: false,
         }
     }
 }
 
 impl Alerting {
+    /// Whether anything has changed since this was last asked.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.is_changed)
+    }
+
+    /// The same, to be stored again.
+    pub fn changed(self) -> Self {
+        Alerting { is_changed: true, ..self }
+    }
+
     /// Steps one risk event of the stay, in the order of sealing.
     pub fn risk(&mut self, point: Point, voice: Voice<'_>, effects: &mut Vec<Effect>) {
+        self.is_changed = true;
         self.pump(|at| at < point.known_at, voice, effects);
         self.clock = self.clock.max(point.known_at);
         self.course.take_point(point);
@@ -124,6 +139,7 @@ impl Alerting {
     /// next risk event that is known later. Of acts that take effect at one time, as all do that
     /// come late, the one that was done first comes first.
     pub fn hear(&mut self, heard: Heard) {
+        self.is_changed = true;
         let order = |heard: &Heard| (heard.at, heard.act.by.at, heard.act.id);
         let index = self.waiting.partition_point(|held| order(held) <= order(&heard));
         self.waiting.insert(index, heard);
@@ -137,6 +153,7 @@ impl Alerting {
     /// Does everything that is due by `now`. To be called when every window up to then has been
     /// answered.
     pub fn advance(&mut self, now: EventTime, voice: Voice<'_>, effects: &mut Vec<Effect>) {
+        self.is_changed = true;
         self.pump(|at| at <= now, voice, effects);
     }
 
@@ -159,6 +176,7 @@ impl Alerting {
     /// Another model or policy goes on from here, and tells nothing of that: what stands goes on
     /// as it was told, what people did holds, and predictions made before count no more.
     pub(super) fn hand_over(&mut self, earlier: Maker, policy: &AlertPolicy) {
+        self.is_changed = true;
         self.told.retain(|told| !told.in_error);
         self.told.sort_by_key(|told| told.alert.raised_at);
         self.course.begin_anew(self.told.iter().map(|told| &told.alert), policy);

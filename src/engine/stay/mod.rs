@@ -65,6 +65,8 @@ pub struct Stay {
     /// No window at or before this time will be sealed any more, except as a revision.
     sealed_to: EventTime,
     last_fact_at: EventTime,
+    /// Stored apart: it grows with every window and changes only with one.
+    #[serde(skip)]
     alerting: Alerting,
     /// Every sealed window in the order of sealing. Stored apart, one value each.
     #[serde(skip)]
@@ -86,6 +88,7 @@ pub struct Stay {
 
 /// What of a stay must be stored again, besides its head.
 pub struct Changes<'a> {
+    pub alerting: Option<&'a Alerting>,
     pub windows: Vec<&'a Window>,
     /// Hours whose chunk changed; one that the history has no more was forgotten.
     pub hours: Vec<i64>,
@@ -184,6 +187,13 @@ impl Stay {
         self
     }
 
+    /// Takes back what [`Changes`] said of its alerts; what was inherited stays.
+    pub fn restore_alerting(&mut self, alerting: Alerting) {
+        let inherited = std::mem::take(&mut self.alerting.inherited);
+        self.alerting = alerting;
+        self.alerting.inherited = inherited;
+    }
+
     /// What changed since this was last asked.
     pub fn take_changes(&mut self) -> Changes<'_> {
         let changed = std::mem::take(&mut self.windows_changed);
@@ -191,7 +201,9 @@ impl Stay {
         let decided = std::mem::take(&mut self.films_decided);
         let films_unused = &decided - &self.film_digests();
         let windows = changed.into_iter().filter_map(|index| self.windows.get(index)).collect();
-        Changes { windows, hours, history: &self.history, films_unused }
+        let is_changed = self.alerting.take_changed();
+        let alerting = is_changed.then_some(&self.alerting);
+        Changes { alerting, windows, hours, history: &self.history, films_unused }
     }
 
     /// When time will next change this stay, if the watermark gets there.
