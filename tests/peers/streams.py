@@ -17,8 +17,8 @@ Prints a table, and after it the same as one JSON object. Each figure is the med
 - ratio: that slope over nowcxr's for the same work and store.
 - peak RSS: of the large file, as /proc tells each process of itself at its end.
 
-With --durable also nowcxr on sled, committing every 2 s, beside Flink on RocksDB with an incremental
-checkpoint every 2 s; timely has no durable state. Sizes are rows; --workers is nowcxr's --shards,
+With --durable also nowcxr on sled, committing every 2 s, beside Flink on RocksDB with an
+incremental checkpoint every 2 s; timely has no durable state. Sizes are rows; --workers is nowcxr's --shards,
 timely's workers and Flink's parallelism. A load on the machine is printed, since it makes all
 systems slower, by caches and by hardware threads that are shared, and not all alike.
 """
@@ -39,7 +39,7 @@ ANSWERS = ("rows", "late", "outputs", "accepted", "sum_milli", "reads")
 CHECKED_ROWS = 50_000
 SEED = 1
 JAVA = (
-    "java -XX:+UseParallelGC -Xmx1g -XX:AutoBoxCacheMax=65536"
+    "java -XX:+UseSerialGC -Xmx1g -XX:AutoBoxCacheMax=65536"
     " --add-opens=java.base/java.util=ALL-UNNAMED -cp"
 ).split()
 

@@ -60,9 +60,8 @@ pub fn run<W: Work>(file: &Path, workers: usize) -> anyhow::Result<Tally> {
     // Opened here so that a file that is not there is told before any worker starts.
     CsvFile::open(file)?;
     let file = file.to_owned();
-    let guards = timely::execute(timely::Config::process(workers), move |worker| {
-        work::<W>(worker, &file)
-    });
+    let guards =
+        timely::execute(timely::Config::process(workers), move |worker| work::<W>(worker, &file));
     let mut total = Tally::default();
     for answer in guards.map_err(anyhow::Error::msg)?.join() {
         total.add(answer.map_err(anyhow::Error::msg)??);

@@ -3,6 +3,8 @@
 package nowcxr.peer;
 
 import java.io.IOException;
+import org.apache.flink.api.common.typeutils.SimpleTypeSerializerSnapshot;
+import org.apache.flink.api.common.typeutils.TypeSerializerSnapshot;
 import org.apache.flink.core.memory.DataInputView;
 import org.apache.flink.core.memory.DataOutputView;
 
@@ -64,13 +66,11 @@ public final class Event {
         }
 
         @Override
-        public org.apache.flink.api.common.typeutils.TypeSerializerSnapshot<Event>
-                snapshotConfiguration() {
+        public TypeSerializerSnapshot<Event> snapshotConfiguration() {
             return new Snapshot();
         }
 
-        public static final class Snapshot
-                extends org.apache.flink.api.common.typeutils.SimpleTypeSerializerSnapshot<Event> {
+        public static final class Snapshot extends SimpleTypeSerializerSnapshot<Event> {
             public Snapshot() {
                 super(Serializer::new);
             }

@@ -1,6 +1,6 @@
-// The benchmark's watermark: the newest event time less 5 min, over all stays, at every event. It is
-// emitted only where an hour closes by it, since nothing changes between. Flink's watermark of W
-// says that nothing at or before W comes any more, hence the millisecond less.
+// The benchmark's watermark: the newest event time less 5 min, over all stays, at every event. It
+// is emitted only where an hour closes by it, since nothing changes between. Flink's watermark of
+// W says that nothing at or before W comes any more, hence the millisecond less.
 package nowcxr.peer;
 
 import org.apache.flink.api.common.eventtime.Watermark;

@@ -5,6 +5,8 @@ package nowcxr.peer;
 import java.io.IOException;
 import org.apache.flink.api.common.functions.AggregateFunction;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
+import org.apache.flink.api.common.typeutils.SimpleTypeSerializerSnapshot;
+import org.apache.flink.api.common.typeutils.TypeSerializerSnapshot;
 import org.apache.flink.core.memory.DataInputView;
 import org.apache.flink.core.memory.DataOutputView;
 
@@ -28,19 +30,15 @@ public final class Last {
         accepted++;
     }
 
-    /** Forgets all values. */
-    void clear() {
-        seen = 0;
-        accepted = 0;
-    }
-
-    void emit(Emission emission) {
+    Emission emission() {
+        Emission emission = new Emission();
         long sum = 0;
         for (int bits = seen; bits != 0; bits &= bits - 1) {
             sum += Math.round(value[Integer.numberOfTrailingZeros(bits)] * 1000);
         }
         emission.sumMilli = sum;
         emission.accepted = accepted;
+        return emission;
     }
 
     static final class Aggregate implements AggregateFunction<Event, Last, Emission> {
@@ -57,9 +55,7 @@ public final class Last {
 
         @Override
         public Emission getResult(Last last) {
-            Emission emission = new Emission();
-            last.emit(emission);
-            return emission;
+            return last.emission();
         }
 
         @Override
@@ -107,13 +103,11 @@ public final class Last {
         }
 
         @Override
-        public org.apache.flink.api.common.typeutils.TypeSerializerSnapshot<Last>
-                snapshotConfiguration() {
+        public TypeSerializerSnapshot<Last> snapshotConfiguration() {
             return new Snapshot();
         }
 
-        public static final class Snapshot
-                extends org.apache.flink.api.common.typeutils.SimpleTypeSerializerSnapshot<Last> {
+        public static final class Snapshot extends SimpleTypeSerializerSnapshot<Last> {
             public Snapshot() {
                 super(Serializer::new);
             }
