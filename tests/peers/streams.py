@@ -18,9 +18,9 @@ Prints a table, and after it the same as one JSON object. Each figure is the med
 - peak RSS: of the large file, as /proc tells each process of itself at its end.
 
 With --durable also nowcxr on sled, committing every 2 s, beside Flink on RocksDB with an
-incremental checkpoint every 2 s; timely has no durable state. Sizes are rows; --workers is nowcxr's --shards,
-timely's workers and Flink's parallelism. A load on the machine is printed, since it makes all
-systems slower, by caches and by hardware threads that are shared, and not all alike.
+incremental checkpoint every 2 s; timely has no durable state. Sizes are rows; --workers is
+nowcxr's --shards, timely's workers and Flink's parallelism. The machine's load is printed, since
+it makes all systems slower, by caches and hardware threads that are shared, and not all alike.
 """
 
 import argparse

@@ -9,8 +9,8 @@
 // - At parallelism 1 the source's stream already is keyed, so nothing is serialised or shuffled:
 //   all operators are one chain. Above, events go to the task of their stay by key.
 // - Watermarks are sent where an hour closes, not for each event.
-// - Hours are Flink's own windows, aggregated in place. A process function by hand with one timer an
-//   hour was tried on the heap: 0.7 s less of compilation a run, and no less an event.
+// - Hours are Flink's own windows, aggregated in place. A process function by hand with one timer
+//   an hour was tried on the heap: 0.7 s less of compilation a run, and no less an event.
 // - The collector is the serial one, the cheapest in processor time of the three that were tried,
 //   and small integers, the keys, are made once (streams.py says with which flags).
 // - On the heap there are no checkpoints, as nowcxr's memory has none. RocksDB takes an incremental
