@@ -206,10 +206,17 @@ def table(given, rows, loads):
 
 def main():
     given = arguments()
+    if given.dir:
+        directory = pathlib.Path(given.dir)
+        directory.mkdir(parents=True, exist_ok=True)
+        compare(given, directory)
+        return
+    with tempfile.TemporaryDirectory(prefix="nowcxr-streams-") as directory:
+        compare(given, pathlib.Path(directory))
+
+
+def compare(given, directory):
     found = systems(given, *build())
-    kept = given.dir or tempfile.mkdtemp(prefix="nowcxr-streams-")
-    directory = pathlib.Path(kept)
-    directory.mkdir(parents=True, exist_ok=True)
     checked = stream(given, directory, CHECKED_ROWS)
     for job in given.jobs:
         measure(given, found, checked, job)
@@ -224,10 +231,6 @@ def main():
     print(table(given, rows, loads))
     about = {"rows": given.rows, "runs": given.runs, "workers": given.workers}
     print(json.dumps({**about, "load": [min(loads), max(loads)], "systems": rows}))
-    if not given.dir:
-        for file in directory.iterdir():
-            file.unlink()
-        directory.rmdir()
 
 
 if __name__ == "__main__":
