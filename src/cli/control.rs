@@ -2,7 +2,7 @@
 
 mod desk;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,12 +23,12 @@ const SOCKET: &str = "control";
 /// An answer takes no longer than a sink takes to accept what it is given.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest line that either side sends.
-const LINE_MAX: u64 = 4 << 10;
+const LINE_MAX: usize = 4 << 10;
 
 /// Pauses a replay that runs, changes its speed, or takes it forward.
 ///
-/// Whoever may write to the directory of the replay may do so. What is told is told: a replay goes
-/// forward only, and on its way to a later moment nothing is left out.
+/// Only the user whose replay it is may do so. What is told is told: a replay goes forward only,
+/// and on its way to a later moment nothing is left out.
 #[derive(Args)]
 pub struct ControlArgs {
     /// The --out of the replay.
@@ -102,15 +102,17 @@ pub fn run(args: &ControlArgs) -> Result<ExitCode> {
 
 fn ask(out: &Path, wish: &Wish) -> Result<Standing> {
     let socket = out.join(SOCKET);
-    let mut stream = UnixStream::connect(&socket).with_context(|| {
-        let out = out.display();
-        format!("no replay runs in {out}; name the --out of one that does")
+    let mut stream = UnixStream::connect(&socket).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => {
+            anyhow!("the replay in {} is another user's; ask as that user", out.display())
+        }
+        _ => anyhow!("no replay runs in {}; name the --out of one that does", out.display()),
     })?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let doing = || format!("the replay in {} does not answer", out.display());
     writeln!(stream, "{}", serde_json::to_string(wish)?).with_context(doing)?;
     let mut line = String::new();
-    BufReader::new(stream.take(LINE_MAX)).read_line(&mut line).with_context(doing)?;
+    BufReader::new(stream.take(LINE_MAX as u64)).read_line(&mut line).with_context(doing)?;
     match serde_json::from_str::<Answer>(&line).with_context(doing)? {
         Ok(standing) => Ok(standing),
         Err(why) => bail!(why),

@@ -232,7 +232,6 @@ impl Desk {
                 continue;
             };
             if !dry_run {
-                // To the same partition, where the rest of the stay is.
                 sink.again(origin, record.key.as_deref(), &record.value, record.at)?;
             }
             super::print(&json!({ "id": found.id(), "redriven": !dry_run }).to_string())?;

@@ -53,7 +53,9 @@ const RECOVERED: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub struct RunArgs {
-    /// End once nothing has come for so many seconds and every window is answered.
+    /// End once nothing has come for so many seconds, every window is answered and the topics have
+    /// been read to their ends. Where a feed has a lateness the clock makes marks each minute, so
+    /// take less than that.
     #[arg(long, value_name = "SECONDS")]
     until_idle: Option<u64>,
     /// Go on with a state that another configuration or model has made: what it said stays said,

@@ -10,7 +10,8 @@ pub const ERRORS: &[Key] = &[
     key(
         "errors.deserialization",
         r#""dead_letter""#,
-        "A record that is no fact: undecodable, without a key, of an unknown feed, code or unit. \
+        "A record that is no fact: undecodable, without a key, of an unknown feed, code or unit, in \
+         another partition than its key's, from the future, or a film that cannot be used. \
          `dead_letter` sends it there and goes on; `fail` ends the process before it is passed, \
          and a restart meets it again. A schema that a registry could not be asked for is asked \
          for again either way.",
@@ -18,8 +19,10 @@ pub const ERRORS: &[Key] = &[
     key(
         "errors.processing",
         r#""dead_letter""#,
-        "A fact that the engine cannot use, such as one of a stay that was never admitted: as \
-         errors.deserialization.",
+        "A fact that the engine cannot use, such as one of a stay that was never admitted, or what \
+         a person did about an alert that is gone. It may have waited in the state, so `fail` ends \
+         the process when its turn comes, again after each restart, until this key says \
+         `dead_letter`.",
     ),
     key(
         "errors.production",

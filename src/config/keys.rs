@@ -119,8 +119,8 @@ const REST: &[Key] = &[
          acknowledgement nobody is heard. `lateness = \"10m\"` beside a feed's name: its producer \
          sends no marks, and its records are in the topic so long after they became available \
          at the latest. How far it has got is then derived from when they were appended (broker \
-         append time), and from the clock where none came for a minute. A replay sends no marks \
-         for it, either.",
+         append time), and from the clock where none came for a minute. A replay sends none of \
+         its marks but the last.",
     ),
     key(
         "feeds.timeout",

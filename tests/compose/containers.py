@@ -34,11 +34,12 @@ class Containers:
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             self.port = one.getsockname()[1]
-        self.config = file["configs"]["nowcxr"]["content"]
+        self.config = (ROOT / file["configs"]["nowcxr"]["file"]).read_text()
         self.running = {}
 
     def volume(self, name):
-        mounts = [text.split(":") for text in self.services[name].get("volumes", [])]
+        mounts = self.services[name].get("volumes", [])
+        mounts = [text.split(":") for text in mounts if isinstance(text, str)]
         home = next((source for source, target, *_ in mounts if target == STATE), f"of-{name}")
         place = self.asked.work / home
         place.mkdir(exist_ok=True)
@@ -176,6 +177,14 @@ def replayed(containers):
     return (containers.volume("replay") / "nowcxr-replay").glob("*")
 
 
+def mounts_what_it_may(file):
+    """An engine puts a config's content into the container, unless its file system is read-only."""
+    for name, service in file["services"].items():
+        given = [one["source"] for one in service.get("configs", [])]
+        content = [source for source in given if "content" in file["configs"][source]]
+        assert not (service.get("read_only") and content), f"{name}: {content} must be files"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--program", required=True)
@@ -184,6 +193,7 @@ def main():
     parser.add_argument("--work", required=True, type=pathlib.Path)
     asked = parser.parse_args()
     file = YAML(typ="safe").load(ROOT / "docker-compose.yml")
+    mounts_what_it_may(file)
     containers = Containers(asked, file)
     await_registry(asked.registry)
     try:

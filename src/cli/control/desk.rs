@@ -1,11 +1,11 @@
 //! The end of the controls at which the replay sits: it looks up between two records.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::{Answer, LINE_MAX, SOCKET, Standing, Wish};
 use crate::replay::{Pace, Player, Speed};
@@ -18,14 +18,15 @@ const HEAR: Duration = Duration::from_millis(200);
 
 /// Hears what is wished of the replay in one directory, which is this process's meanwhile.
 pub struct Desk {
-    listener: UnixListener,
+    /// `None` where no socket can be made: then nobody is heard.
+    listener: Option<UnixListener>,
     path: PathBuf,
     looked: Instant,
 }
 
 impl Desk {
     /// # Errors
-    /// When another replay runs in `out`, or no socket can be made there.
+    /// When another replay runs in `out`.
     pub fn open(out: &Path) -> Result<Self> {
         let path = out.join(SOCKET);
         if UnixStream::connect(&path).is_ok() {
@@ -35,8 +36,10 @@ impl Desk {
         drop(std::fs::remove_file(&path));
         let listener = UnixListener::bind(&path)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-            .with_context(|| format!("no controls at {}; shorten --out", path.display()))?;
-        Ok(Desk { listener, path, looked: Instant::now() })
+            .inspect_err(|error| {
+                tracing::warn!("this replay has no controls at {}: {error}", path.display());
+            });
+        Ok(Desk { listener: listener.ok(), path, looked: Instant::now() })
     }
 
     /// Does what is wished of `player`, `elapsed` after its start, when it is time to look.
@@ -45,30 +48,50 @@ impl Desk {
             return;
         }
         self.looked = Instant::now();
-        while let Ok((stream, _)) = self.listener.accept() {
-            if let Err(error) = attend(&stream, player, elapsed) {
-                tracing::debug!("somebody at the controls was not understood: {error}");
-            }
+        // One at a look, so that many of them do not stop the replay.
+        let came = self.listener.as_ref().and_then(|listener| listener.accept().ok());
+        if let Some((stream, _)) = came
+            && let Err(error) = attend(&stream, player, elapsed)
+        {
+            tracing::debug!("somebody at the controls was not understood: {error}");
         }
     }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        drop(std::fs::remove_file(&self.path));
+        if self.listener.is_some() {
+            drop(std::fs::remove_file(&self.path));
+        }
     }
 }
 
 fn attend(mut stream: &UnixStream, player: &mut Player<'_>, elapsed: Duration) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(HEAR))?;
     stream.set_write_timeout(Some(HEAR))?;
-    let mut line = String::new();
-    BufReader::new(stream.take(LINE_MAX)).read_line(&mut line)?;
-    let answer = serde_json::from_str(&line)
+    let answer = serde_json::from_slice(&line(stream)?)
         .map_err(|error| error.to_string())
         .and_then(|wish| grant(&wish, player, elapsed));
     writeln!(stream, "{}", serde_json::to_string(&answer)?)
+}
+
+/// What was said up to the end of the line, all of it within [`HEAR`].
+fn line(mut stream: &UnixStream) -> io::Result<Vec<u8>> {
+    let until = Instant::now() + HEAR;
+    let (mut line, mut piece) = (Vec::new(), [0; LINE_MAX]);
+    while line.len() < LINE_MAX && !line.contains(&b'\n') {
+        let left = until.saturating_duration_since(Instant::now());
+        // A time-out of nothing would be none.
+        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        match stream.read(&mut piece)? {
+            0 => break,
+            n => line.extend(piece.iter().take(n)),
+        }
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    Ok(line)
 }
 
 fn grant(wish: &Wish, player: &mut Player<'_>, elapsed: Duration) -> Answer {

@@ -181,11 +181,9 @@ impl Node {
 
     /// Has nothing come because there is nothing, or because nobody has handed it out?
     fn look_for_end(&self, partition: u32, drive: &KafkaDrive) {
-        if !self.idleness.asks(partition) {
-            return;
-        }
+        let Some(asked) = self.idleness.asks(partition) else { return };
         match KafkaSource::has_unread(&self.settings, partition, &drive.positions()) {
-            Ok(false) => self.idleness.read_out(partition),
+            Ok(false) => self.idleness.read_out(partition, asked),
             Ok(true) => {
                 tracing::warn!(task = partition, "kafka is slow: it has more, but nothing came");
                 self.idleness.active();

@@ -61,7 +61,8 @@ impl KafkaSink {
         })
     }
 
-    /// Appends a record once more, to the partition of `origin`, where it stood.
+    /// Appends a record once more, to the partition of its key, where the rest of its stay is; one
+    /// without a key to that of `origin`, where it stood.
     pub fn again(
         &mut self,
         origin: Origin,
@@ -70,7 +71,8 @@ impl KafkaSink {
         at: Option<WallTime>,
     ) -> Result<(), PortError> {
         let topic = &self.topics[origin.topic as usize];
-        let (partition, value) = (Some(origin.partition), Some(value));
+        let stood = || key.is_none().then_some(origin.partition);
+        let (partition, value) = (stood(), Some(value));
         self.delivery.enqueue(Outgoing { topic, partition, key, value, at, headers: None })
     }
 

@@ -10,7 +10,7 @@ use super::group::Members;
 use super::lane::{Lane, Tagged, lane};
 use super::ownership::{Hold, Ownership};
 use super::reader::{Command, Reader, ReaderHandle};
-use super::settings::KafkaSettings;
+use super::settings::{KafkaSettings, QUEUE_RECORDS};
 use super::stretch::Stretch;
 use super::topics::check_topics;
 use crate::ids::{Position, Topic};
@@ -29,7 +29,7 @@ pub struct KafkaSource {
     generation: u64,
     paused: BTreeSet<Topic>,
     /// Records of paused topics that were on their way already. No more than the lane holds, since
-    /// the reader sends none after them.
+    /// the reader sends none after them; if it does, its pause has failed and is asked for again.
     aside: VecDeque<SourceRecord>,
     /// Set where the source has a consumer of its own. Declared last: it ends after the lane.
     _own: Option<Reader>,
@@ -150,6 +150,18 @@ impl KafkaSource {
         }
     }
 
+    fn put_aside(&mut self, record: SourceRecord) -> Result<(), PortError> {
+        self.aside.push_back(record);
+        match self.aside.len() % QUEUE_RECORDS {
+            0 => self.ask_for_pause(),
+            _ => Ok(()),
+        }
+    }
+
+    fn ask_for_pause(&self) -> Result<(), PortError> {
+        self.reader.send(Command::Pause { lane: self.lane.id, topics: self.paused.clone() })
+    }
+
     fn check_owned(&self) -> Result<(), PortError> {
         if self.lane.hold() == Hold::Lost {
             return Err(PortError::Reopen(format!(
@@ -189,7 +201,7 @@ impl Source for KafkaSource {
                         continue;
                     }
                     match self.paused.contains(&tagged.record.origin.topic) {
-                        true => self.aside.push_back(tagged.record),
+                        true => self.put_aside(tagged.record)?,
                         false => into.push(tagged.record),
                     }
                 }
@@ -238,8 +250,7 @@ impl Source for KafkaSource {
 
     fn pause(&mut self, topics: &BTreeSet<Topic>) -> Result<(), PortError> {
         self.check_owned()?;
-        self.reader.send(Command::Pause { lane: self.lane.id, topics: topics.clone() })?;
-        self.paused = topics.clone();
-        Ok(())
+        let before = std::mem::replace(&mut self.paused, topics.clone());
+        self.ask_for_pause().inspect_err(|_| self.paused = before)
     }
 }

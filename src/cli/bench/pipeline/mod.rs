@@ -43,7 +43,8 @@ pub struct PipelineArgs {
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..))]
     pub per_hour: u64,
     /// Loads to offer, in events a second, one after the other.
-    #[arg(long, value_delimiter = ',', default_value = "10000,50000")]
+    #[arg(long, value_delimiter = ',', default_value = "10000,50000",
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub offered: Vec<u64>,
     /// How long each is offered.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
