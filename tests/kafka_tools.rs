@@ -21,6 +21,7 @@ use nowcxr::transport::kafka::{AppendClock, KafkaSettings, KafkaSink, KafkaSourc
 use nowcxr::wire::{Codec, DeadLetter};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::Value;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -143,6 +144,36 @@ fn a_dead_letter_is_listed_shown_and_redriven_to_where_it_stood() {
     assert_eq!(again.origin.partition, bad.origin.partition);
     let same = (&again.key, &again.value, again.appended_at);
     assert_eq!(same, (&bad.key, &bad.value, Some(at)));
+}
+
+#[test]
+fn a_record_that_lay_in_another_partition_than_its_keys_is_redriven_to_that() {
+    let Some(place) = place("misplaced") else { return };
+    let dictionary = Dictionary::builtin(Profile::Clinical).unwrap();
+    let codec = Codec::new(&EngineConfig::default().feeds, dictionary).unwrap();
+    let mut sink = KafkaSink::open(&place.0).unwrap();
+    sink.append(Topic::Lab, Some(b"7"), b"well placed", None).unwrap();
+    sink.flush().unwrap();
+    let mut source = KafkaSource::open(&place.0, 0..2).unwrap();
+    let belongs = fetch(&mut source, 1)[0].origin.partition;
+
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", &place.0.bootstrap).create().unwrap();
+    let (topic, elsewhere) = (place.0.input(Topic::Lab), 1 - belongs);
+    let record = BaseRecord::to(&topic).partition(elsewhere as i32).key("7").payload("misplaced");
+    producer.send(record).map_err(|(error, _)| error).unwrap();
+    producer.flush(LONG).unwrap();
+    let bad = fetch(&mut source, 1).remove(0);
+    assert_eq!(bad.origin.partition, elsewhere);
+    let why = Rejection::new(Reason::WrongPartition, "not its key's".to_owned());
+    let letter = DeadLetter::new(bad.origin, bad.key.as_deref(), &bad.value, &why);
+    sink.dead_letter(bad.key.as_deref(), &codec.encode(&letter).unwrap()).unwrap();
+    sink.flush().unwrap();
+
+    let done = place.lines(&["dead-letters", "redrive", "--reason", why.reason.code()]);
+    assert_eq!(done.len(), 1);
+    let again = fetch(&mut source, 1).remove(0);
+    assert_eq!((again.origin.partition, again.value), (belongs, bad.value));
 }
 
 fn fetch(source: &mut KafkaSource, n: usize) -> Vec<SourceRecord> {
