@@ -10,8 +10,8 @@ pub const ERRORS: &[Key] = &[
     key(
         "errors.deserialization",
         r#""dead_letter""#,
-        "A record that is no fact: undecodable, without a key, of an unknown feed, code or unit, in \
-         another partition than its key's, from the future, or a film that cannot be used. \
+        "A record that is no fact: undecodable, without a key, of an unknown feed, code or unit, \
+         in another partition than its key's, from the future, or a film that cannot be used. \
          `dead_letter` sends it there and goes on; `fail` ends the process before it is passed, \
          and a restart meets it again. A schema that a registry could not be asked for is asked \
          for again either way.",

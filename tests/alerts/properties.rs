@@ -339,6 +339,8 @@ fn what_is_stored_goes_on_as_if_nothing_had_happened() {
             let bytes = postcard::to_stdvec(&again.alerting).unwrap();
             again.alerting = postcard::from_bytes::<Alerting>(&bytes).unwrap();
         }
+        // That it is to be stored again is not stored.
+        assert!(once.alerting.take_changed() && !again.alerting.take_changed());
         assert_eq!(again.alerting, once.alerting, "seed {seed}");
     }
 }

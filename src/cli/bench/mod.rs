@@ -101,8 +101,8 @@ pub enum BenchCommand {
     /// `update_ms` is the time from before the durable append of a risk event until a viewer has
     /// its tile; `page_ms` that of the whole ward. Server and viewers share this machine.
     Pages(PagesArgs),
-    /// The whole pipeline without a broker: local log, decoding, engine, sled, a model of fixed cost,
-    /// and the outlet.
+    /// The whole pipeline without a broker: local log, decoding, engine, sled, a model of fixed
+    /// cost, and the outlet.
     ///
     /// At full speed over a log that was written before, and at loads that are offered by a
     /// schedule. A window's latency counts from when the mark that closes it was due, whether the

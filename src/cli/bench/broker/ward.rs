@@ -1,6 +1,6 @@
-//! A made-up ward as its feeds would tell it: stays admitted evenly over an hour, one film each, and
-//! vital signs at an even rate. Values differ by seed; nothing is late, wrong or twice. And what answers
-//! its windows: no model, but answers of a model's shape.
+//! A made-up ward as its feeds would tell it: stays admitted evenly over an hour, one film each,
+//! and vital signs at an even rate. Values differ by seed; nothing is late, wrong or twice. And
+//! what answers its windows: no model, but answers of a model's shape.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
