@@ -36,6 +36,10 @@ class Containers:
             self.port = one.getsockname()[1]
         self.config = (ROOT / file["configs"]["nowcxr"]["file"]).read_text()
         self.running = {}
+        # By the name that the commands know.
+        self.bin = asked.work / "bin"
+        self.bin.mkdir()
+        (self.bin / "nowcxr").symlink_to(asked.program)
 
     def volume(self, name):
         mounts = self.services[name].get("volumes", [])
@@ -63,7 +67,7 @@ class Containers:
         (self.asked.work / f"{name}.toml").write_text(self.here(self.config, name))
         entry = service.get("entrypoint", ["nowcxr"])
         words = [self.here(str(word), name) for word in words or [*entry, *service["command"]]]
-        path = f"{pathlib.Path(self.asked.program).parent}:/usr/bin:/bin"
+        path = f"{self.bin}:/usr/bin:/bin"
         log = open(self.log(name), "ab")
         process = subprocess.Popen(
             words, cwd=self.volume(name), env={"PATH": path}, stdin=subprocess.DEVNULL,
