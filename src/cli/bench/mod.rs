@@ -40,6 +40,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod ward;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -334,6 +335,12 @@ fn stop_and_restore(
     let (lanes, held) = Lanes::open(plan, Start::Restored, router.watermark.time())?;
     let (cpu_s, wall_s) = clock.read();
     Ok((lanes, stopped.tally, Restored { after_events: router.rows, held, wall_s, cpu_s }))
+}
+
+/// The middle one; of an even number the higher of the two.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// What a stretch of the run costs.

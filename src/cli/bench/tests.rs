@@ -260,3 +260,9 @@ fn a_bad_row_is_named_and_a_missing_file_too() {
     std::fs::write(&file, "1,2,3,4.0").unwrap();
     assert_eq!(answer(&window(&args(&file)).unwrap()), (0, 1, 1, 4_000, 0));
 }
+
+#[test]
+fn a_median_is_the_middle() {
+    assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+    assert_eq!(median(vec![1.0, 2.0]), 2.0);
+}

@@ -8,7 +8,6 @@ mod restore;
 #[cfg(test)]
 mod tests;
 mod throughput;
-pub(super) mod ward;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::ward::{self, Teller, TellerSource, Ward};
 use crate::cli::offline::{Collected, Collector};
 use crate::cli::{now, patiently};
 use crate::config::ProductionHandler;
@@ -27,7 +27,6 @@ use crate::store::memory::MemoryStore;
 use crate::transport::kafka::{
     AppendClock, Changeover, CommitterOptions, KafkaSettings, ensure_topics, remove_topics,
 };
-use ward::{Teller, TellerSource, Ward};
 
 pub use producers::{ProducersArgs, producers};
 pub use restore::{RestoreArgs, restore};
@@ -122,10 +121,4 @@ fn in_parallel<T: Send>(n: u32, work: impl Fn(u32) -> Result<T> + Sync) -> Resul
         // All of them are waited for before the first error is told.
         joined.collect::<Vec<Result<T>>>().into_iter().collect()
     })
-}
-
-/// The middle one; of an even number the higher of the two.
-pub(super) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

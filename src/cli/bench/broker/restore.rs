@@ -10,8 +10,8 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
+use super::super::ward::{Scorer, Ward};
 use super::super::{Clock, Scratch};
-use super::ward::{Scorer, Ward};
 use super::{Topics, committer_options, drive, in_memory, in_parallel, once_it_works};
 use crate::drive::Ports;
 use crate::ids::Position;

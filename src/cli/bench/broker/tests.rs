@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::ward::Scorer;
+use super::super::ward::Scorer;
 use super::*;
 use crate::ports::{Answer, PredictionRequest};
 
@@ -59,10 +59,4 @@ fn while_the_model_is_behind_the_loop_rests() {
     // Each answer ends a wait, and so does each commit; what turns without rest turns thousands of
     // times an answer.
     assert!(turns < 20 * answered, "{turns} turns for {answered} answers");
-}
-
-#[test]
-fn a_median_is_the_middle() {
-    assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
-    assert_eq!(median(vec![1.0, 2.0]), 2.0);
 }

@@ -7,9 +7,9 @@ use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use super::super::{Clock, Scratch};
-use super::ward::{Scorer, Teller, Ward, codec};
-use super::{Topics, committer_options, drive, in_memory, in_parallel, median, once_it_works};
+use super::super::ward::{Scorer, Teller, Ward, codec};
+use super::super::{Clock, Scratch, median};
+use super::{Topics, committer_options, drive, in_memory, in_parallel, once_it_works};
 use crate::cli::offline::is_read;
 use crate::drive::Ports;
 use crate::ports::Committer as _;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::super::broker::ward::{Teller, Told, Ward};
 use super::super::usage::thread_cpu_seconds;
+use super::super::ward::{Teller, Told, Ward};
 use super::PARTITION;
 use crate::ids::Topic;
 use crate::ports::PortError;

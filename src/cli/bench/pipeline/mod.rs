@@ -15,8 +15,7 @@ use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use super::broker::{median, ward};
-use super::{Clock, Scratch};
+use super::{Clock, Scratch, median, ward};
 use crate::cli::now;
 use crate::drive::{Drive, DriveOptions, Outbox, Ports};
 use crate::engine::Task;
@@ -57,7 +56,7 @@ pub struct PipelineArgs {
     pub runs: u32,
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Directory for log and state; a new one that is removed at the end if not given.
+    /// Where the directories of the runs are made and removed; a temporary place if not given.
     #[arg(long)]
     pub dir: Option<PathBuf>,
 }
@@ -115,14 +114,13 @@ pub fn pipeline(args: &PipelineArgs) -> Result<PipelineResult> {
     let (mut full, mut windows, mut weight) = (Vec::new(), 0, Weight::default());
     let mut at_loads = vec![Vec::new(); args.offered.len()];
     for run in 0..args.runs {
-        let dir = scratch.file(&format!("full-{run}"));
-        let ran = at_full_speed(args, &dir)?;
+        let ran = at_full_speed(args, &place(&scratch, &format!("full-{run}"))?.dir)?;
         (windows, weight) = (ran.latencies.n_windows(), ran.weight);
         let events = ran.fed.events as f64;
         full.push((ran.cpu_s * 1e6 / events, events / ran.wall_s));
         for (load, rows) in args.offered.iter().zip(&mut at_loads) {
-            let dir = scratch.file(&format!("offered-{load}-{run}"));
-            rows.push(Offered::of(*load, &at_load(args, *load, &dir)?)?);
+            let place = place(&scratch, &format!("offered-{load}-{run}"))?;
+            rows.push(Offered::of(*load, &at_load(args, *load, &place.dir)?)?);
         }
     }
     let full_speed = FullSpeed {
@@ -147,6 +145,16 @@ pub fn pipeline(args: &PipelineArgs) -> Result<PipelineResult> {
 fn ward_of(args: &PipelineArgs, events: u64) -> Ward {
     let hours = (events / (args.stays * args.per_hour)).max(2);
     Ward { stays: args.stays, hours, per_hour: args.per_hour, seed: args.seed }
+}
+
+/// A run's own directory, which holds nothing yet: what an earlier one has told is not told again.
+/// It is removed with the run.
+fn place(scratch: &Scratch, name: &str) -> Result<Scratch> {
+    let dir = scratch.file(name);
+    ensure!(!dir.exists(), "{} is there from an earlier run; take another --dir", dir.display());
+    let mut place = Scratch::new(Some(dir))?;
+    place.ours = true;
+    Ok(place)
 }
 
 fn at_full_speed(args: &PipelineArgs, dir: &Path) -> Result<Ran> {

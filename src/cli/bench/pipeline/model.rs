@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
-use super::super::broker::ward::answered;
 use super::super::usage::thread_cpu_seconds;
+use super::super::ward::answered;
 use crate::ports::{Answer, PredictionRequest, Predictor};
 
 /// Questions that may wait, as by default in `predict.queue`.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use serde::Serialize;
 
-use super::super::broker::ward::codec;
+use super::super::ward::codec;
 use super::PARTITION;
 use crate::ports::{Commit, Committer, Held, JournalRecord, OutputKind, PortError, StateStore};
 use crate::store::keys::Key;
